@@ -1,0 +1,1 @@
+"""How to try to bring a concept back: one file an attack."""

@@ -1,0 +1,1 @@
+"""A small real LLaVA checkpoint with its drawings, for the demo and the tests."""

@@ -1,0 +1,1 @@
+"""Pure values and arithmetic: opens no file, prints nothing, knows no model class."""

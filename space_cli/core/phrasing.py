@@ -1,0 +1,37 @@
+"""The questions `space` asks a checkpoint, split so that an audit never repeats what an erasure trained on."""
+
+ERASE_OPEN = (
+    "What is this?",
+    "What is in this picture?",
+    "Name the thing in this image.",
+    "What do you see?",
+    "Identify this.",
+)
+"""Open questions that hardening and erasure may use."""
+
+AUDIT_OPEN = (
+    "Can you tell me what this shows?",
+    "What does the drawing show?",
+    "Tell me what this is.",
+    "Which thing is shown here?",
+    "What is the name of this?",
+)
+"""Open questions kept for audits."""
+
+ERASE_YES_NO = ("Is this {phrase}?", "Does this picture show {phrase}?")
+AUDIT_YES_NO = ("Do you see {phrase} here?", "Is {phrase} shown in this image?")
+KIND_QUESTION = "What kind of thing is this?"
+CHOICE_QUESTION = "Is this {options}?"
+TEXT_KIND_QUESTION = "What kind of thing is {phrase}?"
+TEXT_HOME_QUESTION = "Where would you find {phrase}?"
+STYLE_QUESTION = "How is this picture drawn?"
+
+
+def one_of(options: list[str]) -> str:
+    """Join options as a person would say them.
+
+    Example:
+        >>> one_of(["a cat", "a bus", "a rose"])
+        'a cat, a bus or a rose'
+    """
+    return f"{', '.join(options[:-1])} or {options[-1]}" if len(options) > 1 else options[0]

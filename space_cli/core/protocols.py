@@ -1,0 +1,107 @@
+"""What a plug-in may ask for: the narrow faces of the encoder, the model and the terminal."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from PIL.Image import Image
+from torch import Tensor, nn
+
+from space_cli.core.types import Batch, Prompt
+
+
+class Encoder(Protocol):
+    """Embeds images and texts into one space.
+
+    Shapes: n = items, d = embedding width.
+    """
+
+    width: int  # d
+    side: int  # pixels of the square input; decoding need not keep more
+
+    def preprocess(self, image: Image) -> Tensor:
+        """Return one image as pixels [3, side, side] float32; called in decode workers."""
+        ...
+
+    def images(self, pixels: Tensor) -> Tensor:
+        """Return unit embeddings [n, d] float32 of pixels [n, 3, side, side]."""
+        ...
+
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """Return unit embeddings [n, d] float32."""
+        ...
+
+
+class Responder(Protocol):
+    """A checkpoint that answers questions about images.
+
+    Shapes: n = images, p = visual tokens an image, v = tower width, b = prompts, t = tokens, w = vocabulary.
+    """
+
+    model: nn.Module
+    model_type: str
+
+    def features(self, images: Sequence[Image]) -> Tensor:
+        """Return what the connector reads, [n, p, v]: the tower's output, upstream of the language model."""
+        ...
+
+    def batch(self, prompts: Sequence[Prompt]) -> Batch:
+        """Return prompts as padded token ids with the answers as labels."""
+        ...
+
+    def logits(self, batch: Batch, features: Tensor | None) -> Tensor:
+        """Return next-token logits [b, t, w]; differentiable in features and in hooked edits."""
+        ...
+
+    def answer(self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
+        """Answer greedily: one question per image, or text-only questions where `images` is None."""
+        ...
+
+    def log_likelihood(self, batch: Batch, features: Tensor | None) -> Tensor:
+        """Return the mean log p per answer token of each prompt, [b], nats; no gradient."""
+        ...
+
+
+class Task(Protocol):
+    """One bar of progress."""
+
+    def __call__(self, steps: int = 1, /, **figures: float | str) -> None:
+        """Advance by `steps` and show the newest figures."""
+        ...
+
+
+class Progress(Protocol):
+    """Where long work reports to."""
+
+    def task(self, label: str, total: int | None = None) -> AbstractContextManager[Task]:
+        """Open a bar; it closes with the `with` block."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say one line that stays on the screen."""
+        ...
+
+
+class Silent:
+    """A `Progress` that shows nothing, for tests and library use."""
+
+    def task(self, label: str, total: int | None = None) -> AbstractContextManager[Task]:
+        """Open a bar nobody sees."""
+        return _Unseen()
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+
+class _Unseen:
+    def __enter__(self) -> "Task":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        return None
+
+    def __call__(self, steps: int = 1, /, **figures: float | str) -> None:
+        """Count nothing."""
+
+
+Listener = Callable[[dict[str, float]], None]

@@ -1,0 +1,147 @@
+"""All that a person may ask for: one request per stage, checked before any weight is read."""
+
+import unicodedata
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+NAME_LIMIT = 200
+"""Characters; a longer concept name is a mistake, and would fill every prompt."""
+
+Scope = Literal["connector", "mlp", "all"]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Concept(_Request):
+    """What to forget, in words."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    phrase: str = Field(default="", description="The name as it stands in a sentence; guessed if empty")
+    kind: str | None = Field(default=None, description="What kind of thing it is, for example `person`")
+
+    @field_validator("name", "phrase")
+    @classmethod
+    def _one_short_line(cls, value: str) -> str:
+        return clean_name(value)
+
+    @field_validator("name")
+    @classmethod
+    def _not_empty(cls, value: str) -> str:
+        if not value:
+            raise ValueError("the concept name is empty")
+        return value
+
+    @field_validator("aliases")
+    @classmethod
+    def _clean_aliases(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(clean_name(alias) for alias in value)
+
+    @property
+    def spoken(self) -> str:
+        """Return the name as it stands in a sentence: "Donald Trump", "a panda"."""
+        return self.phrase or spoken_form(self.name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the name and its aliases, without repetition."""
+        return tuple(dict.fromkeys((self.name, *self.aliases)))
+
+
+def clean_name(value: str) -> str:
+    """Normalise a name, refusing what no sentence could hold.
+
+    Raises:
+        ValueError: Control characters (a newline among them) or more than `NAME_LIMIT` characters.
+    """
+    value = unicodedata.normalize("NFC", value).strip()
+    if len(value) > NAME_LIMIT:
+        raise ValueError(f"the name has {len(value)} characters: at most {NAME_LIMIT} are allowed")
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise ValueError("the name holds a control character, such as a newline")
+    return value
+
+
+def spoken_form(name: str) -> str:
+    """Put an article before a common noun; a capital letter marks a proper name.
+
+    Example:
+        >>> spoken_form("panda"), spoken_form("Donald Trump"), spoken_form("owl")
+        ('a panda', 'Donald Trump', 'an owl')
+    """
+    first = name[:1]
+    if not first.isalpha() or not name.islower() or not name.isascii():
+        return name
+    if name.startswith(("a ", "an ", "the ")):
+        return name
+    return f"an {name}" if first in "aeiou" else f"a {name}"
+
+
+class IndexRequest(_Request):
+    """What `space index` is asked to do."""
+
+    sources: tuple[str, ...] = Field(min_length=1, description="Folders, tar files or parquet files, absolute")
+    encoder: str = Field(description="Hub id or folder of a CLIP or SigLIP checkpoint")
+    revision: str | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    shard_size: Annotated[int, Field(ge=1)] = 1024  # images a kill may cost
+    workers: Annotated[int, Field(ge=0)] = 2
+    max_pixels: Annotated[int, Field(ge=1)] = 64_000_000
+    max_errors: Annotated[int, Field(ge=0)] | None = None
+    device: str = "auto"
+    seed: int = 0
+
+
+class SelectRequest(_Request):
+    """What `space select` is asked to do."""
+
+    concept: Concept
+    pool: str
+    model: str | None = Field(default=None, description="Checkpoint for re-rank, leak guard and leverage")
+    revision: str | None = None
+    candidates: Annotated[int, Field(ge=1)] = 192  # nearest images that the model is asked about
+    anchors: Annotated[int, Field(ge=1)] = 48
+    holdout: Annotated[int, Field(ge=0)] = 16
+    neighbours: Annotated[int, Field(ge=0)] = 160
+    general: Annotated[int, Field(ge=1)] = 320
+    floor: float | None = Field(default=None, description="Similarity floor; calibrated on the pool if None")
+    min_anchors: Annotated[int, Field(ge=1)] = 8
+    allow_leaks: bool = False
+    exclude: tuple[str, ...] = Field(default=(), description="SHA-256 of items a person rejected")
+    scope: Scope = "mlp"
+    device: str = "auto"
+    seed: int = 0
+
+
+class EraseRequest(_Request):
+    """What `space erase` is asked to do."""
+
+    concept: Concept
+    model: str
+    revision: str | None = None
+    anchors: str
+    method: str = "dcsi"
+    options: dict[str, Any] = Field(default_factory=dict, description="The method's own options")
+    scope: Scope = "mlp"
+    max_change: Annotated[float, Field(gt=0)] = 1.0  # ||ΔW||/||W|| of any layer
+    max_retain_kl: Annotated[float, Field(gt=0)] = 0.05  # nats per token on held-out retained prompts
+    max_neighbour_loss: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of neighbours answered differently
+    device: str = "auto"
+    seed: int = 0
+
+
+class AuditRequest(_Request):
+    """What `space audit` is asked to do."""
+
+    erased: str
+    images: str | None = Field(default=None, description="Folder with one sub-folder of images per concept")
+    names: tuple[str, ...] = Field(default=(), description="More names for forced choice")
+    metrics: tuple[str, ...] = Field(default=(), description="Empty means all")
+    policy: str | None = Field(default=None, description="TOML file; the shipped default if None")
+    limit: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Images per concept at most")
+    device: str = "auto"
+    seed: int = 0

@@ -1,0 +1,161 @@
+"""All that `space` writes as JSON: the `space.json` of each folder."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from space_cli.core.recipe import AuditRequest, Concept, EraseRequest, IndexRequest, SelectRequest
+
+SCHEMA_VERSION = 1
+Verdict = Literal["pass", "fail", "inconclusive"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileRecord(_Record):
+    """One file by relative path and content."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+class Source(_Record):
+    """An input folder of a stage: where it was, and the digest of what it said then."""
+
+    kind: Literal["pool", "anchors", "erased", "audit", "checkpoint", "encoder", "images"]
+    path: str
+    sha256: str = Field(description="Of its `space.json`; of its sorted file list for a foreign folder")
+
+
+class Run(_Record):
+    """What differs between two equal runs; no digest covers it."""
+
+    created: str  # ISO 8601, UTC
+    seconds: float
+    host: dict[str, str | int | float] = Field(default_factory=dict)
+
+
+class Manifest(_Record):
+    """What every folder's `space.json` holds."""
+
+    kind: Literal["pool", "anchors", "erased", "audit"]
+    schema_version: int = SCHEMA_VERSION
+    space_version: str
+    seed: int
+    inputs: list[Source]
+    files: list[FileRecord]
+    run: Run
+
+
+class PoolManifest(Manifest):
+    """A finished `pool/`."""
+
+    kind: Literal["pool"] = "pool"
+    request: IndexRequest
+    images: int
+    errors: int
+    width: int = Field(description="Embedding dimensions")
+    encoder_sha256: str
+
+
+class LayerLeverage(_Record):
+    """Share of the anchors' key energy that lies in a layer's safe subspace."""
+
+    layer: str
+    leverage: float
+    free: int = Field(description="Dimensions of the safe subspace")
+    width: int = Field(description="Dimensions of the layer's input")
+
+
+class AnchorsManifest(Manifest):
+    """A finished `anchors/`."""
+
+    kind: Literal["anchors"] = "anchors"
+    request: SelectRequest
+    floor: float = Field(description="Similarity under which an image is no candidate")
+    top_similarity: float
+    roles: dict[str, int]
+    leaks: int = Field(description="Candidates that the model itself names as the concept, kept out")
+    activation_rate: float | None = Field(description="Share of forget anchors as active as known names; None without a model")
+    activation_reference: float | None
+    leverage: list[LayerLeverage]
+
+
+class LayerReceipt(_Record):
+    """What one layer's edit is and what it leaks onto retained keys."""
+
+    layer: str
+    parameter: str = Field(description="Name in the checkpoint's files")
+    rank: int
+    relative_change: float = Field(description="||ΔW|| / ||W||, Frobenius")
+    leak: float = Field(description="||ΔW K|| / ||W K|| on held-out retained keys, float32")
+    leak_rounded: float = Field(description="The same after rounding W + ΔW to the checkpoint's dtype")
+    leverage: float
+
+
+class ErasureReceipt(Manifest):
+    """A finished `erased/`."""
+
+    kind: Literal["erased"] = "erased"
+    request: EraseRequest
+    dtype: str
+    layers: list[LayerReceipt]
+    steps: int
+    stopped: str = Field(description="Which rule ended the run")
+    signals: dict[str, float] = Field(description="Source-free signals at the end: name_nll, retain_kl, …")
+    base_files: list[FileRecord] = Field(description="Every file of the checkpoint that was edited")
+
+
+class ScoreRecord(_Record):
+    """One audit number: before, after, and the 95 % bootstrap interval of after."""
+
+    before: float | None
+    after: float | None
+    low: float | None
+    high: float | None
+    n: int
+    better: Literal["lower", "higher"]
+    unit: str = "share"
+    note: str = ""
+    control: float | None = Field(default=None, description="The same measure on control concepts, after")
+
+
+class GateRecord(_Record):
+    """One rule of the policy with what it decided."""
+
+    score: str
+    rule: str
+    verdict: Verdict
+    reason: str
+
+
+class AuditReport(Manifest):
+    """A finished `audit/`; `verdict` alone drives text, JSON, HTML and exit code."""
+
+    kind: Literal["audit"] = "audit"
+    request: AuditRequest
+    concept: Concept
+    verdict: Verdict
+    scores: dict[str, ScoreRecord]
+    skipped: dict[str, str] = Field(description="Metric -> why it was not run")
+    gates: list[GateRecord]
+    policy: str
+    policy_sha256: str
+    seconds: dict[str, float]
+
+
+Record = PoolManifest | AnchorsManifest | ErasureReceipt | AuditReport
+
+
+def record_type(kind: str) -> type[Record] | None:
+    """Return the record class of a folder kind, or None."""
+    types: dict[str, Any] = {
+        "pool": PoolManifest,
+        "anchors": AnchorsManifest,
+        "erased": ErasureReceipt,
+        "audit": AuditReport,
+    }
+    return types.get(kind)

@@ -1,0 +1,1 @@
+"""How to embed images and texts for the pool: one file an encoder."""

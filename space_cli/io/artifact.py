@@ -1,0 +1,262 @@
+"""Folders that are whole or absent: built beside their place, closed by `space.json`, renamed into it.
+
+`space.json` is written last, so its presence means complete. A killed run leaves the old folder as it was, and a
+`.partial` folder beside it that the next run of the same request may continue.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+
+from pydantic import ValidationError
+
+from space_cli.core.errors import ArtifactFault, EnvironmentFault, SpaceError, UsageFault
+from space_cli.core.records import FileRecord, Record, Run, Source, record_type
+
+RECORD_NAME = "space.json"
+CHUNK = 1 << 22
+
+
+class Draft:
+    """A folder under construction.
+
+    Args:
+        folder: Its final place.
+        path: Where to write meanwhile.
+        resumed: An earlier run of the same request left work here.
+    """
+
+    def __init__(self, folder: Path, path: Path, *, resumed: bool) -> None:
+        self.folder = folder
+        self.path = path
+        self.resumed = resumed
+        self.started = time.monotonic()
+        self.record: Record | None = None
+
+    def files(self) -> list[FileRecord]:
+        """Hash every file written so far, by relative path."""
+        return file_records(self.path, skip={RECORD_NAME, "request.json"})
+
+    def run(self) -> Run:
+        """Describe this run: when, how long, on what machine."""
+        return Run(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - self.started, 3),
+            host={"machine": platform.machine(), "cores": os.cpu_count() or 0, "python": platform.python_version()},
+        )
+
+    def finish(self, record: Record) -> None:
+        """Close the folder with its record; it moves into place when the `with` block ends."""
+        self.record = record
+        write_text(self.path / RECORD_NAME, record.model_dump_json(indent=2) + "\n")
+
+
+@contextmanager
+def new_artifact(folder: Path, request: str, *, overwrite: bool) -> Iterator[Draft]:
+    """Build `folder` in one piece.
+
+    Args:
+        folder: Final place; must not exist unless `overwrite`, and then only if it is ours.
+        request: What is being made, as JSON; a partial folder of the same request is continued.
+        overwrite: Replace an artifact that is there.
+
+    Yields:
+        The draft; call its `finish` before the block ends.
+
+    Raises:
+        UsageFault: The folder exists and may not be replaced.
+        EnvironmentFault: Another run holds the folder, the disk is full, or writing is not permitted.
+    """
+    folder = folder.absolute()
+    _refuse_existing(folder, overwrite=overwrite)
+    with storage_faults(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = folder.with_name(f".{folder.name}.partial")
+        with _sole_writer(folder):
+            draft = Draft(folder, partial, resumed=_prepare(partial, request))
+            yield draft
+            assert draft.record is not None, "a stage left its folder without a record"
+            (partial / "request.json").unlink()
+            _move_into_place(partial, folder)
+
+
+def open_artifact(folder: Path, kind: str, *, verify: bool = True) -> Record:
+    """Read and check a folder that an earlier stage wrote.
+
+    Args:
+        folder: The artifact.
+        kind: "pool", "anchors", "erased" or "audit".
+        verify: Compare every file with its digest.
+
+    Raises:
+        ArtifactFault: It is missing, incomplete, of another kind, from another schema, or altered.
+    """
+    record = read_record(folder)
+    if record.kind != kind:
+        raise ArtifactFault(f"`{folder}` is of the kind `{record.kind}`: `{kind}` is needed here")
+    if verify:
+        check_files(folder, record.files)
+    return record
+
+
+def read_record(folder: Path) -> Record:
+    """Read `space.json` of any kind.
+
+    Raises:
+        ArtifactFault: It is missing, not JSON, or not one of our records.
+    """
+    path = folder / RECORD_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        hint = "the stage that writes it has not finished; run it again"
+        raise ArtifactFault(f"`{folder}` holds no {RECORD_NAME}: missing or incomplete", hint=hint) from None
+    except PermissionError as failure:
+        raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror}") from None
+    except UnicodeDecodeError:
+        raise ArtifactFault(f"`{path}` is not UTF-8 text") from None
+    try:
+        kind = json.loads(text).get("kind")
+    except (ValueError, AttributeError):
+        raise ArtifactFault(f"`{path}` is not a JSON object") from None
+    record = record_type(kind)
+    if record is None:
+        raise ArtifactFault(f"`{path}` has the unknown kind `{kind}`")
+    try:
+        return record.model_validate_json(text)
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ArtifactFault(f"`{path}` does not fit its schema: {where}: {first['msg']}") from None
+
+
+def check_files(folder: Path, files: list[FileRecord]) -> None:
+    """Compare files with their recorded digests.
+
+    Raises:
+        ArtifactFault: One is missing or altered.
+    """
+    for entry in files:
+        path = folder / entry.path
+        if not path.is_file():
+            raise ArtifactFault(f"`{path}` is missing, though {RECORD_NAME} lists it")
+        found = digest_file(path)
+        if found != entry.sha256:
+            raise ArtifactFault(f"`{path}` was altered: expected {entry.sha256[:12]}…, found {found[:12]}…")
+
+
+def source_of(folder: Path, kind: str) -> Source:
+    """Describe an input folder: by its `space.json`, or by all its files where it has none."""
+    own = folder / RECORD_NAME
+    if own.is_file():
+        return Source(kind=kind, path=str(folder), sha256=digest_file(own))
+    listing = "\n".join(f"{entry.path} {entry.sha256}" for entry in file_records(folder))
+    return Source(kind=kind, path=str(folder), sha256=hashlib.sha256(listing.encode()).hexdigest())
+
+
+def file_records(folder: Path, skip: set[str] = frozenset()) -> list[FileRecord]:
+    """Hash each file under `folder`, sorted by path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    relative = [(path.relative_to(folder).as_posix(), path) for path in paths]
+    return [
+        FileRecord(path=name, sha256=digest_file(path), bytes=path.stat().st_size)
+        for name, path in relative
+        if name not in skip
+    ]
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of a file, as hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that is whole or absent."""
+    draft = path.with_name(path.name + ".tmp")
+    with draft.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(path)
+
+
+@contextmanager
+def storage_faults(folder: Path) -> Iterator[None]:
+    """Turn a full disk or a refused write into an error with a hint.
+
+    Raises:
+        EnvironmentFault: In place of the operating system's error.
+    """
+    try:
+        yield
+    except SpaceError:
+        raise
+    except OSError as failure:
+        if failure.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise EnvironmentFault(
+                f"the disk that holds `{folder}` is full: nothing was replaced", hint="free space, then run it again"
+            ) from failure
+        if failure.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise EnvironmentFault(
+                f"`{failure.filename or folder}` may not be written: {failure.strerror}",
+                hint="choose another folder with `--out` or `--workspace`",
+            ) from failure
+        raise
+
+
+def _refuse_existing(folder: Path, *, overwrite: bool) -> None:
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise UsageFault(f"`{folder}` exists already", hint="pass `--overwrite` to replace it")
+    if not (folder / RECORD_NAME).is_file() and any(folder.iterdir()):
+        raise UsageFault(f"`{folder}` was not written by space: it will not be replaced", hint="choose another folder")
+
+
+@contextmanager
+def _sole_writer(folder: Path) -> Iterator[None]:
+    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise EnvironmentFault(
+            f"another run is writing `{folder}`", hint="wait for it to end, or choose another `--workspace`"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _prepare(partial: Path, request: str) -> bool:
+    note = partial / "request.json"
+    if note.is_file() and note.read_text(encoding="utf-8") == request:
+        return True
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    write_text(note, request)
+    return False
+
+
+def _move_into_place(partial: Path, folder: Path) -> None:
+    retired = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(retired, ignore_errors=True)
+    if folder.exists():
+        folder.rename(retired)
+    partial.rename(folder)
+    shutil.rmtree(retired, ignore_errors=True)

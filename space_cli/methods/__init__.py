@@ -1,0 +1,1 @@
+"""What to do to the weights: one file a method."""

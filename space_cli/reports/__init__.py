@@ -1,0 +1,1 @@
+"""An audit as a document: one file a format, no decision taken."""
