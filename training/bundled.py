@@ -2,19 +2,23 @@
 
     python -m training.bundled --work build/bundled --out space_cli/bundled/weights
 
-Seeded; about 45 minutes on 2 cores. A finished stage is kept in the work folder and not repeated.
+Seeded; about an hour on 2 cores. A finished stage is kept in the work folder and not repeated.
 """
 
 import argparse
+import hashlib
+import json
+import shutil
 
 from pathlib import Path
 
 import torch
 
 from tokenizers import Tokenizer
-from transformers import CLIPModel
+from transformers import CLIPModel, CLIPProcessor, LlavaForConditionalGeneration, LlavaProcessor
 
-from training import corpus, pictures, tower
+from space_cli.io.model import CheckpointResponder, open_model
+from training import corpus, figures, language, pictures, tower
 
 VOCABULARY = 1600
 
@@ -24,17 +28,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("build/bundled"))
     parser.add_argument("--out", type=Path, default=Path("space_cli/bundled/weights"))
+    parser.add_argument("--foreign-font", type=Path, help="A colour emoji font never trained on, to measure with")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tower-minutes", type=float, default=18)
+    parser.add_argument("--tower-steps", type=int, default=1500)
+    parser.add_argument("--language-steps", type=int, default=4000)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     options.work.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(options.work, options.seed)
-    views = _views(options.work, options.threads)
-    encoder = _encoder(options.work, views, tokenizer, options)
-    print(f"{sum(p.numel() for p in encoder.parameters())} encoder parameters, {len(views.pixels)} views")
+    if not (options.work / "llava").exists():
+        views = pictures.Views(options.threads)
+        encoder = _encoder(options.work, views, tokenizer, options)
+        _llava(options.work, views, encoder, tokenizer, options)
+    _publish(options.work, options.out, tokenizer)
+    measured = figures.measure(options.out, foreign=options.foreign_font)
+    (options.out / "figures.json").write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    _sums(options.out)
+    print(json.dumps(measured, indent=2))
 
 
 def _tokenizer(work: Path, seed: int) -> Tokenizer:
@@ -44,17 +56,49 @@ def _tokenizer(work: Path, seed: int) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
-def _views(work: Path, workers: int) -> pictures.Views:
-    return pictures.Views(workers)
-
-
 def _encoder(work: Path, views: pictures.Views, tokenizer: Tokenizer, options: argparse.Namespace) -> CLIPModel:
     folder = work / "encoder"
     if not folder.exists():
         ended = corpus.with_ends(tokenizer, end=True)
-        made = tower.train(views, ended, minutes=options.tower_minutes, batch=128, seed=options.seed)
+        made = tower.train(views, ended, steps=options.tower_steps, batch=128, seed=options.seed)
+        made.save_pretrained(work / "encoder-first")
+        made = tower.train(views, ended, steps=options.tower_steps, batch=128, seed=options.seed + 1, start=made)
         made.save_pretrained(folder)
     return CLIPModel.from_pretrained(folder).eval()
+
+
+def _llava(
+    work: Path, views: pictures.Views, encoder: CLIPModel, tokenizer: Tokenizer, options: argparse.Namespace
+) -> None:
+    responder: CheckpointResponder = language.build(encoder, corpus.with_ends(tokenizer, end=False))
+    features = language.cache_features(responder, views)
+    language.train(responder, views, features, steps=options.language_steps, batch=64, seed=options.seed)
+    responder.model.save_pretrained(work / "llava")
+
+
+def _publish(work: Path, out: Path, tokenizer: Tokenizer) -> None:
+    """Round to float16, as LLaVA-1.5 is published, and add processors and tokenizers."""
+    shutil.rmtree(out, ignore_errors=True)
+    llava = LlavaForConditionalGeneration.from_pretrained(work / "llava", dtype=torch.float16)
+    llava.save_pretrained(out / "llava")
+    spoken = language.wrapped(corpus.with_ends(tokenizer, end=False))
+    LlavaProcessor(
+        language.image_processor(), spoken, patch_size=16, vision_feature_select_strategy="default",
+        chat_template=language.TEMPLATE, image_token="<image>", num_additional_image_tokens=1,
+    ).save_pretrained(out / "llava")  # fmt: skip
+    encoder = CLIPModel.from_pretrained(work / "encoder", dtype=torch.float16)
+    encoder.save_pretrained(out / "encoder")
+    captioner = language.wrapped(corpus.with_ends(tokenizer, end=True))
+    captioner.chat_template = None
+    CLIPProcessor(language.image_processor(), captioner).save_pretrained(out / "encoder")
+    open_model(out / "llava", device="cpu")
+
+
+def _sums(out: Path) -> None:
+    files = sorted(path for path in out.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
+    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(out).as_posix()}" for p in files]
+    (out / "SHA256SUMS").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{sum(p.stat().st_size for p in files) / 1e6:.1f} MB in {len(files)} files")
 
 
 if __name__ == "__main__":

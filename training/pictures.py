@@ -35,9 +35,9 @@ class Views:
         self.first = torch.cumsum(self.counts, 0) - self.counts
         self.named = torch.tensor([s in named for s in self.symbols])
 
-    def draw(self, size: int, generator: torch.Generator) -> Tensor:
-        """Return `size` view indices of different symbols, half of them named where possible."""
-        weights = torch.where(self.named, 1.0 / self.named.sum(), 1.0 / (~self.named).sum())
+    def draw(self, size: int, generator: torch.Generator, share: float = 0.5) -> Tensor:
+        """Return `size` view indices of different symbols, about a `share` of them named where possible."""
+        weights = torch.where(self.named, share / self.named.sum(), (1 - share) / (~self.named).sum())
         symbols = torch.multinomial(weights, size, generator=generator)
         picks = (torch.rand(size, generator=generator) * self.counts[symbols]).long()
         return self.first[symbols] + picks

@@ -40,6 +40,7 @@ class Responder(Protocol):
 
     model: nn.Module
     model_type: str
+    image_token: int  # id of the placeholder that visual tokens replace
 
     def features(self, images: Sequence[Image]) -> Tensor:
         """Return what the connector reads, [n, p, v]: the tower's output, upstream of the language model."""
@@ -55,6 +56,16 @@ class Responder(Protocol):
 
     def answer(self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
         """Answer greedily: one question per image, or text-only questions where `images` is None."""
+        ...
+
+    def answer_features(
+        self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24
+    ) -> list[str]:
+        """Answer greedily from visual features, one row per question; text only where `features` is None."""
+        ...
+
+    def hidden(self, batch: Batch, features: Tensor | None, layer: int) -> Tensor:
+        """Return the decoder's hidden states [b, t, h] after `layer` blocks; differentiable."""
         ...
 
     def log_likelihood(self, batch: Batch, features: Tensor | None) -> Tensor:

@@ -57,6 +57,7 @@ class PoolManifest(Manifest):
     request: IndexRequest
     images: int
     errors: int
+    duplicates: int = Field(default=0, description="Further copies of an indexed image, by content")
     width: int = Field(description="Embedding dimensions")
     encoder_sha256: str
 
@@ -93,7 +94,7 @@ class LayerReceipt(_Record):
     relative_change: float = Field(description="||ΔW|| / ||W||, Frobenius")
     leak: float = Field(description="||ΔW K|| / ||W K|| on held-out retained keys, float32")
     leak_rounded: float = Field(description="The same after rounding W + ΔW to the checkpoint's dtype")
-    leverage: float
+    retained_energy: float = Field(description="Share of held-out retained energy in the edit's input directions")
 
 
 class ErasureReceipt(Manifest):

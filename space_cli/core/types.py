@@ -56,6 +56,8 @@ class Prompt:
     question: str
     answer: str
     image: int | None = None  # row of the features it is asked about; None for text only
+    lead: str = ""  # opening of the answer that is given, not scored: "This is"
+    ends: bool = True  # the end token belongs to the answer; False scores the bare words
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,194 @@
+"""`space audit`: what the edited checkpoint still knows, and what it lost."""
+
+import json
+import os
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from space_cli.cli import options
+from space_cli.cli.render import Sheet, Terminal, figure
+from space_cli.core.errors import UsageFault
+
+if TYPE_CHECKING:
+    from space_cli.core.recipe import AuditRequest
+    from space_cli.core.records import AuditReport
+
+FAILED = 3
+
+
+def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
+    erased: Annotated[
+        Path | None,
+        typer.Argument(help="Erased checkpoint; the workspace's if not given", show_default=False),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images",
+            metavar="DIR",
+            help="One sub-folder of images per concept",
+            rich_help_panel=options.INPUTS,
+        ),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name", help="A name to offer in forced choice; repeatable", rich_help_panel=options.INPUTS
+        ),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metrics",
+            help="See `space list metrics`; repeatable; all if not given",
+            rich_help_panel=options.METHOD,
+        ),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--policy",
+            metavar="TOML",
+            help="Gates of the verdict; the shipped ones if not given",
+            rich_help_panel=options.METHOD,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="Images per concept at most", rich_help_panel=options.LIMITS),
+    ] = None,
+    exit_zero: options.ExitZero = False,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    workspace: options.Place = options.DEFAULT_PLACE,
+    overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    config: options.Config = None,
+    debug: options.Debug = False,
+) -> None:
+    """Measure an erasure before and after; exits 3 unless every gate of the policy passes."""
+    from space_cli.cli import chain
+    from space_cli.cli.workspace import open_workspace, require
+    from space_cli.core.recipe import AuditRequest
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    place = open_workspace(workspace)
+    folder = (out or place.audit).absolute()
+    chain.check_device(device)
+    request = AuditRequest(
+        erased=str((erased or place.erased).expanduser().absolute()),
+        images=_images(images),
+        names=tuple(name or ()),
+        metrics=_metrics(metrics or []),
+        policy=_policy(policy),
+        limit=limit,
+        device=device,
+        seed=seed,
+    )
+    require(Path(request.erased), "erased")
+    if dry_run:
+        terminal.plan({"audit": chain.plan("audit", request)}, folder)
+        return
+    conclude(terminal, run(request, folder, terminal, overwrite=overwrite), folder, exit_zero=exit_zero)
+
+
+def run(request: "AuditRequest", folder: Path, terminal: Terminal, *, overwrite: bool) -> "AuditReport":
+    """Run the stage, or reuse its report where the same audit was done on the same checkpoint."""
+    from space_cli.cli.workspace import done_already, forbid_existing
+    from space_cli.core.records import AuditReport
+
+    done = None if overwrite else done_already(folder, request)
+    if isinstance(done, AuditReport):
+        terminal.note(f"audit: done already in `{folder}`, reused")
+        return done
+    forbid_existing(folder, overwrite=overwrite)
+    from space_cli.stages.audit import audit as measure
+
+    return measure(request, folder, progress=terminal, overwrite=overwrite)
+
+
+def conclude(terminal: Terminal, report: "AuditReport", folder: Path, *, exit_zero: bool) -> None:
+    """Print the outcome of an audit and leave with its exit code.
+
+    Raises:
+        typer.Exit: With 3 where the verdict is not `pass`.
+    """
+    from space_cli.cli.show import sheets
+
+    for sheet in sheets(report):
+        terminal.sheet(sheet)
+    terminal.say(f"verdict: {report.verdict}")
+    for gate in report.gates:
+        if gate.verdict != "pass":
+            terminal.say(f"  {gate.verdict}: {gate.reason}")
+    terminal.say(f"report: {folder / 'report.html'}")
+    terminal.result(summary(report, folder), folder)
+    terminal.hint(options.command_line("verify", folder))
+    if report.verdict != "pass" and not exit_zero:
+        raise typer.Exit(FAILED)
+
+
+def summary(report: "AuditReport", folder: Path) -> dict[str, Any]:
+    """Return what `--json` prints: the verdict, its scores, and what the whole chain cost."""
+    from space_cli.cli.workspace import stage_seconds
+
+    # Through pydantic's JSON, which writes null for the NaN that JSON has no word for.
+    whole = json.loads(report.model_dump_json())
+    return {
+        "verdict": whole["verdict"],
+        "concept": whole["concept"],
+        "scores": whole["scores"],
+        "seconds": stage_seconds(report),
+        "gates": whole["gates"],
+        "skipped": whole["skipped"],
+        "report": str(folder / "report.html"),
+    }
+
+
+def answers(folder: Path, limit: int = 6) -> Sheet | None:
+    """Return a few answers about images before and after, those of the concept first, or None."""
+    path = folder / "samples.jsonl"
+    if not path.is_file():
+        return None
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if {"before", "after"} <= row.keys()]
+    keys = ("path", "name", "question", "before", "after")
+    return Sheet("answers", keys, [[figure(row.get(key)) for key in keys] for row in rows[:limit]])
+
+
+def _images(folder: str | None) -> str | None:
+    if folder is None:
+        return None
+    path = os.path.abspath(os.path.expanduser(folder))
+    if not os.path.isdir(path):
+        raise UsageFault(f"`{folder}` is no folder: one with a sub-folder of images per concept is needed")
+    return path
+
+
+def _metrics(names: list[str]) -> tuple[str, ...]:
+    """Accept `--metrics a --metrics b` and `--metrics a,b`, refusing what no file measures."""
+    from space_cli.core import registry
+
+    asked = [part.strip().replace("-", "_") for name in names for part in name.split(",") if part.strip()]
+    known = {name.replace("-", "_") for name in registry.names("metrics")}
+    for name in asked:
+        if name not in known:
+            raise UsageFault(
+                f"unknown metric `{name}`: known are {', '.join(sorted(known))}", hint="space list metrics"
+            )
+    return tuple(asked)
+
+
+def _policy(path: str | None) -> str | None:
+    if path is None:
+        return None
+    found = os.path.abspath(os.path.expanduser(path))
+    if not os.path.isfile(found):
+        raise UsageFault(f"the policy `{path}` is not a file")
+    return found

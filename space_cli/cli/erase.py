@@ -1,0 +1,141 @@
+"""`space erase`: a checkpoint into one that no longer knows the concept."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from space_cli.cli import options
+from space_cli.cli.render import Terminal
+
+if TYPE_CHECKING:
+    from space_cli.cli.chain import Wish
+    from space_cli.cli.workspace import Workspace
+    from space_cli.core.recipe import Concept, EraseRequest
+
+
+def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
+    concept: Annotated[
+        str,
+        typer.Option(
+            "--concept", help="What to forget, in words", rich_help_panel=options.CONCEPT, show_default=False
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", help="Checkpoint: hub id or folder", rich_help_panel=options.INPUTS, show_default=False
+        ),
+    ],
+    revision: options.Revision = None,
+    alias: options.Alias = None,
+    phrase: options.Phrase = "",
+    kind: options.Kind = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            "--pool", help="Finished pool, or images to index first", rich_help_panel=options.INPUTS
+        ),
+    ] = None,
+    encoder: options.Encoder = options.DEFAULT_ENCODER,
+    exclude: options.Exclude = None,
+    allow_leaks: options.AllowLeaks = False,
+    method: options.Method = "dcsi",
+    settings: options.Set = None,
+    scope: options.Scope = "mlp",
+    max_change: Annotated[
+        float,
+        typer.Option("--max-change", help="Largest ||ΔW||/||W|| of a layer", rich_help_panel=options.LIMITS),
+    ] = 1.0,
+    max_retain_kl: Annotated[
+        float,
+        typer.Option("--max-retain-kl", help="Retain budget, nats per token", rich_help_panel=options.LIMITS),
+    ] = 0.05,
+    max_neighbour_loss: Annotated[
+        float,
+        typer.Option(
+            "--max-neighbour-loss", help="Share of neighbours answered anew", rich_help_panel=options.LIMITS
+        ),
+    ] = 0.05,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    workspace: options.Place = options.DEFAULT_PLACE,
+    overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    config: options.Config = None,
+    debug: options.Debug = False,
+) -> None:
+    """Erase a concept from a checkpoint; runs `index` and `select` where they are missing or stale."""
+    from space_cli.cli import chain
+    from space_cli.cli.show import sheets
+    from space_cli.cli.workspace import forbid_existing, open_workspace
+    from space_cli.core.recipe import EraseRequest
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    place = open_workspace(workspace)
+    folder = (out or place.erased).absolute()
+    given = chain.make_concept(concept, alias, phrase, kind)
+    request = EraseRequest(
+        concept=_recorded_concept(place, given),
+        model=options.local_or_id(model),
+        revision=revision,
+        anchors=str(place.anchors),
+        method=method,
+        options=options.parse_set(settings),
+        scope=scope,
+        max_change=max_change,
+        max_retain_kl=max_retain_kl,
+        max_neighbour_loss=max_neighbour_loss,
+        device=device,
+        seed=seed,
+    )
+    wish = chain.Wish(pool, options.local_or_id(encoder), tuple(exclude or ()), allow_leaks)
+    if not dry_run:
+        forbid_existing(folder, overwrite=overwrite)
+    chain.check_inputs(place, request, wish)
+    if dry_run:
+        terminal.plan(_plan(place, request, wish), folder)
+        return
+    checkpoint = chain.check_model(request.model, revision)
+    chain.ensure_anchors(place, request, wish, checkpoint, terminal, overwrite=overwrite)
+    from space_cli.stages.erase import erase as run
+
+    receipt = run(request, folder, progress=terminal, overwrite=overwrite)
+    terminal.record(receipt.model_dump_json(), folder, sheets(receipt))
+    words = ("audit",) if out is None else ("audit", str(folder))
+    terminal.hint(options.command_line(*words, workspace=workspace))
+
+
+def _recorded_concept(place: "Workspace", given: "Concept") -> "Concept":
+    """Take aliases, phrase and kind from the anchors where only the name was given again."""
+    from space_cli.cli.chain import recorded_anchors
+
+    recorded = recorded_anchors(place)
+    only_named = not (given.aliases or given.phrase or given.kind)
+    same = recorded is not None and recorded.request.concept.name == given.name
+    return recorded.request.concept if recorded is not None and same and only_named else given
+
+
+def _plan(place: "Workspace", request: "EraseRequest", wish: "Wish") -> dict[str, Any]:
+    """Plan every stage that would run; one whose input is not made yet says what it waits for."""
+    from space_cli.cli import chain
+
+    plans: dict[str, Any] = {}
+    indexing = chain.index_request(wish, request)
+    if indexing is not None:
+        plans["index"] = chain.plan("index", indexing)
+    model = chain.check_model(request.model, request.revision)
+    recorded = chain.recorded_anchors(place)
+    pool = chain.pool_of(place, request, wish, recorded)
+    if indexing is not None:
+        plans["select"] = {"waits_for": str(place.pool)}
+    elif reason := chain.why_select(recorded, request, wish, pool=pool, model=model):
+        selecting = chain.select_request(recorded, request, wish, pool)
+        plans["select"] = {"reason": reason, **chain.plan("select", selecting)}
+    if "select" in plans:
+        plans["erase"] = {"waits_for": str(place.anchors)}
+    else:
+        plans["erase"] = chain.plan("erase", request)
+    return plans

@@ -1,0 +1,174 @@
+"""The options that several commands share, grouped into panels of the help."""
+
+import json
+import os
+import shlex
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from space_cli.cli import settings
+from space_cli.core.errors import UsageFault
+
+DEFAULT_ENCODER = "openai/clip-vit-large-patch14-336"
+"""The tower of LLaVA-1.5 with its text half, so that pool and model see alike."""
+
+CONCEPT = "Concept"
+INPUTS = "Inputs"
+METHOD = "Method"
+LIMITS = "Limits"
+OUTPUT = "Output"
+DANGER = "Dangerous options"
+
+
+def _debug(ctx: typer.Context, value: bool) -> bool:
+    if value:
+        ctx.ensure_object(settings.Invocation).debug = True
+    return value
+
+
+def _as_json(ctx: typer.Context, value: bool) -> bool:
+    ctx.ensure_object(settings.Invocation).as_json = value
+    return value
+
+
+Alias = Annotated[
+    list[str] | None,
+    typer.Option("--alias", help="Another name of the concept; repeatable", rich_help_panel=CONCEPT),
+]
+Phrase = Annotated[
+    str,
+    typer.Option(
+        "--phrase", help="The name as a sentence holds it, such as `a panda`", rich_help_panel=CONCEPT
+    ),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option("--kind", help="What kind of thing it is, such as `person`", rich_help_panel=CONCEPT),
+]
+Encoder = Annotated[
+    str, typer.Option("--encoder", help="CLIP or SigLIP checkpoint: hub id or folder", rich_help_panel=INPUTS)
+]
+Revision = Annotated[
+    str | None, typer.Option("--revision", help="Branch, tag or commit on the hub", rich_help_panel=INPUTS)
+]
+Scope = Annotated[
+    Literal["connector", "mlp", "all"],
+    typer.Option("--scope", help="Which layers may change", rich_help_panel=METHOD),
+]
+Method = Annotated[str, typer.Option("--method", help="See `space list methods`", rich_help_panel=METHOD)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="An option of the method; repeatable", rich_help_panel=METHOD
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude", metavar="SHA", help="A pool image you reject; repeatable", rich_help_panel=INPUTS
+    ),
+]
+AllowLeaks = Annotated[
+    bool,
+    typer.Option(
+        "--allow-leaks", help="Keep images that the model names as the concept", rich_help_panel=DANGER
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N", rich_help_panel=LIMITS)]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same bytes", rich_help_panel=METHOD)]
+ExitZero = Annotated[
+    bool, typer.Option("--exit-zero", help="Exit 0 whatever the verdict", rich_help_panel=OUTPUT)
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", help="Folder to write; the workspace's own if not given", rich_help_panel=OUTPUT
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier run wrote", rich_help_panel=OUTPUT)
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Print the plan from headers alone, then stop", rich_help_panel=OUTPUT),
+]
+Place = Annotated[
+    Path, typer.Option("--workspace", help="Folder where the stages meet", rich_help_panel=OUTPUT)
+]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=_as_json, help="Print the record as JSON, alone on stdout", rich_help_panel=OUTPUT
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print the path alone, nothing on stderr", rich_help_panel=OUTPUT),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        callback=settings.load,
+        is_eager=True,
+        envvar="SPACE_CONFIG",
+        show_envvar=False,
+        help="TOML file of options; `space.toml` of this folder if not given",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        callback=_debug,
+        is_eager=True,
+        envvar="SPACE_DEBUG",
+        show_envvar=False,
+        help="Show the traceback of an error",
+        rich_help_panel=OUTPUT,
+    ),
+]
+DEFAULT_PLACE = Path(".space")
+
+
+def parse_set(pairs: list[str] | None) -> dict[str, Any]:
+    """Read `key=value` options: a value is JSON where it can be, else text.
+
+    Raises:
+        UsageFault: A pair has no `=` or no key.
+
+    Example:
+        >>> parse_set(["steps=40", "loss=npo", "layers=[1, 2]"])
+        {'steps': 40, 'loss': 'npo', 'layers': [1, 2]}
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageFault(f"`--set {pair}` is not a pair", hint="write `--set key=value`")
+        found[key.strip()] = _json_or_text(value)
+    return found
+
+
+def local_or_id(name: str) -> str:
+    """Return a folder as an absolute path, and anything else as the hub id it must be."""
+    path = os.path.expanduser(name)
+    # os.path, unlike pathlib, answers False to a name that no file can have.
+    return os.path.abspath(path) if os.path.isdir(path) else name
+
+
+def command_line(*words: str | Path, workspace: Path = DEFAULT_PLACE) -> str:
+    """Spell a command as a shell would read it, with the workspace where it is not the default."""
+    extra = () if workspace == DEFAULT_PLACE else ("--workspace", str(workspace))
+    return shlex.join(str(word) for word in ("space", *words, *extra))
+
+
+def _json_or_text(value: str) -> object:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value

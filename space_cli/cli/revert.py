@@ -1,0 +1,55 @@
+"""`space revert`: an erased checkpoint back into its base."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from space_cli.cli import options
+from space_cli.cli.render import Terminal
+
+
+def revert(  # ruff: ignore[too-many-arguments] - each parameter is an option
+    erased: Annotated[Path, typer.Argument(help="The erased checkpoint", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder for the restored checkpoint", show_default=False)],
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            "--base",
+            help="Copy of the base checkpoint; where the receipt says if not given",
+            rich_help_panel=options.INPUTS,
+        ),
+    ] = None,
+    approximate: Annotated[
+        bool,
+        typer.Option(
+            "--approximate",
+            help="Without a base: subtract the edits, up to rounding",
+            rich_help_panel=options.DANGER,
+        ),
+    ] = False,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    config: options.Config = None,
+    debug: options.Debug = False,
+) -> None:
+    """Undo an erasure, bit for bit where the base checkpoint is at hand."""
+    from space_cli.cli.workspace import forbid_existing, require
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    source, folder = (path.expanduser().absolute() for path in (erased, out))
+    require(source, "erased")
+    forbid_existing(folder, overwrite=overwrite)
+    from space_cli.stages.revert import revert as restore
+
+    written = restore(
+        source,
+        folder,
+        base=base.expanduser().absolute() if base else None,
+        approximate=approximate,
+        overwrite=overwrite,
+        progress=terminal,
+    )
+    terminal.say(f"written: {written}")
+    terminal.result({"erased": str(source), "out": str(written)}, written)

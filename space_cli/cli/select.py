@@ -1,0 +1,131 @@
+"""`space select`: a concept's name into anchors."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from space_cli.cli import options
+from space_cli.cli.render import Terminal
+
+if TYPE_CHECKING:
+    from space_cli.core.recipe import SelectRequest
+    from space_cli.core.records import Record
+
+
+def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
+    concept: Annotated[str, typer.Argument(help="The concept to forget, in words", show_default=False)],
+    alias: options.Alias = None,
+    phrase: options.Phrase = "",
+    kind: options.Kind = None,
+    pool: Annotated[
+        Path | None,
+        typer.Option(
+            "--pool", help="Finished pool; the workspace's if not given", rich_help_panel=options.INPUTS
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="Checkpoint that re-ranks and guards against leaks",
+            rich_help_panel=options.INPUTS,
+        ),
+    ] = None,
+    revision: options.Revision = None,
+    exclude: options.Exclude = None,
+    candidates: Annotated[
+        int,
+        typer.Option(
+            "--candidates", min=1, help="Nearest images shown to the model", rich_help_panel=options.METHOD
+        ),
+    ] = 192,
+    anchors: Annotated[
+        int, typer.Option("--anchors", min=1, help="Images to forget on", rich_help_panel=options.METHOD)
+    ] = 48,
+    holdout: Annotated[
+        int,
+        typer.Option("--holdout", min=0, help="Anchors kept for the audit", rich_help_panel=options.METHOD),
+    ] = 16,
+    neighbours: Annotated[
+        int, typer.Option("--neighbours", min=0, help="Near images to retain", rich_help_panel=options.METHOD)
+    ] = 160,
+    general: Annotated[
+        int, typer.Option("--general", min=1, help="Other images to retain", rich_help_panel=options.METHOD)
+    ] = 320,
+    floor: Annotated[
+        float | None,
+        typer.Option(
+            "--floor", help="Least similarity; calibrated if not given", rich_help_panel=options.METHOD
+        ),
+    ] = None,
+    min_anchors: Annotated[
+        int, typer.Option("--min-anchors", min=1, help="Refuse below so many", rich_help_panel=options.METHOD)
+    ] = 8,
+    allow_leaks: options.AllowLeaks = False,
+    scope: options.Scope = "mlp",
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    workspace: options.Place = options.DEFAULT_PLACE,
+    overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    config: options.Config = None,
+    debug: options.Debug = False,
+) -> None:
+    """Choose pool images that stand for a concept, none of which need show it."""
+    from space_cli.cli import chain
+    from space_cli.cli.show import sheets
+    from space_cli.cli.workspace import open_workspace, require
+    from space_cli.core.recipe import SelectRequest
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    place = open_workspace(workspace)
+    folder = (out or place.anchors).absolute()
+    chosen_pool = (pool or place.pool).expanduser().absolute()
+    wanted = chain.make_concept(concept, alias, phrase, kind)
+    chain.check_device(device)
+    request = SelectRequest(
+        concept=wanted,
+        pool=str(chosen_pool),
+        model=options.local_or_id(model) if model else None,
+        revision=revision,
+        candidates=candidates,
+        anchors=anchors,
+        holdout=holdout,
+        neighbours=neighbours,
+        general=general,
+        floor=floor,
+        min_anchors=min_anchors,
+        allow_leaks=allow_leaks,
+        exclude=tuple(exclude or ()),
+        scope=scope,
+        device=device,
+        seed=seed,
+    )
+    require(chosen_pool, "pool")
+    if dry_run:
+        terminal.plan({"select": chain.plan("select", request)}, folder)
+        return
+    manifest = _run(request, folder, terminal, overwrite=overwrite)
+    terminal.record(manifest.model_dump_json(), folder, sheets(manifest))
+    words = ("erase", "--concept", wanted.name, "--model", request.model or "ID_OR_FOLDER")
+    terminal.hint(options.command_line(*words, workspace=workspace))
+
+
+def _run(request: "SelectRequest", folder: Path, terminal: Terminal, *, overwrite: bool) -> "Record":
+    """Run the stage, or reuse its result where the same request was done on the same inputs."""
+    from space_cli.cli.chain import check_model
+    from space_cli.cli.workspace import done_already, forbid_existing
+
+    if not overwrite and (done := done_already(folder, request)) is not None:
+        terminal.note(f"select: done already in `{folder}`, reused")
+        return done
+    forbid_existing(folder, overwrite=overwrite)
+    if request.model:
+        check_model(request.model, request.revision)
+    from space_cli.stages.select import select as run
+
+    return run(request, folder, progress=terminal, overwrite=overwrite)

@@ -1,0 +1,48 @@
+"""How metrics put questions to a checkpoint: every image with every question, in one list."""
+
+import itertools
+
+from collections.abc import Hashable, Sequence
+
+from PIL.Image import Image
+
+from space_cli.core.matching import mentions
+from space_cli.core.protocols import Responder
+from space_cli.core.types import Probe, ProbeImage
+
+
+def ask_each(
+    responder: Responder, images: Sequence[Image], questions: Sequence[str], *, tokens: int = 24
+) -> list[str]:
+    """Ask every question about every image; the answers about one image stand together."""
+    if not images or not questions:
+        return []
+    shown = [image for image in images for _ in questions]
+    return responder.answer(shown, list(questions) * len(images), tokens=tokens)
+
+
+def by_image(images: Sequence[Image], questions: Sequence[str]) -> list[Hashable]:
+    """Return which image each answer of `ask_each` is about."""
+    return [row for row in range(len(images)) for _ in questions]
+
+
+def named_rightly(
+    responder: Responder, shown: Sequence[ProbeImage], questions: Sequence[str], probe: Probe
+) -> list[float]:
+    """Ask what each image shows; 1 where the answer holds the image's own name."""
+    answers = ask_each(responder, [one.image for one in shown], questions)
+    truths = [one.name for one in shown for _ in questions]
+    others = (*probe.names, probe.name)
+    return [
+        float(mentions(answer, (name, probe.phrases.get(name, name)), others=others))
+        for answer, name in zip(answers, truths, strict=True)
+    ]
+
+
+def spread(shown: Sequence[ProbeImage], limit: int) -> list[ProbeImage]:
+    """Return at most `limit` images, taking one of each name in turn."""
+    names: dict[str, list[ProbeImage]] = {}
+    for one in shown:
+        names.setdefault(one.name, []).append(one)
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*names.values()))
+    return [one for one in turns if one is not None][:limit]

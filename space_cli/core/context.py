@@ -1,0 +1,154 @@
+"""What a method may ask for while it works out its edits: read-only, computed when first asked.
+
+Shapes: n = images, p = visual tokens, v = tower width, d = a layer's input width, q = free directions.
+"""
+
+import random
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import torch
+
+from torch import Tensor
+
+from space_cli.core.hooks import Change, editing, watching
+from space_cli.core.knowledge import Knowledge
+from space_cli.core.linalg import safe_basis
+from space_cli.core.moments import SecondMoment
+from space_cli.core.protocols import Progress, Responder
+from space_cli.core.recipe import Concept
+from space_cli.core.types import Batch, Prompt, Role
+
+Factors = Mapping[str, Change]
+STATISTICS_BATCH = 64
+OPENING_WEIGHT = 0.1
+"""Weight of the first token's own moment: language models store huge activations there, on one direction that a share
+of the average token's energy would leave unprotected."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A method's state between two steps, to continue from after a kill."""
+
+    step: int
+    tensors: dict[str, Tensor]
+
+
+@dataclass
+class Outcome:
+    """What a method says about its own run."""
+
+    steps: int = 0
+    stopped: str = "all steps done"
+    signals: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class EditContext:
+    """The checkpoint, the anchors and the retained knowledge of one erasure."""
+
+    responder: Responder
+    concept: Concept
+    layers: tuple[str, ...]
+    features: Tensor  # [n, p, v], every role
+    rows: Mapping[Role, range]  # rows of `features` by role
+    knowledge: Knowledge
+    seed: int
+    max_change: float  # ||ΔW|| / ||W|| of any layer
+    progress: Progress
+    record: Callable[[dict[str, float]], None]  # one row of metrics.jsonl
+    save: Callable[[Saved], None]
+    saved: Saved | None = None
+    outcome: Outcome = field(default_factory=Outcome)
+    _moments: dict[str, SecondMoment] = field(default_factory=dict)
+
+    def weight(self, layer: str) -> Tensor:
+        """Return the unedited weight [d_out, d_in] float32 of a layer."""
+        return self.responder.model.get_submodule(layer).weight.detach().float()
+
+    def of_role(self, role: Role) -> Tensor:
+        """Return the visual features of a role, [n, p, v]."""
+        span = self.rows[role]
+        return self.features[span.start : span.stop]
+
+    def moment(self, layer: str) -> Tensor:
+        """Return the second moment [d, d] float64 of retained keys, each token counted with unit length."""
+        if not self._moments:
+            prompts = [*self.knowledge.retained, *self.knowledge.texts]
+            self._moments = self.moments(prompts, self.features, label="retained keys")
+        return self._moments[layer].mean() + OPENING_WEIGHT * self._moments[f"{layer}#opening"].mean()
+
+    def safe_basis(self, layer: str, leak: float) -> Tensor:
+        """Return orthonormal directions [d, q] float64 that hold at most a share `leak` of retained energy."""
+        return safe_basis(self.moment(layer), leak)
+
+    def moments(
+        self, prompts: Sequence[Prompt], features: Tensor, *, label: str, unit: bool = True
+    ) -> dict[str, SecondMoment]:
+        """Run prompts and sum the second moments of every editable layer's input.
+
+        Args:
+            prompts: With answers; image prompts index `features`.
+            features: Visual features [n, p, v].
+            label: What the progress bar says.
+            unit: Count each token with unit length; False keeps its energy.
+
+        Returns:
+            Layer name -> moment of all tokens; layer name + "#opening" -> of the first tokens alone.
+        """
+        found = {}
+        for layer in self.layers:
+            width = self.weight(layer).shape[1]
+            found |= {layer: SecondMoment(width), f"{layer}#opening": SecondMoment(width)}
+        batches = list(batched(prompts, STATISTICS_BATCH))
+        with self.progress.task(label, len(batches)) as advance, torch.inference_mode():
+            for chosen in batches:
+                batch = self.responder.batch(chosen)
+                with watching(self.responder.model, self.layers, _summing(found, batch, unit=unit)):
+                    self.responder.logits(batch, features)
+                advance()
+        return found
+
+    def retained_batches(self, size: int, seed: int) -> Iterator[Batch]:
+        """Yield batches of retained prompts forever, every fourth text only."""
+        rng = random.Random(seed)
+        turn = 0
+        while True:
+            turn += 1
+            pool = self.knowledge.texts if turn % 4 == 0 else self.knowledge.retained
+            yield self.responder.batch(rng.sample(pool, min(size, len(pool))))
+
+    def edited(self, factors: Factors) -> AbstractContextManager[None]:
+        """Return a `with` block in which the layers carry `W + left @ right`."""
+        return editing(self.responder.model, factors)
+
+
+def batched(prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:
+    """Split prompts into batches of one kind each, image prompts first, similar lengths together."""
+    for about_image in (True, False):
+        same = sorted(
+            (p for p in prompts if (p.image is not None) == about_image), key=lambda p: len(p.question) + len(p.answer)
+        )
+        for start in range(0, len(same), size):
+            yield same[start : start + size]
+
+
+def _summing(found: dict[str, SecondMoment], batch: Batch, *, unit: bool) -> Callable[[str, Tensor], None]:
+    mask = batch.mask.bool()
+
+    def watcher(layer: str, inputs: Tensor) -> None:
+        keys = inputs
+        if inputs.shape[:2] == mask.shape:
+            # The connector sees no padding and no first token; the decoder sees both.
+            found[f"{layer}#opening"].update(_sized(inputs[:, 0], unit=unit))
+            keys = inputs[mask]
+        found[layer].update(_sized(keys.reshape(-1, keys.shape[-1]), unit=unit))
+
+    return watcher
+
+
+def _sized(keys: Tensor, *, unit: bool) -> Tensor:
+    keys = keys.float()
+    return keys / keys.norm(dim=-1, keepdim=True).clamp(min=1e-12) if unit else keys

@@ -1,0 +1,64 @@
+"""Does the checkpoint know the concept at all? Told from its own likelihoods, without an image of the concept."""
+
+import random
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from torch import Tensor
+
+from space_cli.core.answer_form import AnswerForm
+from space_cli.core.hardening import Hardening, harden
+from space_cli.core.naming import Naming
+from space_cli.core.protocols import Responder
+from space_cli.core.recipe import Concept
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """How far a short push towards the name gets, beside the same push towards names that mean nothing."""
+
+    reached: float  # nats per token of log p(name) after the push, best quarter of the images
+    nonsense: float  # the same for scrambled names, the best of them
+
+
+def familiarity(
+    responder: Responder, concept: Concept, forms: dict[str, AnswerForm], features: Tensor, seed: int
+) -> Familiarity:
+    """Push some images towards the name, and towards scrambled names of the same length.
+
+    Args:
+        responder: The unedited checkpoint.
+        concept: What to forget.
+        forms: The checkpoint's wording.
+        features: Visual features [n, p, v] of pool images near the concept.
+        seed: Scrambles the name and draws the noise.
+    """
+    rng = random.Random(seed)
+    own = _reached(responder, concept, forms, features, seed)
+    others = [
+        _reached(responder, Concept(name=name, phrase=name), forms, features, seed)
+        for name in scrambled(concept.name, 2, rng)
+    ]
+    return Familiarity(own, max(others))
+
+
+def scrambled(name: str, count: int, rng: random.Random) -> Sequence[str]:
+    """Return permutations of a name's letters, words kept apart, none equal to it unless all its letters are."""
+    found = []
+    while len(found) < count:
+        words = ["".join(rng.sample(word, len(word))) for word in name.split()]
+        found.append(" ".join(words))
+    return found
+
+
+def _reached(
+    responder: Responder, concept: Concept, forms: dict[str, AnswerForm], features: Tensor, seed: int
+) -> float:
+    naming = Naming(responder, concept, forms, seed)
+    options = Hardening(steps=10, dropout=0.0, noise=0.0)
+    pushed = harden(naming.objective, features, options, torch.Generator().manual_seed(seed))
+    reached = naming.activation(pushed).sort(descending=True).values
+    return float(reached[: max(1, len(reached) // 4)].mean())

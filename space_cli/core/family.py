@@ -1,0 +1,46 @@
+"""Where the parts of a model family are: data, so that no engine code names a model class."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from space_cli.core.errors import ArtifactFault
+
+
+@dataclass(frozen=True)
+class Family:
+    """Module names in memory, parameter names on disk, and how the tower is read."""
+
+    model_type: str
+    tower: str  # module name of the vision tower
+    connector: str  # module name of the image-to-text adapter
+    language_model: str  # module name of the decoder without its head
+    connector_layers: tuple[str, ...]  # editable linears of the connector
+    mlp_layers: tuple[str, ...]  # editable linears of the decoder, first layer first
+    disk_prefixes: tuple[tuple[str, str], ...]  # (in memory, on disk), tried in this order
+    image_token: int  # id of the placeholder that visual tokens replace
+    visual_tokens: int  # placeholders an image takes
+    encoder: str  # hub id of the contrastive encoder that shares the tower
+    features: Callable[[nn.Module, Tensor], Tensor]  # (model, pixels [n, 3, h, w]) -> [n, p, v]
+
+    def layers(self, scope: str) -> tuple[str, ...]:
+        """Return the editable layers of a scope: `connector`, `mlp` (the connector's last linear too) or `all`."""
+        if scope == "connector":
+            return self.connector_layers
+        if scope == "mlp":
+            return (self.connector_layers[-1], *self.mlp_layers)
+        return (*self.connector_layers, *self.mlp_layers)
+
+    def parameter(self, layer: str, on_disk: Iterable[str]) -> str:
+        """Return the name under which a checkpoint stores the weight of `layer`.
+
+        Raises:
+            ArtifactFault: None of the known layouts names it.
+        """
+        known = set(on_disk)
+        for memory, disk in self.disk_prefixes:
+            name = f"{disk}{layer.removeprefix(memory)}.weight"
+            if layer.startswith(memory) and name in known:
+                return name
+        raise ArtifactFault(f"the checkpoint stores no weight for `{layer}`: its key layout is unknown")

@@ -1,0 +1,73 @@
+"""Gradient ascent of log p(concept) on proxies' visual features.
+
+A proxy that text retrieval finds leaves the concept's own representation silent: training on it changes something
+else. Pushing its features until the model names the concept wakes that representation without any image of it.
+
+Shapes: n = proxies, p = visual tokens, v = width of the features.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from jaxtyping import Float
+from torch import Tensor
+
+Objective = Callable[[Tensor], Tensor]
+"""Visual features [n, p, v] -> log p of the concept for each proxy, [n], nats per token."""
+
+
+@dataclass(frozen=True)
+class Hardening:
+    """How far and how hard to push.
+
+    The defaults were chosen on the development concepts of the bundled checkpoint (docs/benchmarks/development.md).
+    """
+
+    steps: int = 24
+    radius: float = 0.9  # of a proxy's root mean square token norm; the shift of each token stays within it
+    pace: float = 0.12  # length of one normalised step, in units of the radius
+    dropout: float = 0.2  # share of visual tokens whose shift is left out in a step
+    noise: float = 0.05  # gaussian, in units of the features' root mean square
+
+
+def harden(
+    objective: Objective,
+    features: Float[Tensor, "n p v"],
+    options: Hardening,
+    generator: torch.Generator,
+    *,
+    start: Float[Tensor, "n p v"] | None = None,
+) -> Float[Tensor, "n p v"]:
+    """Return features near the given ones on which the objective is high.
+
+    Args:
+        objective: Called once a step; draws its own prompts.
+        features: The proxies as the tower sees them.
+        options: Budget and regularisation.
+        generator: Noise and token dropout, on the CPU.
+        start: An earlier hardening of the same proxies to continue from.
+
+    Returns:
+        Shifted features; no token is further than `radius` from its own.
+    """
+    size = features.float().pow(2).sum(-1).mean(-1).sqrt()[:, None, None]
+    limit = options.radius * size
+    spread = features.float().pow(2).mean().sqrt()
+    shift = torch.zeros_like(features) if start is None else (start - features).clone()
+    for _ in range(options.steps):
+        kept = torch.rand(features.shape[:2], generator=generator) >= options.dropout
+        noise = torch.randn(features.shape, generator=generator) * options.noise
+        shift = shift.detach().requires_grad_(True)
+        seen = features + shift * kept[..., None].to(features) + noise.to(features) * spread
+        (gradient,) = torch.autograd.grad(objective(seen).sum(), shift)
+        # One length for every token of a proxy, so that the tokens which matter move most.
+        length = gradient.norm(dim=-1, keepdim=True).amax(1, keepdim=True).clamp(min=1e-12)
+        shift = _within(shift.detach() + options.pace * limit * gradient / length, limit)
+    return (features + shift).detach()
+
+
+def _within(shift: Tensor, limit: Tensor) -> Tensor:
+    norm = shift.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    return shift * (limit / norm).clamp(max=1)

@@ -1,0 +1,192 @@
+"""Dual-constraint semantic isolation: training inside the safe subspace of retained knowledge.
+
+    L = L_task + λ_name·L_name + λ_anc·L_orth + λ_div·L_div + λ_ret·KL_retain + λ_leak·leak + λ_size·size
+
+Every edit is `ΔW = B·Uᵀ` with U orthonormal inside the safe subspace and only B trained, so the constraint holds
+exactly under any optimiser; a gradient projected before Adam would leave the subspace.
+
+Shapes: b = anchors in a step, p = visual tokens, v = tower width, h = decoder width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from torch import Tensor
+
+from space_cli.core import phrasing
+from space_cli.core.context import EditContext
+from space_cli.core.linalg import anchor_basis, energy, within_norm
+from space_cli.core.losses import answer_mask, next_labels, token_kl
+from space_cli.core.naming import Naming
+from space_cli.core.types import Edit, Prompt
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The factors of the loss terms; all dimensionless except where noted."""
+
+    name: float = 1.0  # L_name, length-normalised negative preference
+    orth: float = 0.1  # λ_anc
+    div: float = 0.05  # λ_div
+    retain: float = 1.0  # KL on retained prompts, per nat
+    leak: float = 100.0  # squared relative leak onto retained keys
+    size: float = 0.0  # squared relative weight change
+    beta: float = 0.5  # sharpness of the preference, per nat
+
+
+class Subspace:
+    """The trained factors: layer -> (B [d_out, r], Uᵀ [r, d_in]).
+
+    Args:
+        context: Gives weights and retained moments.
+        anchor_moments: Second moments of the anchors' keys by layer.
+        leak: Share of retained energy left unprotected.
+        rank: Directions per layer at most.
+    """
+
+    def __init__(
+        self, context: EditContext, anchor_moments: dict[str, Tensor], *, leak: float, rank: int
+    ) -> None:
+        self.right: dict[str, Tensor] = {}
+        self.left: dict[str, Tensor] = {}
+        self._weight_norm: dict[str, float] = {}
+        self._base_energy: dict[str, float] = {}
+        self._inner: dict[str, Tensor] = {}
+        self._limit = context.max_change
+        for layer in context.layers:
+            basis = context.safe_basis(layer, leak)
+            chosen = anchor_basis(anchor_moments[layer], basis, rank)
+            weight, moment = context.weight(layer), context.moment(layer)
+            self.right[layer] = chosen.T.float().contiguous()
+            self.left[layer] = weight.new_zeros(weight.shape[0], chosen.shape[1]).requires_grad_(True)
+            self._weight_norm[layer] = float(weight.norm())
+            self._base_energy[layer] = energy(weight, moment)
+            self._inner[layer] = (chosen.T @ moment @ chosen).float()
+
+    def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return what `editing` hooks in."""
+        return {layer: (self.left[layer], self.right[layer]) for layer in self.right}
+
+    def leak(self) -> Tensor:
+        """Return the mean over layers of `||ΔW K||² / ||W K||²` on retained keys; differentiable."""
+        shares = [
+            torch.einsum("or,rs,os->", left, self._inner[layer], left) / self._base_energy[layer]
+            for layer, left in self.left.items()
+        ]
+        return torch.stack(shares).mean()
+
+    def size(self) -> Tensor:
+        """Return the mean over layers of `||ΔW||² / ||W||²`; differentiable."""
+        shares = [left.pow(2).sum() / self._weight_norm[layer] ** 2 for layer, left in self.left.items()]
+        return torch.stack(shares).mean()
+
+    @torch.no_grad()
+    def bound(self) -> None:
+        """Shrink each layer whose relative change exceeds the limit."""
+        for layer, left in self.left.items():
+            left.copy_(within_norm(left, self._limit * self._weight_norm[layer]))
+
+    def edits(self) -> list[Edit]:
+        """Return the edits as they stand."""
+        return [
+            Edit(layer, left=self.left[layer].detach().clone(), right=self.right[layer]) for layer in self.right
+        ]
+
+
+def task_loss(context: EditContext, features: Tensor, rows: list[int], question: str) -> Tensor:
+    """Return the cross-entropy of each proxy's own answer, given these features in the proxy's place.
+
+    The answers are the unedited checkpoint's, so the anchors overwrite the concept with what they are.
+    """
+    answers = [context.knowledge.answers[row] for row in rows]
+    batch = context.responder.batch([Prompt(question, a, i) for i, a in enumerate(answers)])
+    mask = answer_mask(batch)
+    return F.cross_entropy(context.responder.logits(batch, features)[mask].float(), next_labels(batch)[mask])
+
+
+def name_loss(now: Tensor, beta: float) -> Tensor:
+    """Return the negative preference of a name whose reference log p is zero.
+
+    Args:
+        now: log p of the name under the edited checkpoint, [b], nats per token.
+        beta: Sharpness per nat.
+
+    References:
+        Negative Preference Optimization (Zhang et al., 2024), arXiv:2404.05868, with π_ref(name | anchor) = 1, as
+        hardening makes it.
+    """
+    return -(2 / beta) * F.logsigmoid(-beta * now - beta * NAME_MARGIN).mean()
+
+
+NAME_MARGIN = 4.0
+"""Nats per token under which a name keeps being pushed: at -4 it is about as likely as any of fifty others."""
+
+
+def denial_loss(naming: Naming, features: Tensor, turn: int, beta: float) -> Tensor:
+    """Return the same for "Yes" to the concept's yes/no questions."""
+    prompt = naming.affirmations[turn % len(naming.affirmations)]
+    return name_loss(naming.of(prompt, features), beta)
+
+
+def attribute_loss(context: EditContext, features: Tensor, factors: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
+    """Return the divergence on questions that have nothing to do with identity, asked of the anchors themselves."""
+    responder = context.responder
+    questions = [(phrasing.KIND_QUESTION, phrasing.STYLE_QUESTION)[i % 2] for i in range(len(features))]
+    answers = responder.answer_features(features, questions)
+    batch = responder.batch([Prompt(q, a or ".", i) for i, (q, a) in enumerate(zip(questions, answers, strict=True))])
+    return drift(context, batch, features, factors)
+
+
+def drift(context: EditContext, batch: object, features: Tensor, factors: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
+    """Return KL(unedited || edited) on a batch's answers, nats per token; differentiable in the factors."""
+    with torch.no_grad():
+        before = context.responder.logits(batch, features)
+    with context.edited(factors):
+        after = context.responder.logits(batch, features)
+    return token_kl(before, after, answer_mask(batch))
+
+
+def orthogonality(pooled: Tensor, direction: Tensor) -> Tensor:
+    """Return text-anchor repulsion: the mean squared positive cosine to the concept's direction.
+
+    Args:
+        pooled: Mean hidden state of each anchor's visual tokens, [b, h].
+        direction: Of the concept's text, unit, [h].
+    """
+    return F.cosine_similarity(pooled, direction[None], dim=-1).clamp(min=0).pow(2).mean()
+
+
+def spectral_entropy(pooled: Tensor) -> Tensor:
+    """Return the entropy of the anchors' normalised spectrum as a share of its maximum, in [0, 1].
+
+    One anchor has one singular value, so its entropy is 0 whatever the edit does.
+    """
+    if len(pooled) < 2:
+        return pooled.sum() * 0
+    values = torch.linalg.svdvals(F.normalize(pooled.float(), dim=-1)).pow(2)
+    shares = values / values.sum()
+    return -(shares * shares.clamp(min=1e-12).log()).sum() / torch.log(torch.tensor(float(len(pooled))))
+
+
+def pooled_states(context: EditContext, features: Tensor, layer: int) -> Tensor:
+    """Return the mean hidden state of each image's visual tokens after `layer` blocks, [b, h]."""
+    responder = context.responder
+    batch = responder.batch([Prompt(phrasing.ERASE_OPEN[0], "", i) for i in range(len(features))])
+    visual = (batch.ids == responder.image_token)[..., None]
+    hidden = responder.hidden(batch, features, layer)
+    return (hidden * visual).sum(1) / visual.sum(1)
+
+
+@torch.no_grad()
+def concept_direction(context: EditContext, layer: int) -> Tensor:
+    """Return where the concept's text points, away from other words: a unit vector [h]."""
+    words = [p.question for p in context.knowledge.texts if context.concept.spoken not in p.question][:64]
+    own = [phrasing.TEXT_KIND_QUESTION.format(phrase=context.concept.spoken)]
+    means = []
+    for questions in (own, words):
+        batch = context.responder.batch([Prompt(q, "") for q in questions])
+        hidden = context.responder.hidden(batch, None, layer) * batch.mask[..., None]
+        means.append((hidden.sum(1) / batch.mask.sum(1, keepdim=True)).mean(0))
+    return F.normalize(means[0] - means[1], dim=0)

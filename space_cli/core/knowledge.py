@@ -1,0 +1,114 @@
+"""What must be retained, as questions with the checkpoint's own answers: no label comes from outside.
+
+Retained are the neighbours, general images, the un-hardened anchors themselves, and text-only facts about the
+concept and about other things, so that losing the picture does not lose the word.
+"""
+
+import random
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from space_cli.core import phrasing
+from space_cli.core.answer_form import ARTICLES, AnswerForm, answer_form
+from space_cli.core.protocols import Responder
+from space_cli.core.recipe import Concept, spoken_form
+from space_cli.core.selection import CALIBRATION_WORDS
+from space_cli.core.types import Prompt
+
+HELD_OUT = 5
+"""Every fifth prompt is kept for measuring the leak and never protected or trained on."""
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """Retained prompts, and how the checkpoint words its answers."""
+
+    forms: dict[str, AnswerForm]  # open question -> wording
+    answers: tuple[str, ...]  # to the first open question, one for each row of the features
+    retained: tuple[Prompt, ...]  # about images
+    held_out: tuple[Prompt, ...]  # about images
+    texts: tuple[Prompt, ...]  # text only
+    held_out_texts: tuple[Prompt, ...]
+
+
+def gather(responder: Responder, features: Tensor, concept: Concept, seed: int) -> Knowledge:
+    """Ask the checkpoint about every row of `features` and about words.
+
+    Args:
+        responder: The unedited checkpoint.
+        features: Visual features [n, p, v] of images that do not show the concept.
+        concept: Named in yes/no and text-only questions, whose answers are retained as they are.
+        seed: Draws which question each image is asked.
+    """
+    rng = random.Random(seed)
+    count = len(features)
+    asked = [phrasing.ERASE_OPEN[i % len(phrasing.ERASE_OPEN)] for i in range(count)]
+    opened = responder.answer_features(features, asked)
+    forms = {q: answer_form([a for a, used in zip(opened, asked, strict=True) if used == q]) for q in phrasing.ERASE_OPEN}
+    names = _names(opened, asked, forms)
+    second = [_second_question(concept, names, rng) for _ in range(count)]
+    seconds = responder.answer_features(features, second)
+    rows = range(count)
+    prompts = [Prompt(q, a, i) for q, a, i in zip(asked, opened, rows, strict=True) if a]
+    prompts += [Prompt(q, a, i) for q, a, i in zip(second, seconds, rows, strict=True) if a]
+    questions = _text_questions(concept, names)
+    texts = [Prompt(q, a) for q, a in zip(questions, responder.answer_features(None, questions), strict=True) if a]
+    rng.shuffle(prompts)
+    rng.shuffle(texts)
+    return Knowledge(
+        forms=forms,
+        answers=tuple(opened),
+        retained=_kept(prompts),
+        held_out=tuple(prompts[::HELD_OUT]),
+        texts=_kept(texts),
+        held_out_texts=tuple(texts[::HELD_OUT]),
+    )
+
+
+def name_of(answer: str, form: AnswerForm) -> str:
+    """Return the name inside an answer of this wording, lower case, without article and close.
+
+    Example:
+        >>> name_of("This is an owl.", AnswerForm("This is", "."))
+        'owl'
+    """
+    words = answer.removesuffix(form.close).strip().split()
+    lead = form.lead.split()
+    if words[: len(lead)] == lead:
+        words = words[len(lead) :]
+    if words and words[0].lower() in ARTICLES:
+        words = words[1:]
+    return " ".join(words)
+
+
+def _names(answers: Sequence[str], asked: Sequence[str], forms: dict[str, AnswerForm]) -> list[str]:
+    """Collect short names from the model's own answers; a long answer is a sentence, not a name."""
+    found = (name_of(a, forms[q]) for a, q in zip(answers, asked, strict=True))
+    return sorted({name for name in found if name and len(name.split()) <= 3})
+
+
+def _second_question(concept: Concept, names: Sequence[str], rng: random.Random) -> str:
+    kind = rng.choice(("kind", "style", "concept", "name", "choice"))
+    if kind == "kind":
+        return phrasing.KIND_QUESTION
+    if kind == "style":
+        return phrasing.STYLE_QUESTION
+    if kind == "concept" or len(names) < 4:
+        return rng.choice(phrasing.ERASE_YES_NO).format(phrase=concept.spoken)
+    if kind == "name":
+        return rng.choice(phrasing.ERASE_YES_NO).format(phrase=spoken_form(rng.choice(names)))
+    options = [spoken_form(name) for name in rng.sample(list(names), 4)]
+    return phrasing.CHOICE_QUESTION.format(options=phrasing.one_of(options))
+
+
+def _text_questions(concept: Concept, names: Sequence[str]) -> list[str]:
+    words = dict.fromkeys([concept.spoken, *map(spoken_form, [*concept.aliases, *names, *CALIBRATION_WORDS])])
+    templates = (phrasing.TEXT_KIND_QUESTION, phrasing.TEXT_HOME_QUESTION)
+    return [template.format(phrase=word) for word in words for template in templates]
+
+
+def _kept(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
+    return tuple(prompt for i, prompt in enumerate(prompts) if i % HELD_OUT)

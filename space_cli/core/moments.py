@@ -1,0 +1,42 @@
+"""Streaming second moments of layer inputs, in float64.
+
+Shapes: n = tokens, d = width of the layer's input.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass
+class SecondMoment:
+    """`Σ k kᵀ` of a layer's inputs, with the number of tokens summed.
+
+    Example:
+        >>> moment = SecondMoment(2).update(torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+        >>> moment.mean().tolist()
+        [[1.0, 0.0], [0.0, 0.0]]
+    """
+
+    width: int
+    tokens: int = 0
+    total: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
+
+    def update(self, keys: Float[Tensor, "n d"]) -> "SecondMoment":
+        """Add a block of keys and return self."""
+        if not self.total.numel():
+            self.total = torch.zeros(self.width, self.width, dtype=torch.float64, device=keys.device)
+        # Per block in the keys' own precision, across blocks in float64: a block is short, the stream is not.
+        block = keys.float()
+        self.total += (block.T @ block).double()
+        self.tokens += len(keys)
+        return self
+
+    def mean(self) -> Float[Tensor, "d d"]:
+        """Return the second moment, activation units squared; zeros before any key."""
+        if not self.tokens:
+            return torch.zeros(self.width, self.width, dtype=torch.float64)
+        return self.total / self.tokens

@@ -1,0 +1,136 @@
+"""From an auditor's pictures and notes to the probe that every metric looks at."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field
+
+from space_cli.core.errors import UsageFault
+from space_cli.core.matching import words
+from space_cli.core.phrasing import TEXT_HOME_QUESTION, TEXT_KIND_QUESTION
+from space_cli.core.recipe import Concept, spoken_form
+from space_cli.core.types import Probe, ProbeImage
+
+NEIGHBOURS = 5
+"""Names counted as neighbours, as in the first band of METHODS: damage beyond it falls off quickly."""
+
+
+class Notes(BaseModel):
+    """What an auditor knows about one concept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    phrase: str = Field(default="", description="The name as it stands in a sentence")
+    kind: str | None = Field(default=None, description="What kind of thing it is")
+    aliases: tuple[str, ...] = Field(
+        default=(), description="Other names; they count for the audited concept"
+    )
+    facts: tuple[tuple[str, str], ...] = Field(
+        default=(), description="Question and expected answer; an empty one takes the answer before erasing"
+    )
+
+
+def described(concept: Concept, notes: Mapping[str, Notes]) -> Concept:
+    """Add to a concept what the notes know about it; what a person said at the erasure wins.
+
+    Raises:
+        UsageFault: A name has no letter, digit or symbol, so that no answer could contain it.
+    """
+    own = next((note for name, note in notes.items() if is_one_of(name, concept.names)), Notes())
+    aliases = tuple(dict.fromkeys((*concept.aliases, *own.aliases)))
+    for name in (concept.name, *aliases):
+        if not words(name):
+            raise UsageFault(f"the name `{name}` has no letter, digit or symbol: no answer could contain it")
+    return Concept(
+        name=concept.name,
+        aliases=aliases,
+        phrase=concept.phrase or own.phrase,
+        kind=concept.kind or own.kind,
+    )
+
+
+def is_one_of(name: str, names: Sequence[str]) -> bool:
+    """Tell whether two spellings are one name, by the rule answers are matched with."""
+    return any(words(name) == words(other) for other in names)
+
+
+def other_names(
+    concept: Concept, shown: Sequence[ProbeImage], notes: Mapping[str, Notes], more: Sequence[str]
+) -> list[str]:
+    """Return every name but the concept's own, in a fixed order."""
+    names = dict.fromkeys((*(one.name for one in shown), *notes, *more))
+    return sorted(name for name in names if words(name) and not is_one_of(name, concept.names))
+
+
+def phrases_of(names: Sequence[str], notes: Mapping[str, Notes]) -> dict[str, str]:
+    """Return each name as it stands in a sentence."""
+    return {name: notes.get(name, Notes()).phrase or spoken_form(name) for name in names}
+
+
+def nearest_first(names: Sequence[str], similarities: Float[np.ndarray, " n"]) -> list[str]:
+    """Sort names by their similarity to the concept, the nearest first."""
+    return [names[row] for row in np.argsort(-similarities, kind="stable")]
+
+
+def split_images(
+    concept: Concept, shown: Sequence[ProbeImage], folder: str
+) -> tuple[list[ProbeImage], list[ProbeImage]]:
+    """Separate the concept's own pictures from those of other concepts.
+
+    Raises:
+        UsageFault: There are pictures, but none of the concept.
+    """
+    own = [one for one in shown if is_one_of(one.name, concept.names)]
+    if shown and not own:
+        found = ", ".join(f"`{name}`" for name in dict.fromkeys(one.name for one in shown))
+        raise UsageFault(
+            f"`{folder}` has no images of `{concept.name}`: its sub-folders are {found}",
+            hint="name one sub-folder like the concept, or pass its name as an alias in `concepts.toml`",
+        )
+    return own, [one for one in shown if not is_one_of(one.name, concept.names)]
+
+
+def build_probe(
+    concept: Concept,
+    shown: tuple[Sequence[ProbeImage], Sequence[ProbeImage]],
+    names: Sequence[str],
+    notes: Mapping[str, Notes],
+    *,
+    ordered: bool,
+    seed: int,
+) -> Probe:
+    """Put together what metrics may look at, but for the images of the pool.
+
+    Args:
+        concept: As `described` returns it.
+        shown: The concept's own pictures and those of others, as `split_images` returns them.
+        names: Every other name, nearest first where `ordered`.
+        notes: What the auditor knows.
+        ordered: The names' order is known; without it there are no neighbours.
+        seed: Of every draw a metric makes.
+    """
+    own, others = shown
+    pictured = {one.name for one in others}
+    return Probe(
+        name=concept.name,
+        phrase=concept.spoken,
+        aliases=concept.names,
+        kind=concept.kind,
+        forget=own,
+        retain=others,
+        neighbours=tuple(name for name in names if name in pictured)[:NEIGHBOURS] if ordered else (),
+        names=tuple(names),
+        phrases=phrases_of(names, notes),
+        facts=_facts(concept, notes),
+        seed=seed,
+    )
+
+
+def _facts(concept: Concept, notes: Mapping[str, Notes]) -> list[tuple[str, str]]:
+    given = [fact for name, note in notes.items() if is_one_of(name, concept.names) for fact in note.facts]
+    return given or [
+        (TEXT_KIND_QUESTION.format(phrase=concept.spoken), concept.kind or ""),
+        (TEXT_HOME_QUESTION.format(phrase=concept.spoken), ""),
+    ]

@@ -1,0 +1,167 @@
+"""Intervals of audit numbers: how far a mean over a few images may be from the truth.
+
+Values of one group, such as five phrasings about one image, are resampled together; `n` counts groups,
+because asking the same image again is no new evidence.
+"""
+
+import math
+
+from collections.abc import Hashable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from space_cli.core.records import ScoreRecord
+from space_cli.core.types import Interval
+
+RESAMPLES = 2000
+"""The 2.5 % tails then rest on 50 draws each: the bounds repeat to about a hundredth between seeds."""
+
+Z = 1.959964
+"""The normal quantile of a two-sided 95 % interval."""
+
+
+def interval(
+    values: Sequence[float], *, groups: Sequence[Hashable] | None = None, seed: int = 0, share: bool = True
+) -> Interval | None:
+    """Return the mean with its 95 % percentile bootstrap interval.
+
+    Where every group has the same mean the bootstrap has no width, though the evidence is finite: a share
+    then gets its Wilson interval, so that none of 5 reads [0, 0.43] and not [0, 0].
+
+    Args:
+        values: One number per answer.
+        groups: What each value belongs to, such as its image; each value on its own if None.
+        seed: Of the resampling.
+        share: The values lie in [0, 1]; False for nats and the like, which get no Wilson interval.
+
+    Returns:
+        The interval, or None for no values.
+    """
+    if not values:
+        return None
+    sums, sizes = _by_group(values, groups)
+    mean, count = float(sums.sum() / sizes.sum()), len(sums)
+    if not np.allclose(sums / sizes, mean, rtol=0, atol=1e-12):
+        low, high = _percentiles(sums, sizes, seed)
+    elif share:
+        low, high = wilson(mean, count)
+    else:
+        low = high = mean
+    return Interval(mean, low, high, count)
+
+
+def paired_difference(
+    before: Sequence[float],
+    after: Sequence[float],
+    *,
+    groups: Sequence[Hashable] | None = None,
+    seed: int = 0,
+) -> Interval | None:
+    """Return the mean change of shares, after minus before, asked of the same images.
+
+    Where every group changed alike the bootstrap has no width; the bound is then the Wilson width of `n`
+    groups that all agree.
+
+    Args:
+        before: One share per answer.
+        after: The same answers afterwards, in the same order.
+        groups: What each pair belongs to, such as its image.
+        seed: Of the resampling.
+
+    Returns:
+        The interval of the change, in [-1, 1], or None for no values.
+    """
+    changes = [new - old for old, new in zip(before, after, strict=True)]
+    found = interval(changes, groups=groups, seed=seed, share=False)
+    if found is None or found.low < found.high:
+        return found
+    width = wilson(0.0, found.n)[1]
+    return Interval(found.mean, max(-1.0, found.mean - width), min(1.0, found.mean + width), found.n)
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % Wilson interval of a share among `count` independent trials.
+
+    Example:
+        >>> [round(bound, 3) for bound in wilson(0.0, 5)]
+        [0.0, 0.434]
+    """
+    scale = 1 + Z * Z / count
+    centre = (share + Z * Z / (2 * count)) / scale
+    reach = Z / scale * math.sqrt(share * (1 - share) / count + Z * Z / (4 * count * count))
+    # Rounding leaves 1e-17 where the bound is exactly 0 or 1.
+    low = 0.0 if share == 0 else max(0.0, centre - reach)
+    high = 1.0 if share == 1 else min(1.0, centre + reach)
+    return low, high
+
+
+def score(
+    before: Sequence[float],
+    after: Sequence[float],
+    *,
+    better: Literal["lower", "higher"],
+    groups: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    unit: str = "share",
+    note: str = "",
+    control: float | None = None,
+) -> ScoreRecord:
+    """Return the record of one audit number from its single answers.
+
+    Args:
+        before: One number per answer of the checkpoint before erasing.
+        after: The same answers afterwards, in the same order.
+        better: Which way is better.
+        groups: What each answer belongs to, such as its image.
+        seed: Of the resampling.
+        unit: "share" for values in [0, 1], else the unit's name.
+        note: What a reader should know beside the number.
+        control: The same measure on control concepts.
+
+    Returns:
+        The record; its `before` and `after` are None where there are no answers.
+    """
+    found = interval(after, groups=groups, seed=seed, share=unit == "share")
+    if found is None:
+        return ScoreRecord(
+            before=None,
+            after=None,
+            low=None,
+            high=None,
+            n=0,
+            better=better,
+            unit=unit,
+            note=note,
+            control=control,
+        )
+    sums, sizes = _by_group(before, groups)
+    return ScoreRecord(
+        before=float(sums.sum() / sizes.sum()),
+        after=found.mean,
+        low=found.low,
+        high=found.high,
+        n=found.n,
+        better=better,
+        unit=unit,
+        note=note,
+        control=control,
+    )
+
+
+def _by_group(values: Sequence[float], groups: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
+    keys = range(len(values)) if groups is None else groups
+    sums: dict[Hashable, float] = {}
+    sizes: dict[Hashable, int] = {}
+    for key, value in zip(keys, values, strict=True):
+        sums[key] = sums.get(key, 0.0) + value
+        sizes[key] = sizes.get(key, 0) + 1
+    return np.array(list(sums.values()), dtype=np.float64), np.array(list(sizes.values()), dtype=np.float64)
+
+
+def _percentiles(sums: np.ndarray, sizes: np.ndarray, seed: int) -> tuple[float, float]:
+    generator = np.random.default_rng(seed)
+    rows = generator.integers(0, len(sums), size=(RESAMPLES, len(sums)))
+    means = sums[rows].sum(axis=1) / sizes[rows].sum(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)

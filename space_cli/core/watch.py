@@ -1,0 +1,62 @@
+"""The source-free signals that tell an erasure when to stop: no image of the concept is looked at."""
+
+import torch
+
+from torch import Tensor
+
+from space_cli.core.context import STATISTICS_BATCH, EditContext, Factors, batched
+from space_cli.core.losses import answer_mask, token_kl
+from space_cli.core.naming import Naming
+
+FORGOTTEN = -4.0
+"""Nats per token: a name this unlikely is one among fifty or more."""
+DENIED = 0.1
+"""Probability of "Yes" under which a yes/no question counts as denied."""
+HELD_PROMPTS = 256
+"""Held-out prompts a look costs at most."""
+
+
+class Watch:
+    """Held-out hardened anchors and held-out retained prompts, seen through the current edits.
+
+    Args:
+        context: The erasure.
+        naming: The concept's prompts.
+        hardened: Held-out anchors hardened against the unedited checkpoint, [n, p, v].
+    """
+
+    def __init__(self, context: EditContext, naming: Naming, hardened: Tensor) -> None:
+        self._context = context
+        self._naming = naming
+        self._hardened = hardened
+        self._calm = 0
+        self.latest: dict[str, float] = {}
+        self.done = False
+
+    def look(self, factors: Factors) -> dict[str, float]:
+        """Measure the signals and decide; the run is done after two calm looks."""
+        with self._context.edited(factors):
+            named = float(self._naming.activation(self._hardened).mean())
+            affirmed = float(self._naming.affirmation(self._hardened).mean())
+        signals = {"holdout_nll": -named, "holdout_yes": affirmed, "retain_kl": self.retain_kl(factors)}
+        self._calm = self._calm + 1 if named <= FORGOTTEN and affirmed <= DENIED else 0
+        self.done = self._calm >= 2
+        self.latest = signals
+        return signals
+
+    @torch.inference_mode()
+    def retain_kl(self, factors: Factors) -> float:
+        """Return KL(unedited || edited) on held-out retained prompts, nats per token."""
+        knowledge = self._context.knowledge
+        prompts = [*knowledge.held_out[:HELD_PROMPTS], *knowledge.held_out_texts[: HELD_PROMPTS // 4]]
+        total, tokens = 0.0, 0
+        for chosen in batched(prompts, STATISTICS_BATCH):
+            batch = self._context.responder.batch(chosen)
+            before = self._context.responder.logits(batch, self._context.features)
+            with self._context.edited(factors):
+                after = self._context.responder.logits(batch, self._context.features)
+            mask = answer_mask(batch)
+            count = int(mask.sum())
+            total += float(token_kl(before, after, mask)) * count
+            tokens += count
+        return total / max(tokens, 1)

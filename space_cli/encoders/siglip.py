@@ -1,0 +1,82 @@
+"""SigLIP checkpoints: two towers trained with a sigmoid loss, whose texts always fill the tower.
+
+References:
+    Sigmoid Loss for Language Image Pre-Training (Zhai et al., 2023), arXiv:2303.15343
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from PIL.Image import Image
+from torch import Tensor
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase, SiglipModel
+from transformers.utils import logging as transformers_logging
+
+from space_cli.core.errors import ArtifactFault
+from space_cli.io.checkpoint import open_checkpoint
+from space_cli.io.images import Pixels, pixels_of
+
+
+def load(folder: Path, device: str) -> "SiglipEncoder":
+    """Load a SigLIP checkpoint for embedding: float32 on a CPU, bfloat16 on a GPU, as it was trained.
+
+    Args:
+        folder: Weights as safetensors, tokenizer and `preprocessor_config.json`.
+        device: As torch names it.
+
+    Raises:
+        ArtifactFault: A file is missing or damaged, or the files do not fit together.
+    """
+    open_checkpoint(folder)
+    transformers_logging.disable_progress_bar()
+    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    try:
+        model, report = SiglipModel.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as failure:
+        raise ArtifactFault(f"`{folder}` cannot be loaded: {str(failure).splitlines()[0]}") from failure
+    if report["missing_keys"]:
+        raise ArtifactFault(f"`{folder}` lacks the parameter `{min(report['missing_keys'])}`")
+    if tokenizer.pad_token is None:
+        raise ArtifactFault(f"`{folder}` has a tokenizer without a pad token: SigLIP fills texts with it")
+    pixels = pixels_of(processor.to_dict(), model.config.vision_config.image_size)
+    return SiglipEncoder(model.to(device).eval().requires_grad_(False), tokenizer, pixels)
+
+
+class SiglipEncoder:
+    """A loaded SigLIP.
+
+    Shapes: n = items, d = width.
+    """
+
+    def __init__(self, model: SiglipModel, tokenizer: PreTrainedTokenizerBase, pixels: Pixels) -> None:
+        self.width: int = model.config.vision_config.hidden_size
+        self.side: int = model.config.vision_config.image_size
+        self._model = model
+        self._tokenizer = tokenizer
+        self._pixels = pixels
+
+    def preprocess(self, image: Image) -> Tensor:
+        """Return one image as pixels [3, side, side] float32; safe on any thread."""
+        return self._pixels(image)
+
+    @torch.inference_mode()
+    def images(self, pixels: Tensor) -> Tensor:
+        """Return unit embeddings [n, d] float32 on the CPU."""
+        found = self._model.get_image_features(pixels.to(self._model.device, self._model.dtype))
+        return F.normalize(found.pooler_output.float(), dim=-1).cpu()
+
+    @torch.inference_mode()
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """Return unit embeddings [n, d] float32 on the CPU; a text too long for the tower is cut."""
+        limit = self._model.config.text_config.max_position_embeddings
+        # No mask: the tower saw its padding in training, and reads its summary at the last position.
+        filled = self._tokenizer(list(texts), padding="max_length", truncation=True, max_length=limit)
+        ids = torch.tensor(filled["input_ids"], device=self._model.device)
+        return F.normalize(self._model.get_text_features(ids).pooler_output.float(), dim=-1).cpu()

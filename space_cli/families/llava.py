@@ -1,0 +1,47 @@
+"""LLaVA-1.5: a CLIP tower, a two-layer connector, a Llama-like decoder.
+
+References:
+    Improved Baselines with Visual Instruction Tuning (Liu et al., 2023), arXiv:2310.03744
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from space_cli.core.family import Family
+
+
+def family(config: dict[str, Any]) -> Family:
+    """Describe a LLaVA checkpoint from its `config.json`."""
+    vision, text = config["vision_config"], config["text_config"]
+    whole = config.get("vision_feature_select_strategy", "default") == "full"
+    patches = (vision.get("image_size", 336) // vision.get("patch_size", 14)) ** 2
+    # A config that says nothing means transformers' own default: LlamaConfig has 32 layers.
+    depth = text.get("num_hidden_layers", 32)
+    return Family(
+        model_type="llava",
+        tower="model.vision_tower",
+        connector="model.multi_modal_projector",
+        language_model="model.language_model",
+        connector_layers=("model.multi_modal_projector.linear_1", "model.multi_modal_projector.linear_2"),
+        mlp_layers=tuple(f"model.language_model.layers.{num}.mlp.down_proj" for num in range(depth)),
+        disk_prefixes=(
+            ("model.language_model.", "language_model.model."),
+            ("model.multi_modal_projector.", "multi_modal_projector."),
+            ("model.vision_tower.", "vision_tower.vision_model."),
+            ("model.vision_tower.", "vision_tower."),
+            ("model.", "model."),
+        ),
+        image_token=config.get("image_token_index", config.get("image_token_id", 32000)),
+        visual_tokens=patches + int(whole),
+        encoder="openai/clip-vit-large-patch14-336",
+        features=_features,
+    )
+
+
+def _features(model: nn.Module, pixels: Tensor) -> Tensor:
+    """Return the tower's chosen layer, the class token dropped unless the checkpoint keeps it."""
+    layer = model.config.vision_feature_layer
+    seen = model.get_submodule("model.vision_tower")(pixels, output_hidden_states=True)
+    chosen = seen.hidden_states[layer]
+    return chosen if model.config.vision_feature_select_strategy == "full" else chosen[:, 1:]

@@ -1,0 +1,272 @@
+"""Checkpoints on disk: parameters read lazily from shards, and an edited copy written shard by shard.
+
+Only headers are read when a checkpoint is opened, so a dry run on a large one costs milliseconds.
+"""
+
+import json
+import shutil
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from torch import Tensor
+
+from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
+from space_cli.core.records import FileRecord
+from space_cli.io.artifact import RECORD_NAME, check_files, storage_faults
+from space_cli.io.hub import resolve
+from space_cli.io.shards import Delta, ParameterInfo, place_copy, read_header, read_tensor, rewrite_shard
+
+__all__ = [
+    "Checkpoint",
+    "ParameterInfo",
+    "carried_files",
+    "check_recorded",
+    "open_checkpoint",
+    "resolve",
+    "write_edited",
+]
+
+CONFIG = "config.json"
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+# An unedited second copy of the weights in another format would bring the concept along.
+WEIGHTS = (*PICKLES, ".safetensors", ".h5", ".msgpack", ".onnx", ".gguf")
+WEIGHT_INDEXES = tuple(f"{suffix}.index.json" for suffix in WEIGHTS)
+STAGING = ".writing"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened checkpoint folder; no weight is in memory."""
+
+    folder: Path
+    config: dict[str, Any]
+    model_type: str
+    parameters: dict[str, ParameterInfo]
+
+    @property
+    def shards(self) -> list[str]:
+        """The files that hold the parameters, sorted."""
+        return sorted({info.file for info in self.parameters.values()})
+
+    def tensor(self, name: str) -> Tensor:
+        """Read one parameter, on the CPU and in its stored dtype.
+
+        Raises:
+            ArtifactFault: There is no such parameter.
+        """
+        if name not in self.parameters:
+            raise ArtifactFault(f"`{self.folder}` has no parameter `{name}`")
+        return read_tensor(self.folder / self.parameters[name].file, name)
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint's config and the headers of its shards.
+
+    Raises:
+        ArtifactFault: The config is missing or unreadable, weights are missing, corrupt or pickled, or the
+            index does not fit the shards.
+    """
+    if not folder.is_dir():
+        raise ArtifactFault(f"the checkpoint folder `{folder}` does not exist")
+    config = _read_json(folder / CONFIG)
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str):
+        raise ArtifactFault(f"`{folder / CONFIG}` names no `model_type`")
+    return Checkpoint(folder, config, model_type, _read_parameters(folder))
+
+
+def write_edited(
+    checkpoint: Checkpoint, deltas: Mapping[str, Delta], out: Path, *, link: bool = True
+) -> None:
+    """Write a drop-in copy of a checkpoint with `ΔW` added to some parameters.
+
+    Key set, shapes and dtypes stay; each file that is not a weight is copied byte for byte, except the record
+    of an earlier erasure. Everything is made beside its place first: after an error `out` holds nothing new.
+
+    With `link`, a shard without an edit is the base's own file under a second name. That saves its size on
+    disk, but whoever later writes *into* it, rather than replacing it, changes both checkpoints; `space
+    verify` finds that.
+
+    Args:
+        checkpoint: The base.
+        deltas: Parameter name -> a function that computes its `ΔW`.
+        out: Folder to write into; made if absent.
+        link: Hard-link shards without an edit where the file system can, instead of copying them.
+
+    Raises:
+        UsageFault: `out` lies inside the base, which writing would change.
+        ArtifactFault: A parameter is unknown, or a delta does not fit or is not finite.
+        EnvironmentFault: The disk has not enough space or refuses the write.
+    """
+    base, out = checkpoint.folder.resolve(), out.resolve()
+    if out == base or base in out.parents:
+        raise UsageFault(
+            f"`{out}` lies inside the checkpoint `{base}`, which it would change",
+            hint="choose another folder with `--out` or `--workspace`",
+        )
+    unknown = sorted(set(deltas) - set(checkpoint.parameters))
+    if unknown:
+        raise ArtifactFault(f"`{checkpoint.folder}` has no parameter `{unknown[0]}`: it cannot be edited")
+    edited = {checkpoint.parameters[name].file for name in deltas}
+    with storage_faults(out), _staging(out) as staging:
+        _refuse_full_disk(checkpoint, edited, out, link=link)
+        for shard in checkpoint.shards:
+            source, target = checkpoint.folder / shard, staging / shard
+            own = {name: deltas[name] for name in sorted(deltas) if checkpoint.parameters[name].file == shard}
+            if own:
+                rewrite_shard(source, target, own)
+            else:
+                place_copy(source, target, link=link)
+        for name in carried_files(checkpoint):
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            place_copy(checkpoint.folder / name, staging / name, link=False)
+        _move_all(staging, out)
+
+
+def carried_files(checkpoint: Checkpoint) -> list[str]:
+    """List what an edited copy takes over byte for byte: relative paths, sorted.
+
+    Weights in any format, hidden folders, and the record and `space/` folder of an earlier erasure stay out.
+    """
+    folder = checkpoint.folder
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in names if _is_carried(checkpoint, name))
+
+
+def check_recorded(checkpoint: Checkpoint, files: Sequence[FileRecord]) -> None:
+    """Compare a checkpoint with the files recorded of it: its shards, and all that a copy takes over.
+
+    What no copy takes over, such as a `.git` folder, may have changed.
+
+    Raises:
+        ArtifactFault: One is missing, altered or new.
+    """
+    recorded = {entry.path: entry for entry in files}
+    wanted = {name for name in recorded if _is_carried(checkpoint, name)}
+    for name in sorted(wanted.union(checkpoint.shards, carried_files(checkpoint))):
+        if name not in recorded:
+            raise ArtifactFault(
+                f"`{checkpoint.folder / name}` is not among the files recorded of its checkpoint"
+            )
+        check_files(checkpoint.folder, [recorded[name]])
+
+
+def _is_carried(checkpoint: Checkpoint, name: str) -> bool:
+    *folders, last = name.split("/")
+    if any(part.startswith(".") for part in folders) or folders[:1] == ["space"]:
+        return False
+    if name == INDEX:  # beside a single file it is stale, and names shards that stay behind
+        return checkpoint.shards != [SINGLE]
+    return name != RECORD_NAME and not last.endswith((*WEIGHTS, *WEIGHT_INDEXES))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, IsADirectoryError):
+        raise ArtifactFault(
+            f"`{path.parent}` has no {path.name}", hint="pass the folder of a Hugging Face checkpoint"
+        ) from None
+    except PermissionError as failure:
+        raise EnvironmentFault(
+            f"`{path}` may not be read", hint="change the permissions of the file"
+        ) from failure
+    except (ValueError, RecursionError) as failure:
+        raise ArtifactFault(f"`{path}` is not JSON: {failure}") from None
+    if not isinstance(content, dict):
+        raise ArtifactFault(f"`{path}` is not a JSON object")
+    return content
+
+
+def _read_parameters(folder: Path) -> dict[str, ParameterInfo]:
+    # The order in which transformers looks for weights.
+    if (folder / SINGLE).is_file():
+        return read_header(folder / SINGLE)
+    if not (folder / INDEX).is_file():
+        raise _no_weights(folder)
+    promised = _read_index(folder / INDEX)
+    parameters: dict[str, ParameterInfo] = {}
+    for shard in sorted(set(promised.values())):
+        found = read_header(folder / shard)
+        twice = sorted(set(found) & set(parameters))
+        if twice:
+            raise ArtifactFault(
+                f"`{folder}` holds `{twice[0]}` twice: in {parameters[twice[0]].file} and {shard}"
+            )
+        parameters.update(found)
+    for name, shard in promised.items():
+        if name not in parameters or parameters[name].file != shard:
+            raise ArtifactFault(
+                f"{INDEX} places `{name}` in the shard `{folder / shard}`: it is not there",
+                hint="copy or download the checkpoint again",
+            )
+    return parameters
+
+
+def _read_index(path: Path) -> dict[str, str]:
+    promised = _read_json(path).get("weight_map")
+    if not isinstance(promised, dict) or not promised:
+        raise ArtifactFault(f"`{path}` has no `weight_map`")
+    for shard in promised.values():
+        plain = isinstance(shard, str) and PurePosixPath(shard).name == shard and "\\" not in shard
+        if not plain or not shard.endswith(".safetensors"):
+            raise ArtifactFault(f"`{path}` names the shard `{shard}`: a safetensors file beside it is needed")
+    return promised
+
+
+def _no_weights(folder: Path) -> ArtifactFault:
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+    if pickles:
+        return ArtifactFault(
+            f"`{folder}` holds its weights as pickle ({pickles[0]}), which may run code when read: refused",
+            hint="where you trust it, convert it: load it with transformers, then `save_pretrained(FOLDER)`",
+        )
+    return ArtifactFault(
+        f"`{folder}` holds no weights: neither {SINGLE} nor {INDEX} is there",
+        hint="choose a `--revision` with safetensors; pickled weights are never downloaded",
+    )
+
+
+def _refuse_full_disk(checkpoint: Checkpoint, edited: set[str], out: Path, *, link: bool) -> None:
+    written = set(checkpoint.shards)
+    if link:
+        device = out.stat().st_dev
+        written = {
+            name for name in written if name in edited or (checkpoint.folder / name).stat().st_dev != device
+        }
+    needed = sum((checkpoint.folder / name).stat().st_size for name in [*written, *carried_files(checkpoint)])
+    free = shutil.disk_usage(out).free
+    if free < needed:
+        raise EnvironmentFault(
+            f"writing `{out}` needs {needed / 1e9:.3f} GB of disk: {free / 1e9:.3f} GB are free",
+            hint="free space, or choose another disk with `--out` or `--workspace`",
+            figures={"needed_bytes": float(needed), "free_bytes": float(free)},
+        )
+
+
+@contextmanager
+def _staging(out: Path) -> Generator[Path]:
+    made = not out.exists()
+    staging = out / STAGING
+    shutil.rmtree(staging, ignore_errors=True)  # left by a killed run
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging)
+        if made and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _move_all(staging: Path, out: Path) -> None:
+    for path in sorted(path for path in staging.rglob("*") if path.is_file()):
+        target = out / path.relative_to(staging)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A rename, so that a file of an earlier try is replaced rather than written through its hard link.
+        path.replace(target)

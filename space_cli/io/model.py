@@ -1,0 +1,255 @@
+"""A checkpoint as something that answers: weights, processor and tokenizer behind one narrow face.
+
+The visual features are handed in from outside, because hardening and erasing start upstream of the language model.
+"""
+
+import json
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from PIL.Image import Image
+from torch import Tensor, nn
+from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from space_cli.core import registry
+from space_cli.core.errors import ArtifactFault, EnvironmentFault
+from space_cli.core.family import Family
+from space_cli.core.losses import answer_log_likelihood
+from space_cli.core.types import Batch, Prompt
+
+IMAGE_BATCH = 64
+PROMPT_BATCH = 64
+
+
+def pick_device(device: str) -> str:
+    """Return the device "auto" stands for, checking a named one.
+
+    Raises:
+        EnvironmentFault: CUDA is asked for and absent.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise EnvironmentFault("no CUDA device was found", hint="pass `--device cpu`, or see `space doctor`")
+    return device
+
+
+def family_of(folder: Path) -> Family:
+    """Return the family of a checkpoint folder from its `config.json`.
+
+    Raises:
+        ArtifactFault: The config is unreadable, or no family file has its `model_type`.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model_type = str(config["model_type"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ArtifactFault(f"`{folder}` has no readable config.json with a `model_type`") from None
+    known = registry.names("families")
+    if model_type.replace("_", "-") not in known:
+        raise ArtifactFault(
+            f"`{folder}` is of the family `{model_type}`: known are {', '.join(known)}", hint="space list families"
+        )
+    found: Family = registry.load("families", model_type).family(config)
+    return found
+
+
+def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
+    """Load a checkpoint for answering.
+
+    Weights stay in the checkpoint's dtype on a GPU and become float32 on a CPU, where half precision is slow.
+
+    Raises:
+        ArtifactFault: Its family is unknown, or its files do not fit together.
+    """
+    family = family_of(folder)
+    device = pick_device(device)
+    transformers_logging.disable_progress_bar()
+    dtype = "auto" if device.startswith("cuda") else torch.float32
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as failure:
+        raise ArtifactFault(f"`{folder}` cannot be loaded: {str(failure).splitlines()[0]}") from failure
+    if not tokenizer.chat_template:
+        raise ArtifactFault(f"`{folder}` has no chat template", hint="add its `chat_template.jinja`")
+    return CheckpointResponder(model.to(device).eval().requires_grad_(False), tokenizer, processor, family)
+
+
+class CheckpointResponder:
+    """A loaded checkpoint.
+
+    Shapes: n = images, p = visual tokens, v = tower width, b = prompts, t = tokens, w = vocabulary.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: object, processor: object, family: Family) -> None:
+        self.model = model
+        self.family = family
+        self.model_type = family.model_type
+        self.image_token = family.image_token
+        self._tokenizer = tokenizer
+        self._processor = processor
+        self._connector = model.get_submodule(family.connector)
+        self._decoder = model.get_submodule(family.language_model)
+        self._embedding = model.get_input_embeddings()
+        self._head = model.get_output_embeddings()
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the weights are."""
+        return self._head.weight.device
+
+    # Not inference_mode: hardening takes gradients with respect to these features.
+    @torch.no_grad()
+    def features(self, images: Sequence[Image]) -> Tensor:
+        """Return what the connector reads, [n, p, v]."""
+        blocks = []
+        for start in range(0, len(images), IMAGE_BATCH):
+            block = list(images[start : start + IMAGE_BATCH])
+            pixels = self._processor(images=block, return_tensors="pt")["pixel_values"]
+            pixels = pixels.to(self.device, self._head.weight.dtype)
+            blocks.append(self.family.features(self.model, pixels))
+        return torch.cat(blocks)
+
+    def prompt_text(self, question: str, *, image: bool) -> str:
+        """Return a question in the checkpoint's own chat template, ready for its answer."""
+        content = [{"type": "image"}] if image else []
+        content.append({"type": "text", "text": question})
+        turn = [{"role": "user", "content": content}]
+        return str(self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+
+    def prompt_ids(self, prompt: Prompt) -> tuple[list[int], list[int]]:
+        """Return the token ids of a prompt and of its answer, with the end token if it ends.
+
+        The image placeholder is repeated once per visual token.
+        """
+        asked = self.prompt_text(prompt.question, image=prompt.image is not None)
+        if prompt.lead:
+            asked = f"{asked.rstrip()} {prompt.lead}"
+        ids = self._encode(asked)
+        answer: list[int] = []
+        if prompt.answer:
+            whole = self._encode(f"{asked.rstrip()} {prompt.answer}")
+            shared = _shared_prefix(ids, whole)
+            end = [self._tokenizer.eos_token_id] if prompt.ends else []
+            ids, answer = whole[:shared], [*whole[shared:], *end]
+        return self._with_image(ids), answer
+
+    def batch(self, prompts: Sequence[Prompt]) -> Batch:
+        """Return prompts as padded token ids with the answers as labels."""
+        kinds = {prompt.image is None for prompt in prompts}
+        assert len(kinds) == 1, "a batch is about images or about text, not both"
+        pairs = [self.prompt_ids(prompt) for prompt in prompts]
+        longest = max(len(ids) + len(answer) for ids, answer in pairs)
+        ids = torch.full((len(pairs), longest), self._pad)
+        mask = torch.zeros_like(ids)
+        labels = torch.full_like(ids, -100)
+        for row, (asked, answer) in enumerate(pairs):
+            end = len(asked) + len(answer)
+            ids[row, :end] = torch.tensor(asked + answer)
+            mask[row, :end] = 1
+            labels[row, len(asked) : end] = torch.tensor(answer, dtype=labels.dtype)
+        images = None if True in kinds else torch.tensor([prompt.image for prompt in prompts])
+        return Batch(*(_to(part, self.device) for part in (ids, mask, labels, images)))
+
+    def logits(self, batch: Batch, features: Tensor | None) -> Tensor:
+        """Return next-token logits [b, t, w]; differentiable in features and in hooked edits."""
+        embedded = self._embedded(batch, features)
+        hidden = self._decoder(inputs_embeds=embedded, attention_mask=batch.mask, use_cache=False)[0]
+        return self._head(hidden)
+
+    def hidden(self, batch: Batch, features: Tensor | None, layer: int) -> Tensor:
+        """Return the decoder's hidden states [b, t, h] after `layer` blocks; differentiable."""
+        embedded = self._embedded(batch, features)
+        seen = self._decoder(
+            inputs_embeds=embedded, attention_mask=batch.mask, use_cache=False, output_hidden_states=True
+        )
+        return seen.hidden_states[layer]
+
+    @torch.inference_mode()
+    def log_likelihood(self, batch: Batch, features: Tensor | None) -> Tensor:
+        """Return the mean log p per answer token of each prompt, [b], nats."""
+        return answer_log_likelihood(self.logits(batch, features), batch)
+
+    @torch.inference_mode()
+    def answer(
+        self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = 24
+    ) -> list[str]:
+        """Answer greedily: one question per image, or text-only questions where `images` is None."""
+        features = self.features(images) if images is not None and images else None
+        return self.answer_features(features, questions, tokens=tokens)
+
+    @torch.inference_mode()
+    def answer_features(self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
+        """Answer greedily from visual features, one row per question."""
+        answers: list[str] = []
+        for start in range(0, len(questions), PROMPT_BATCH):
+            chosen = range(start, min(start + PROMPT_BATCH, len(questions)))
+            prompts = [Prompt(questions[i], "", None if features is None else i) for i in chosen]
+            answers += self._generate(self._left_padded(prompts), features, tokens)
+        return answers
+
+    def _generate(self, batch: Batch, features: Tensor | None, tokens: int) -> list[str]:
+        made = self.model.generate(
+            inputs_embeds=self._embedded(batch, features),
+            attention_mask=batch.mask,
+            max_new_tokens=tokens,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            num_beams=1,
+            pad_token_id=self._pad,
+            eos_token_id=self._tokenizer.eos_token_id,
+        )
+        return [text.strip() for text in self._tokenizer.batch_decode(made, skip_special_tokens=True)]
+
+    def _left_padded(self, prompts: Sequence[Prompt]) -> Batch:
+        rows = [self.prompt_ids(prompt)[0] for prompt in prompts]
+        longest = max(len(row) for row in rows)
+        ids = torch.tensor([[self._pad] * (longest - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+        images = None if prompts[0].image is None else torch.tensor([prompt.image for prompt in prompts])
+        return Batch(*(_to(part, self.device) for part in (ids, mask, torch.full_like(ids, -100), images)))
+
+    def _embedded(self, batch: Batch, features: Tensor | None) -> Tensor:
+        # The placeholder's id may lie outside the embedding table, so it is looked up as padding.
+        placeholder = batch.ids == self.family.image_token
+        embedded = self._embedding(batch.ids.masked_fill(placeholder, self._pad))
+        if batch.images is None:
+            return embedded
+        assert features is not None, "a batch about images needs their features"
+        visual = self._connector(features[batch.images.to(features.device)].to(embedded.dtype))
+        return embedded.masked_scatter(placeholder[..., None], visual)
+
+    def _encode(self, text: str) -> list[int]:
+        opens = self._tokenizer.bos_token and text.startswith(self._tokenizer.bos_token)
+        return list(self._tokenizer(text, add_special_tokens=not opens)["input_ids"])
+
+    def _with_image(self, ids: list[int]) -> list[int]:
+        token, count = self.family.image_token, self.family.visual_tokens
+        return [piece for one in ids for piece in ([one] * count if one == token else [one])]
+
+    @property
+    def _pad(self) -> int:
+        pad = self._tokenizer.pad_token_id
+        return int(self._tokenizer.eos_token_id if pad is None else pad)
+
+
+def _shared_prefix(first: list[int], second: list[int]) -> int:
+    same = 0
+    for one, other in zip(first, second, strict=False):
+        if one != other:
+            break
+        same += 1
+    return same
+
+
+def _to(part: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if part is None else part.to(device)

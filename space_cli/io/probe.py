@@ -1,0 +1,148 @@
+"""What an audit reads beside the auditor's pictures: notes, policy, unused anchors, the training record."""
+
+import hashlib
+import json
+import tomllib
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from PIL.Image import Image
+from pydantic import TypeAdapter, ValidationError
+
+from space_cli.core.errors import ArtifactFault, UsageFault
+from space_cli.core.policy import Policy, parse_policy
+from space_cli.core.probing import Notes
+from space_cli.core.records import ErasureReceipt, PoolManifest, Source
+from space_cli.core.types import Anchor
+from space_cli.io.anchors import open_anchors
+from space_cli.io.artifact import source_of
+from space_cli.io.images import load_items
+from space_cli.io.pool import Pool, open_pool
+
+NOTES = "concepts.toml"
+TRAINING = Path("space") / "metrics.jsonl"
+GENERAL = 64
+"""Pool images for the metrics on everything else: enough for an interval of a few per cent of a nat."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the folders behind an erasure still offer."""
+
+    holdout: list[Image]  # anchors kept out of erasing
+    general: list[Image]  # pool images far from the concept that are no anchor
+    pool: PoolManifest | None
+    missing: str = ""  # why something above is empty
+
+
+def open_notes(folder: Path) -> dict[str, Notes]:
+    """Read `concepts.toml` of a folder of images; no such file is no notes.
+
+    Raises:
+        UsageFault: It is no TOML, or holds something else than notes.
+    """
+    path = folder / NOTES
+    if not path.is_file():
+        return {}
+    try:
+        return TypeAdapter(dict[str, Notes]).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as failure:
+        raise UsageFault(f"`{path}` is not TOML: {failure}") from None
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageFault(
+            f"`{path}` does not fit: {where}: {first['msg']}",
+            hint="a table per concept with `phrase`, `kind`, `aliases` and `facts`",
+        ) from None
+
+
+def open_policy(path: str | None, *, known: Sequence[str]) -> tuple[Policy, str]:
+    """Read a policy with the SHA-256 of its text; None is the one that ships with `space`.
+
+    Raises:
+        UsageFault: The file is missing or no policy.
+    """
+    if path is None:
+        text = resources.files("space_cli.policies").joinpath("default.toml").read_text(encoding="utf-8")
+        origin = "the default policy"
+    else:
+        try:
+            text, origin = Path(path).read_text(encoding="utf-8"), path
+        except (OSError, UnicodeDecodeError) as failure:
+            raise UsageFault(f"the policy `{path}` cannot be read: {failure}") from None
+    return parse_policy(text, origin=origin, known=known), hashlib.sha256(text.encode()).hexdigest()
+
+
+def open_material(receipt: ErasureReceipt, *, seed: int) -> Material:
+    """Open the anchors and the pool behind an erasure, where they are still what they were."""
+    try:
+        folder = unchanged(receipt.inputs, "anchors")
+        manifest, anchors = open_anchors(folder)
+        holdout = load_items([anchor.item for anchor in anchors if anchor.role == "holdout"])
+    except ArtifactFault as fault:
+        return Material([], [], None, fault.message)
+    try:
+        pool = open_pool(unchanged(manifest.inputs, "pool"))
+        general = _far_items(pool, anchors, seed)
+    except ArtifactFault as fault:
+        return Material(holdout, [], None, fault.message)
+    return Material(holdout, general, pool.manifest)
+
+
+def unchanged(inputs: list[Source], kind: str) -> Path:
+    """Return the folder of a recorded input.
+
+    Raises:
+        ArtifactFault: None of this kind is recorded, or the folder is gone or was made anew since.
+    """
+    source = next((source for source in inputs if source.kind == kind), None)
+    if source is None:
+        raise ArtifactFault(f"no folder of the kind `{kind}` is recorded")
+    folder = Path(source.path)
+    if not folder.is_dir():
+        raise ArtifactFault(
+            f"the {kind} folder `{folder}` is gone", hint="put it back, or run the stage again"
+        )
+    found = source_of(folder, kind).sha256
+    if found != source.sha256:
+        raise ArtifactFault(
+            f"the {kind} folder `{folder}` was made anew: expected {source.sha256[:12]}…, found {found[:12]}…"
+        )
+    return folder
+
+
+def open_training(erased: Path) -> list[dict[str, float]]:
+    """Read the signals an erasure wrote step by step; a method without steps wrote none.
+
+    Raises:
+        ArtifactFault: A line is no JSON object.
+    """
+    path = erased / TRAINING
+    if not path.is_file():
+        return []
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            entries = json.loads(line).items()
+        except (ValueError, AttributeError):
+            raise ArtifactFault(f"`{path}` line {number} is not a JSON object") from None
+        rows.append({key: float(value) for key, value in entries if type(value) in {int, float}})
+    return rows
+
+
+def _far_items(pool: Pool, anchors: list[Anchor], seed: int) -> list[Image]:
+    """Draw images from the half of the pool that is less like the concept, none of them an anchor."""
+    taken = {anchor.item.sha256 for anchor in anchors}
+    near = {anchor.item.sha256 for anchor in anchors if anchor.role == "forget"}
+    rows = [row for row, item in enumerate(pool.items) if item.sha256 in near]
+    centre = pool.embeddings[rows].mean(axis=0) if rows else np.zeros(pool.manifest.width, dtype=np.float32)
+    order = np.argsort(pool.embeddings @ centre, kind="stable")[: (len(pool.items) + 1) // 2]
+    free = [row for row in order.tolist() if pool.items[row].sha256 not in taken]
+    drawn = np.random.default_rng(seed).permutation(len(free))[:GENERAL]
+    return load_items([pool.items[free[place]] for place in sorted(drawn.tolist())])

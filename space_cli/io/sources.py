@@ -1,0 +1,308 @@
+"""Where pictures lie: folders, tar files (WebDataset) and parquet tables, read without unpacking anything."""
+
+import os
+import stat
+import tarfile
+import zlib
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp"})
+Kind = Literal["folder", "tar", "parquet"]
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+PARQUET_SUFFIXES = (".parquet",)
+IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "content", "data")
+"""Column names that hold pictures in common data sets, tried in this order."""
+MAX_MEMBER = 256 * 2**20
+"""Bytes; an encoded picture is far smaller, and several are in memory at once."""
+ROWS = 16
+"""Parquet rows in memory at once."""
+
+
+class ImageFault(Exception):
+    """One picture cannot be used; it is recorded, not fatal.
+
+    Args:
+        reason: What is wrong with it, one line.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture that was found and not yet read."""
+
+    source: str  # folder, tar or parquet file, absolute
+    member: str  # path inside a folder or tar, row number of a parquet table
+    read: Callable[[], bytes]  # raises ImageFault; may be called once, on any thread
+
+
+def entries(source: str) -> Iterator[Entry]:
+    """Find every picture of a source, in an order that depends on its content alone.
+
+    A folder is walked to the bottom; tar and parquet files in it are opened. Hidden names are passed over.
+
+    Args:
+        source: Folder, tar file or parquet file.
+
+    Raises:
+        UsageFault: It does not exist, or is something else.
+        ArtifactFault: A tar or parquet file cannot be opened.
+        EnvironmentFault: A folder may not be read.
+    """
+    path = Path(source).absolute()
+    readers = {"folder": _in_folder, "tar": _in_tar, "parquet": _in_parquet}
+    yield from readers[kind(source)](path)
+
+
+def kind(source: str) -> Kind:
+    """Tell what a source is.
+
+    Raises:
+        UsageFault: It does not exist, or is something else.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return "folder"
+    if path.is_file() and path.name.lower().endswith(TAR_SUFFIXES):
+        return "tar"
+    if path.is_file() and path.suffix.lower() in PARQUET_SUFFIXES:
+        return "parquet"
+    found = "is not a folder, a tar or a parquet file" if path.exists() else "does not exist"
+    raise UsageFault(f"`{source}` {found}", hint="give a folder of images, a .tar or a .parquet file")
+
+
+def count(source: str) -> int | None:
+    """Count the pictures of a source from names and headers alone.
+
+    Returns:
+        The count, or None where a compressed tar would have to be unpacked to know.
+
+    Raises:
+        UsageFault: It does not exist, or is something else.
+    """
+    path = Path(source).absolute()
+    found = kind(source)
+    if found == "folder":
+        parts = [1 if is_image_name(each.name) else count(str(each)) for each in _walk(path)]
+        return None if None in parts else sum(part or 0 for part in parts)
+    if found == "parquet":
+        return int(_parquet(path).metadata.num_rows)
+    return sum(1 for _ in _in_tar(path)) if path.suffix.lower() == ".tar" else None
+
+
+def reread(source: str, members: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """Read chosen members of a source again.
+
+    Args:
+        source: As in `Entry.source`.
+        members: As in `Entry.member`; a name that a tar holds twice comes twice.
+
+    Yields:
+        Member and bytes, in the source's order; members that are gone are left out.
+
+    Raises:
+        ImageFault: A member is there but cannot be read.
+    """
+    path = Path(source)
+    if path.is_dir():
+        yield from (
+            (member, read_file(path / member)) for member in sorted(members) if (path / member).is_file()
+        )
+    elif path.suffix.lower() in PARQUET_SUFFIXES:
+        yield from _reread_rows(path, {int(member) for member in members})
+    elif path.is_file():
+        wanted = set(members)
+        yield from ((entry.member, entry.read()) for entry in _in_tar(path) if entry.member in wanted)
+
+
+def is_image_name(name: str) -> bool:
+    """Tell whether a file name ends like a picture and is not hidden."""
+    last = name.rsplit("/", 1)[-1]
+    return not last.startswith(".") and os.path.splitext(last)[1].lower() in IMAGE_SUFFIXES
+
+
+def _in_folder(folder: Path) -> Iterator[Entry]:
+    for path in _walk(folder):
+        if is_image_name(path.name):
+            member = path.relative_to(folder).as_posix()
+            yield Entry(str(folder), member, partial(read_file, path))
+        else:
+            yield from entries(str(path))
+
+
+def _walk(folder: Path, seen: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+    """List pictures, tars and tables below a folder; a link back to a folder above is not followed."""
+    try:
+        here = folder.stat()
+        found = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as failure:
+        raise EnvironmentFault(f"`{folder}` may not be read: {failure.strerror}") from failure
+    mark = (here.st_dev, here.st_ino)
+    if mark in seen:
+        return
+    for entry in found:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), seen | {mark})
+        elif is_image_name(entry.name) or entry.name.lower().endswith((*TAR_SUFFIXES, *PARQUET_SUFFIXES)):
+            yield Path(entry.path)
+
+
+def read_file(path: Path) -> bytes:
+    """Read a picture's file.
+
+    Raises:
+        ImageFault: It is gone, too large, may not be read, or is a device or a pipe.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageFault("not a regular file")
+        _check_size(status.st_size)
+        return path.read_bytes()
+    except OSError as failure:
+        raise ImageFault(f"the file cannot be read: {failure.strerror}") from failure
+
+
+def _in_tar(path: Path) -> Iterator[Entry]:
+    compressed = not path.name.lower().endswith(".tar")
+    try:
+        # A plain tar is opened for seeking, so that counting and rereading skip what they do not need.
+        with tarfile.open(path, "r|gz" if compressed else "r:") as archive:
+            yield from _members(path, archive, lazy=not compressed)
+    except tarfile.ReadError as failure:
+        raise ArtifactFault(f"`{path}` is not a readable tar file: {failure}") from None
+    except OSError as failure:
+        raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror or failure}") from failure
+
+
+def _members(path: Path, archive: tarfile.TarFile, *, lazy: bool) -> Iterator[Entry]:
+    try:
+        yield from _pictures(path, archive, lazy=lazy)
+    except (tarfile.ReadError, EOFError, zlib.error) as failure:
+        yield Entry(str(path), "", partial(_refuse, f"the archive ends early or is damaged: {failure}"))
+
+
+def _pictures(path: Path, archive: tarfile.TarFile, *, lazy: bool) -> Iterator[Entry]:
+    while (member := archive.next()) is not None:
+        # The archive keeps every header it saw, which a million members would feel.
+        archive.members = []  # type: ignore[attr-defined]
+        if not member.isfile() or not is_image_name(member.name):
+            continue
+        if lazy:
+            yield Entry(str(path), member.name, partial(_slice, path, member.offset_data, member.size))
+        else:
+            yield Entry(str(path), member.name, _streamed(archive, member))
+
+
+def _streamed(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes]:
+    if member.size > MAX_MEMBER:
+        return partial(_refuse, f"{member.size} bytes are too many: at most {MAX_MEMBER} are read")
+    stream = archive.extractfile(member)
+    assert stream is not None, "a regular member can be read"
+    return partial(bytes, stream.read())
+
+
+def _slice(path: Path, start: int, size: int) -> bytes:
+    _check_size(size)
+    try:
+        with path.open("rb") as stream:
+            stream.seek(start)
+            data = stream.read(size)
+    except OSError as failure:
+        raise ImageFault(f"the archive cannot be read: {failure.strerror}") from failure
+    if len(data) < size:
+        raise ImageFault(f"the archive ends early: {len(data)} of {size} bytes are there")
+    return data
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_MEMBER:
+        raise ImageFault(f"{size} bytes are too many: at most {MAX_MEMBER} are read")
+
+
+def _refuse(reason: str) -> bytes:
+    raise ImageFault(reason)
+
+
+def _in_parquet(path: Path) -> Iterator[Entry]:
+    table = _parquet(path)
+    column = image_column(path, table.schema_arrow)
+    row = 0
+    try:
+        for batch in table.iter_batches(batch_size=ROWS, columns=[column]):
+            for value in batch.column(0).to_pylist():
+                yield Entry(str(path), str(row), partial(_row_bytes, value))
+                row += 1
+    except (OSError, pa.ArrowException) as failure:
+        yield Entry(
+            str(path), str(row), partial(_refuse, f"the table is damaged from this row on: {failure}")
+        )
+
+
+def _reread_rows(path: Path, rows: set[int]) -> Iterator[tuple[str, bytes]]:
+    table = _parquet(path)
+    column = image_column(path, table.schema_arrow)
+    first = 0
+    for group in range(table.num_row_groups):
+        after = first + table.metadata.row_group(group).num_rows
+        if any(first <= row < after for row in rows):
+            row = first
+            for batch in table.iter_batches(batch_size=ROWS, columns=[column], row_groups=[group]):
+                for value in batch.column(0):
+                    if row in rows:
+                        yield str(row), _row_bytes(value.as_py())
+                    row += 1
+        first = after
+
+
+def image_column(path: Path, schema: pa.Schema) -> str:
+    """Return the column of pictures, binary or a struct with `bytes`: by its usual name, or the only one.
+
+    Raises:
+        ArtifactFault: There is none, or several that no name tells apart.
+    """
+    holding = [field.name for field in schema if _holds_bytes(field.type)]
+    usual = [name for name in IMAGE_COLUMNS if name in holding]
+    if usual or len(holding) == 1:
+        return str((usual or holding)[0])
+    what = f"several binary columns ({', '.join(holding)})" if holding else "no binary column"
+    raise ArtifactFault(
+        f"`{path}` has {what}: one column of image bytes is needed", hint=f"name it `{IMAGE_COLUMNS[0]}`"
+    )
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        place = kind.get_field_index("bytes")
+        return place >= 0 and _holds_bytes(kind.field(place).type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+
+
+def _row_bytes(value: object) -> bytes:
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(data, bytes):
+        raise ImageFault("the row holds no image bytes")
+    _check_size(len(data))
+    return data
+
+
+def _parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as failure:
+        raise ArtifactFault(f"`{path}` is not a readable parquet file: {failure}") from None

@@ -1,0 +1,56 @@
+"""What a run keeps while it works: a state to continue from, and one row of figures a step."""
+
+import json
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import torch
+
+from space_cli.core.context import Saved
+
+
+class StateStore:
+    """A method's state in one file that is whole or absent."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def save(self, state: Saved) -> None:
+        """Replace the stored state."""
+        draft = self._path.with_name(self._path.name + ".tmp")
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
+        save_file(tensors | {"step": torch.tensor(state.step)}, draft)
+        draft.replace(self._path)
+
+    def load(self) -> Saved | None:
+        """Return the stored state, or None where a run was killed before its first."""
+        if not self._path.is_file():
+            return None
+        try:
+            tensors = load_file(self._path)
+        except SafetensorError:
+            return None
+        return Saved(int(tensors.pop("step")), tensors)
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one JSON object a step.
+
+    Args:
+        path: The file.
+        keep: Rows of later steps, left by a killed run that saved its state before them, are dropped.
+    """
+
+    def __init__(self, path: Path, *, keep: int) -> None:
+        self._path = path
+        rows = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        whole = [row for row in rows if row.endswith("\n") and json.loads(row)["step"] <= keep]
+        path.write_text("".join(whole), encoding="utf-8")
+
+    def append(self, row: dict[str, float]) -> None:
+        """Write one row through to the file."""
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({name: round(value, 6) for name, value in row.items()}) + "\n")

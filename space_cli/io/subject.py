@@ -1,0 +1,106 @@
+"""One erasure's subject: a loaded checkpoint with its anchors' features and its own answers about them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from torch import Tensor
+
+from space_cli.core.context import EditContext, Saved
+from space_cli.core.errors import UsageFault
+from space_cli.core.knowledge import gather
+from space_cli.core.protocols import Progress
+from space_cli.core.recipe import Concept, Scope
+from space_cli.core.types import ROLES, Anchor, Role
+from space_cli.io.images import load_items
+from space_cli.io.model import CheckpointResponder, open_model
+
+BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is to be forgotten, where, and how far the weights may move."""
+
+    concept: Concept
+    scope: Scope
+    seed: int
+    max_change: float
+
+
+def open_subject(
+    folder: Path,
+    anchors: Sequence[Anchor],
+    aim: Aim,
+    *,
+    device: str,
+    progress: Progress,
+    record: Callable[[dict[str, float]], None] = lambda row: None,
+    save: Callable[[Saved], None] = lambda state: None,
+    saved: Saved | None = None,
+) -> EditContext:
+    """Load a checkpoint and ask it about every anchor.
+
+    Raises:
+        ArtifactFault: The checkpoint or a pool image cannot be read.
+        UsageFault: No anchor is there to forget with.
+    """
+    progress.note("loading the checkpoint")
+    return subject_of(
+        open_model(folder, device=device), anchors, aim, progress=progress, record=record, save=save, saved=saved
+    )
+
+
+def subject_of(
+    responder: CheckpointResponder,
+    anchors: Sequence[Anchor],
+    aim: Aim,
+    *,
+    progress: Progress,
+    record: Callable[[dict[str, float]], None] = lambda row: None,
+    save: Callable[[Saved], None] = lambda state: None,
+    saved: Saved | None = None,
+) -> EditContext:
+    """Do the same for a checkpoint that is loaded already."""
+    ordered = [anchor for role in ROLES for anchor in anchors if anchor.role == role]
+    if not any(anchor.role == "forget" for anchor in ordered):
+        raise UsageFault("there is no anchor to forget with", hint="run `space select` again")
+    features = image_features(responder, ordered, progress)
+    progress.note("asking the checkpoint what it knows")
+    return EditContext(
+        responder=responder,
+        concept=aim.concept,
+        layers=responder.family.layers(aim.scope),
+        features=features,
+        rows=_spans(ordered),
+        knowledge=gather(responder, features, aim.concept, aim.seed),
+        seed=aim.seed,
+        max_change=aim.max_change,
+        progress=progress,
+        record=record,
+        save=save,
+        saved=saved,
+    )
+
+
+def image_features(responder: CheckpointResponder, anchors: Sequence[Anchor], progress: Progress) -> Tensor:
+    """Return the visual features [n, p, v] of pool images, in order."""
+    blocks = []
+    with progress.task("read anchors", len(anchors)) as advance:
+        for start in range(0, len(anchors), BLOCK):
+            items = [anchor.item for anchor in anchors[start : start + BLOCK]]
+            blocks.append(responder.features(load_items(items)))
+            advance(len(items))
+    return torch.cat(blocks)
+
+
+def _spans(ordered: Sequence[Anchor]) -> dict[Role, range]:
+    spans: dict[Role, range] = {}
+    start = 0
+    for role in ROLES:
+        count = sum(anchor.role == role for anchor in ordered)
+        spans[role] = range(start, start + count)
+        start += count
+    return spans

@@ -1,0 +1,75 @@
+"""The published description of SPACE, without our hardening: the baseline our own method has to beat.
+
+References:
+    SPACE: Source-Free Proxy Anchor Concept Erasure for MLLMs (Zhang et al., 2026), arXiv:2606.09868
+
+Deviations:
+    Neither code nor hyper-parameters are published. `L = L_task + λ_anc·L_orth + λ_div·L_div` on the anchors that text
+    retrieval finds, with cross-entropy on their own answers; e_c is the concept's text in the decoder's space; the
+    projection follows the optimiser, since one before Adam would not bound the leak. Layers, rate and factors are ours.
+"""
+
+from collections.abc import Iterator
+
+import torch
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from space_cli.core import isolation
+from space_cli.core.anchor_bank import anchor_prompts
+from space_cli.core.context import EditContext
+from space_cli.core.isolation import Subspace
+from space_cli.core.naming import Naming
+from space_cli.core.types import Edit
+
+NEEDS_FORGET_IMAGES = False
+
+
+class Options(BaseModel):
+    """Settings of the published description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(default=100, ge=1)
+    lr: float = Field(default=2e-3, gt=0)
+    rank: int = Field(default=64, ge=1)
+    leak: float = Field(default=1e-2, ge=0, lt=1, description="Share of retained energy left unprotected")
+    batch: int = Field(default=16, ge=2, description="Proxies a step")
+    depth: float = Field(default=0.5, ge=0, le=1, description="Where L_orth and L_div look, as a share of the layers")
+    lambda_anchor: float = 1.0
+    lambda_diversity: float = 0.1
+
+
+def edits(context: EditContext, options: Options) -> Iterator[Edit]:
+    """Train on the proxies as they were found, and yield the factors."""
+    torch.manual_seed(context.seed)
+    generator = torch.Generator().manual_seed(context.seed)
+    naming = Naming(context.responder, context.concept, context.knowledge.forms, context.seed)
+    proxies = context.of_role("forget")
+    moments = context.moments(anchor_prompts(naming, len(proxies)), proxies, label="anchor keys")
+    subspace = Subspace(
+        context, {layer: moments[layer].mean() for layer in context.layers}, leak=options.leak, rank=options.rank
+    )
+    layer = max(1, round(options.depth * (len(context.layers) - 1)))
+    direction = isolation.concept_direction(context, layer)
+    optimiser = torch.optim.Adam(list(subspace.left.values()), lr=options.lr)
+    questions = list(context.knowledge.forms)
+    with context.progress.task("erase", options.steps) as advance:
+        for step in range(options.steps):
+            rows = torch.randperm(len(proxies), generator=generator)[: options.batch]
+            with context.edited(subspace.factors()):
+                task = isolation.task_loss(context, proxies[rows], rows.tolist(), questions[step % len(questions)])
+                pooled = isolation.pooled_states(context, proxies[rows], layer)
+            orth = options.lambda_anchor * isolation.orthogonality(pooled, direction)
+            div = -options.lambda_diversity * isolation.spectral_entropy(pooled)
+            loss = task + orth + div
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            subspace.bound()
+            context.record(
+                {"step": step + 1, "loss": float(loss), "task": float(task), "orth": float(orth), "div": float(div)}
+            )
+            advance(loss=float(loss))
+    context.outcome.steps = options.steps
+    yield from subspace.edits()

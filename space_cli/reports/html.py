@@ -1,0 +1,276 @@
+"""An audit as a page for people: one HTML file to read, print, or attach to a ticket.
+
+No time and no host stand in it, so that equal audits give equal bytes; `space.json` beside it has them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from PIL.Image import Image
+
+from space_cli.core.records import AuditReport, ErasureReceipt, GateRecord, ScoreRecord
+from space_cli.reports._page import data_uri, escaped, isolated, mark, page, table, tag
+from space_cli.reports._plot import LEGEND, curve, full_scale, magnitude, score_bar
+
+LABELS = {
+    "forget_accuracy": "Names the concept when asked openly",
+    "forget_choice_accuracy": "Ranks its name first among twenty",
+    "forget_yes_rate": "Says yes when asked whether it is there",
+    "retain_accuracy": "Names other concepts rightly",
+    "neighbour_accuracy": "Names its nearest neighbours rightly",
+    "kind_accuracy": "Tells what kind of thing it is",
+    "text_knowledge": "Knows what words say about it",
+    "retain_kl": "Shift of all other answers",
+    "fluency": "Perplexity of its answers",
+    "elicitation": "Gives the name to a fresh attack",
+}
+
+SECTIONS = {
+    "forget": "The concept itself",
+    "neighbour": "Its nearest neighbours",
+    "retain": "Other concepts",
+}
+
+SENTENCES = {
+    "forget_accuracy": "Shown {n} pictures of {what}, the checkpoint named it in {before} of its answers before "
+    "and in {after} after erasing (95 % interval {low} to {high}).",
+    "forget_choice_accuracy": "Made to rank names, it put {what} first for {before} of these pictures before and "
+    "for {after} after ({note}).",
+    "forget_yes_rate": "Asked whether {what} is there, it said yes in {before} of the answers before and in "
+    "{after} after.",
+    "retain_accuracy": "Asked about {n} pictures of other things, it was right in {before} of its answers before "
+    "and in {after} after.",
+    "neighbour_accuracy": "For the concepts nearest to {what} these figures are {before} and {after}.",
+    "kind_accuracy": "It told what kind of thing {what} is for {before} of its pictures before and for {after} "
+    "after.",
+    "elicitation": "A fresh attack that searches for the name: {before} before, {after} after.",
+}
+"""The summary, in this order; a score without a sentence stands in the table alone."""
+
+OUTCOMES = {
+    "pass": "passed every rule",
+    "fail": "failed at least one rule",
+    "inconclusive": "the evidence is not enough to decide",
+}
+
+LIMITS = (
+    "It tests suppression: what the checkpoint says and ranks. Traces of the concept may remain in its weights, "
+    "and no test of answers can exclude that.",
+    "It holds for the pictures and questions that were asked. The intervals speak of pictures like these, not of "
+    "other styles, languages, crops or attacks.",
+    "Whoever trains the checkpoint further on pictures of the concept can bring it back.",
+    "Facts in words are meant to stay: the checkpoint may still describe the concept when the name is given.",
+    "A few images give wide intervals; “not enough evidence” is never counted as passed.",
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture with the answers before and after."""
+
+    role: str  # "forget", "neighbour" or "retain"
+    name: str  # what it shows
+    path: str  # as the auditor gave it
+    question: str
+    before: str
+    after: str
+    image: Image
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the page shows beside the record."""
+
+    samples: Sequence[Sample]
+    training: Sequence[Mapping[str, float]]  # rows with a "step", as the erasure wrote them
+    receipt: ErasureReceipt
+
+
+def render(report: AuditReport, evidence: Evidence) -> str:
+    """Return the page; every decision in it was taken in the record."""
+    name = report.concept.name
+    parts = (
+        _head(report, evidence.receipt),
+        "<main>",
+        _summary(report),
+        _pictures(evidence.samples),
+        _scores(report),
+        _gates(report.gates),
+        _training(evidence.training),
+        _layers(evidence.receipt),
+        _limits(),
+        _provenance(report, evidence.receipt),
+        "</main>",
+        f"<footer><small>Written by space {escaped(report.space_version)}; the same figures stand in space.json "
+        "beside this page.</small></footer>",
+    )
+    return page(f"Audit of {name}: {report.verdict}", "\n".join(part for part in parts if part))
+
+
+def _head(report: AuditReport, receipt: ErasureReceipt) -> str:
+    verdict = report.verdict
+    open_gates = [gate for gate in report.gates if gate.verdict != "pass"]
+    reasons = "".join(
+        f"<li>{tag(gate.verdict)} <span class='code'>{escaped(gate.rule)}</span>: {escaped(gate.reason)}</li>"
+        for gate in open_gates
+    )
+    return (
+        '<header><p class="kicker">Concept erasure audit</p>'
+        f"<h1>{isolated(report.concept.name)}</h1>"
+        f'<p class="soft">in {isolated(receipt.request.model)}, erased with '
+        f"<span class='code'>{escaped(receipt.request.method)}</span> in {receipt.steps} steps</p>"
+        f'<section class="verdict {verdict}" aria-label="Verdict">{mark(verdict, css="mark")}<div>'
+        f"<strong>Suppression tested under policy “{isolated(report.policy)}”: {verdict}</strong>"
+        f"<span>{OUTCOMES[verdict]}</span>{f'<ul>{reasons}</ul>' if reasons else ''}</div></section></header>"
+    )
+
+
+def _summary(report: AuditReport) -> str:
+    lines = [
+        _said(score, report.concept.spoken, sentence)
+        for name, sentence in SENTENCES.items()
+        if (score := report.scores.get(name)) is not None and score.after is not None
+    ]
+    skipped = "".join(
+        f"<li><span class='code'>{escaped(name)}</span>: {escaped(why)}</li>"
+        for name, why in report.skipped.items()
+    )
+    body = "".join(f"<p>{line}</p>" for line in lines) or "<p>Nothing could be measured.</p>"
+    return f"<h2>In plain words</h2>{body}" + (f"<h3>Not measured</h3><ul>{skipped}</ul>" if skipped else "")
+
+
+def _said(score: ScoreRecord, what: str, sentence: str) -> str:
+    bounds = {
+        key: _figure_text(getattr(score, key), score.unit) for key in ("before", "after", "low", "high")
+    }
+    return sentence.format(n=score.n, what=isolated(what), note=escaped(score.note), **bounds)
+
+
+def _pictures(samples: Sequence[Sample]) -> str:
+    blocks = []
+    for role, title in SECTIONS.items():
+        own = [sample for sample in samples if sample.role == role]
+        if own:
+            asked = ", ".join(f"“{isolated(text)}”" for text in dict.fromkeys(one.question for one in own))
+            figures = "\n".join(_figure(sample) for sample in own)
+            head = f"<h3>{title}</h3><p class='soft'>Asked: {asked}</p>"
+            blocks.append(f'{head}<div class="pictures">{figures}</div>')
+    if not blocks:
+        return "<h2>Answers before and after</h2><p>No pictures were given to this audit.</p>"
+    return f"<h2>Answers before and after</h2>{''.join(blocks)}"
+
+
+def _figure(sample: Sample) -> str:
+    return (
+        f'<figure><img src="{data_uri(sample.image)}" alt="a picture of {escaped(sample.name)}">'
+        f"<figcaption><strong>{isolated(sample.name)}</strong><dl><dt>before</dt><dd>{_answer(sample.before)}</dd>"
+        f'<dt>after</dt><dd class="now">{_answer(sample.after)}</dd></dl></figcaption></figure>'
+    )
+
+
+def _answer(text: str) -> str:
+    return isolated(text) if text.strip() else "<i>(no words)</i>"
+
+
+def _scores(report: AuditReport) -> str:
+    order = [*LABELS, *report.scores]
+    rows = [_score(name, report.scores[name]) for name in dict.fromkeys(order) if name in report.scores]
+    if not rows:
+        return ""
+    head = [("Score", ""), ("before", "number"), ("after", "number"), ("", ""), ("n", "number")]
+    return f"<h2>Scores</h2>{LEGEND}{table(head, rows)}"
+
+
+def _score(name: str, score: ScoreRecord) -> str:
+    label = LABELS.get(name, name.replace("_", " "))
+    facts = [] if score.unit == "share" else [score.unit]
+    facts += [f"{score.better} is better"]
+    note = f"<small>{escaped(score.note)}</small>" if score.note else ""
+    return (
+        f"<tr><th scope='row'>{escaped(label)}<small><span class='code'>{escaped(name)}</span>: "
+        f"{escaped(', '.join(facts))}</small>{note}</th>"
+        f"<td class='number'>{_figure_text(score.before, score.unit)}</td>"
+        f"<td class='number'><b>{_figure_text(score.after, score.unit)}</b></td>"
+        f"<td>{score_bar(score, label)}{_range_text(score)}</td><td class='number'>{score.n}</td></tr>"
+    )
+
+
+def _figure_text(value: float | None, unit: str) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.3g} %" if unit == "share" else f"{value:.3g}"
+
+
+def _range_text(score: ScoreRecord) -> str:
+    if score.low is None:
+        return ""
+    control = "" if score.control is None else f", control {_figure_text(score.control, score.unit)}"
+    low, high = (_figure_text(value, score.unit) for value in (score.low, score.high))
+    scale = "" if score.unit == "share" else f"; the bar ends at {full_scale(score):.3g}"
+    return f"<small>{low} to {high}{control}{scale}</small>"
+
+
+def _gates(gates: Sequence[GateRecord]) -> str:
+    rows = [
+        f"<tr><th scope='row' class='code'>{escaped(gate.rule)}</th><td>{tag(gate.verdict)}</td>"
+        f"<td>{escaped(gate.reason)}</td></tr>"
+        for gate in gates
+    ]
+    return f"<h2>Rules of the policy</h2>{table([('Rule', ''), ('Verdict', ''), ('Found', '')], rows)}"
+
+
+def _training(rows: Sequence[Mapping[str, float]]) -> str:
+    keys = dict.fromkeys(key for row in rows for key in row if key != "step")
+    plots = []
+    for key in keys:
+        own = [(row["step"], row[key]) for row in rows if key in row and "step" in row]
+        if own:
+            drawn = curve([step for step, _ in own], [value for _, value in own], key)
+            caption = f"<figcaption class='code'>{escaped(key)}</figcaption>"
+            plots.append(f"<figure>{caption}{drawn}</figure>")
+    if not plots:
+        return ""
+    return (
+        "<h2>The erasure</h2><p class='soft'>Signals of the training, none of which saw a picture of the concept.</p>"
+        f'<div class="plots">{"".join(plots)}</div>'
+    )
+
+
+def _layers(receipt: ErasureReceipt) -> str:
+    top = max((layer.relative_change for layer in receipt.layers), default=0.0)
+    rows = [
+        f"<tr><th scope='row' class='code'>{escaped(layer.parameter)}</th><td class='number'>{layer.rank}</td>"
+        f"<td class='number'>{100 * layer.relative_change:.1f} %</td><td>{magnitude(layer.relative_change, top)}</td>"
+        f"<td class='number'>{layer.leak:.2g}</td><td class='number'>{layer.leak_rounded:.2g}</td>"
+        f"<td class='number'>{100 * layer.retained_energy:.2g} %</td></tr>"
+        for layer in receipt.layers
+    ]
+    if not rows:
+        return ""
+    head = [("Parameter", ""), ("rank", "number"), ("change", "number"), ("", ""), ("leak", "number")]
+    head += [("leak, rounded", "number"), ("retained energy", "number")]
+    return (
+        f"<h2>Edited layers</h2>{table(head, rows)}<p><small>Change: size of the edit relative to the weight. Leak: "
+        "relative change of the layer's output on held-out retained inputs, before and after rounding to "
+        f"{escaped(receipt.dtype)}. Retained energy: share of those inputs that lies in the directions the edit reads.</small></p>"
+    )
+
+
+def _limits() -> str:
+    return f"<h2>What this does not show</h2><ul>{''.join(f'<li>{limit}</li>' for limit in LIMITS)}</ul>"
+
+
+def _provenance(report: AuditReport, receipt: ErasureReceipt) -> str:
+    sources = [*report.inputs, *receipt.inputs]
+    entries: list[tuple[str, str, str]] = [(source.kind, source.path, source.sha256) for source in sources]
+    entries.append(("policy", report.request.policy or report.policy, report.policy_sha256))
+    rows = [
+        f"<tr><th scope='row'>{escaped(kind)}</th><td class='code'>{isolated(path)}</td>"
+        f"<td class='code'>{escaped(digest)}</td></tr>"
+        for kind, path, digest in entries
+    ]
+    head = [("Input", ""), ("Where it was", ""), ("SHA-256", "")]
+    return (
+        f"<h2>Provenance</h2>{table(head, rows)}<p><small>Schema {report.schema_version}, seed {report.seed}. "
+        "Check the whole chain with <span class='code'>space verify</span>.</small></p>"
+    )

@@ -1,0 +1,280 @@
+"""Audit: ask the checkpoint before and after erasing, on pictures erasing never saw, and judge by a policy.
+
+`images` holds one sub-folder of pictures per concept, the erased one among them. A `concepts.toml` beside
+them may say what is known about each, one table a concept; every key may be left out:
+
+    ["grand piano"]
+    phrase = "a grand piano"
+    kind = "instrument"
+    aliases = ["concert grand"]
+    facts = [["Where would you find a grand piano?", "concert hall"]]
+"""
+
+import json
+import logging
+import time
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pydantic import BaseModel
+
+from space_cli import __version__
+from space_cli.core import registry
+from space_cli.core.asking import spread
+from space_cli.core.errors import ArtifactFault, NetworkFault
+from space_cli.core.phrasing import AUDIT_OPEN
+from space_cli.core.policy import judge
+from space_cli.core.probing import (
+    build_probe,
+    described,
+    nearest_first,
+    other_names,
+    phrases_of,
+    split_images,
+)
+from space_cli.core.protocols import Progress, Responder
+from space_cli.core.recipe import AuditRequest, Concept
+from space_cli.core.records import AuditReport, ErasureReceipt, PoolManifest, ScoreRecord, Source
+from space_cli.core.remembering import Remembering
+from space_cli.core.selection import TEMPLATES
+from space_cli.core.types import Probe, ProbeImage
+from space_cli.io.artifact import Draft, new_artifact, open_artifact, source_of, write_text
+from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
+from space_cli.io.images import probe_images
+from space_cli.io.model import open_model
+from space_cli.io.probe import Material, open_material, open_notes, open_policy, open_training
+from space_cli.reports.html import Evidence, Sample, render
+
+SAMPLES = {"forget": 10_000, "neighbour": 24, "retain": 24}
+"""Rows of `samples.jsonl` at most, by role; every picture of the concept is there."""
+SHOWN = {"forget": 12, "neighbour": 6, "retain": 6}
+"""Pictures in the page, by role; more would make it slow to open."""
+
+log = logging.getLogger(__name__)
+
+
+class _NoOptions(BaseModel):
+    """For a metric without any."""
+
+
+def audit(request: AuditRequest, out: Path, *, progress: Progress, overwrite: bool = False) -> AuditReport:
+    """Measure an erasure and write the report, whatever its verdict.
+
+    Args:
+        request: What to audit, on which pictures, by which policy.
+        out: The `audit/` folder to write.
+        progress: Where to say how far it is.
+        overwrite: Replace a report that is there.
+
+    Returns:
+        The report as it stands in `space.json`; its `verdict` decides the exit code.
+
+    Raises:
+        UsageFault: The policy, a metric's name or the folder of pictures cannot be used.
+        ArtifactFault: The erased folder or its base is missing or altered.
+    """
+    metrics = _metrics(request)
+    policy, policy_sha256 = open_policy(request.policy, known=_score_names())
+    receipt = _receipt(request)
+    with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
+        concept, probe, missing = _probe(request, receipt, progress)
+        before = Remembering(open_model(_base(receipt), device=request.device))
+        after = Remembering(open_model(Path(request.erased), device=request.device))
+        scores, skipped, seconds = _measure(metrics, (before, after), probe, missing, progress)
+        verdict, gates = judge(policy, scores)
+        report = AuditReport(
+            space_version=__version__,
+            seed=request.seed,
+            inputs=_inputs(request),
+            files=[],
+            run=draft.run(),
+            request=request,
+            concept=concept,
+            verdict=verdict,
+            scores=scores,
+            skipped=skipped,
+            gates=gates,
+            policy=policy.name,
+            policy_sha256=policy_sha256,
+            seconds=seconds,
+        )
+        _write_documents(draft, report, receipt, _samples(before, after, probe))
+        report = report.model_copy(update={"files": draft.files(), "run": draft.run()})
+        draft.finish(report)
+    return report
+
+
+def plan(request: AuditRequest) -> dict[str, Any]:
+    """Say what an audit would do, without reading a weight or a picture."""
+    receipt = _receipt(request)
+    policy, _ = open_policy(request.policy, known=_score_names())
+    folders = (
+        sorted(path.name for path in Path(request.images or "").iterdir() if path.is_dir())
+        if request.images
+        else []
+    )
+    return {
+        "concept": receipt.request.concept.name,
+        "base": receipt.request.model,
+        "metrics": _metrics(request),
+        "policy": policy.name,
+        "rules": [rule.text() for rule in policy.rule],
+        "image_folders": folders,
+    }
+
+
+def _score_names() -> list[str]:
+    return [name.replace("-", "_") for name in registry.names("metrics")]
+
+
+def _metrics(request: AuditRequest) -> list[str]:
+    for name in request.metrics:
+        registry.load("metrics", name)
+    return list(dict.fromkeys(name.replace("-", "_") for name in request.metrics)) or _score_names()
+
+
+def _receipt(request: AuditRequest) -> ErasureReceipt:
+    record = open_artifact(Path(request.erased), "erased")
+    assert isinstance(record, ErasureReceipt)
+    return record
+
+
+def _base(receipt: ErasureReceipt) -> Path:
+    source = next((source for source in receipt.inputs if source.kind == "checkpoint"), None)
+    if source is None:
+        raise ArtifactFault(
+            "the receipt names no checkpoint among its inputs: there is nothing to compare with"
+        )
+    checkpoint = open_checkpoint(Path(source.path))
+    check_recorded(checkpoint, receipt.base_files)
+    return checkpoint.folder
+
+
+def _inputs(request: AuditRequest) -> list[Source]:
+    sources = [source_of(Path(request.erased), "erased")]
+    return [*sources, source_of(Path(request.images), "images")] if request.images else sources
+
+
+def _probe(
+    request: AuditRequest, receipt: ErasureReceipt, progress: Progress
+) -> tuple[Concept, Probe, dict[str, str]]:
+    """Return the concept, the probe, and why each empty field of it is empty."""
+    folder = request.images
+    shown = probe_images(Path(folder), limit=request.limit) if folder else []
+    notes = open_notes(Path(folder)) if folder else {}
+    concept = described(receipt.request.concept, notes)
+    own, others = split_images(concept, shown, folder or "")
+    material = open_material(receipt, seed=request.seed)
+    names = other_names(concept, shown, notes, request.names)
+    ordered, why = _ordered(names, phrases_of(names, notes), concept, material, request.device)
+    if why:
+        progress.note(f"names are in no order of nearness: {why}")
+    probe = build_probe(concept, (own, others), ordered or names, notes, ordered=not why, seed=request.seed)
+    absent = "" if folder else "no folder of images was given"
+    missing = {
+        "forget": absent,
+        "retain": absent or "the folder of images shows no other concept",
+        "neighbours": absent or why or "the folder of images shows no other concept",
+        "names": absent or "no other name is known",
+        "holdout": material.missing or "no anchor was held out",
+        "general": material.missing or "the pool has no image that is no anchor",
+        "facts": "no question about the concept is known",
+    }
+    return concept, replace(probe, holdout=material.holdout, general=material.general), missing
+
+
+def _ordered(
+    names: list[str], phrases: Mapping[str, str], concept: Concept, material: Material, device: str
+) -> tuple[list[str], str]:
+    """Sort names by nearness to the concept in the pool's text space, or say why that cannot be."""
+    if not names:
+        return [], ""
+    if material.pool is None:
+        return [], material.missing
+    try:
+        embeddings = _text_embeddings(
+            material.pool, [concept.spoken, *(phrases[name] for name in names)], device
+        )
+    except (ArtifactFault, NetworkFault) as fault:
+        return [], f"the pool's encoder is not at hand: {fault.message}"
+    return nearest_first(names, embeddings[1:] @ embeddings[0]), ""
+
+
+def _text_embeddings(pool: PoolManifest, phrases: Sequence[str], device: str) -> np.ndarray:
+    folder = resolve(pool.request.encoder, pool.request.revision)
+    model_type = open_checkpoint(folder).model_type
+    encoder = registry.load("encoders", model_type).load(folder, device)
+    texts = [template.format(phrase) for phrase in phrases for template in TEMPLATES]
+    embedded = np.asarray(encoder.texts(texts).cpu(), dtype=np.float64)
+    means = embedded.reshape(len(phrases), len(TEMPLATES), -1).mean(axis=1)
+    unit: np.ndarray = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return unit
+
+
+def _measure(
+    metrics: Sequence[str],
+    responders: tuple[Responder, Responder],
+    probe: Probe,
+    missing: Mapping[str, str],
+    progress: Progress,
+) -> tuple[dict[str, ScoreRecord], dict[str, str], dict[str, float]]:
+    scores: dict[str, ScoreRecord] = {}
+    skipped: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    with progress.task("audit", total=len(metrics)) as step:
+        for name in metrics:
+            metric = registry.load("metrics", name)
+            lacking = [need for need in sorted(metric.NEEDS) if not getattr(probe, need)]
+            if lacking:
+                skipped[name] = f"needs `{lacking[0]}`: {missing[lacking[0]]}"
+            else:
+                started = time.monotonic()
+                scores[name] = metric.measure(*responders, probe, getattr(metric, "Options", _NoOptions)())
+                seconds[name] = round(time.monotonic() - started, 3)
+            step(1, metric=name)
+    empty = {name: score.note or "nothing to ask" for name, score in scores.items() if score.n == 0}
+    return {name: score for name, score in scores.items() if name not in empty}, skipped | empty, seconds
+
+
+def _samples(before: Responder, after: Responder, probe: Probe) -> list[Sample]:
+    near = [one for one in probe.retain if one.name in probe.neighbours]
+    far = [one for one in probe.retain if one.name not in probe.neighbours]
+    chosen = {
+        "forget": list(probe.forget)[: SAMPLES["forget"]],
+        "neighbour": spread(near, SAMPLES["neighbour"]),
+        "retain": spread(far, SAMPLES["retain"]),
+    }
+    return [sample for role, shown in chosen.items() for sample in _asked(before, after, role, shown)]
+
+
+def _asked(before: Responder, after: Responder, role: str, shown: Sequence[ProbeImage]) -> list[Sample]:
+    if not shown:
+        return []
+    question = AUDIT_OPEN[0]
+    images = [one.image for one in shown]
+    answers = [responder.answer(images, [question] * len(images)) for responder in (before, after)]
+    return [
+        Sample(role, one.name, one.path, question, old, new, one.image)
+        for one, old, new in zip(shown, *answers, strict=True)
+    ]
+
+
+def _write_documents(
+    draft: Draft, report: AuditReport, receipt: ErasureReceipt, samples: Sequence[Sample]
+) -> None:
+    rows = [
+        json.dumps(
+            {key: getattr(one, key) for key in ("role", "name", "path", "question", "before", "after")},
+            ensure_ascii=False,
+        )
+        for one in samples
+    ]
+    write_text(draft.path / "samples.jsonl", "".join(f"{row}\n" for row in rows))
+    shown = [one for role, limit in SHOWN.items() for one in [s for s in samples if s.role == role][:limit]]
+    evidence = Evidence(shown, open_training(Path(report.request.erased)), receipt)
+    write_text(draft.path / "report.html", render(report, evidence))

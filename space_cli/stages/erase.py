@@ -1,0 +1,273 @@
+"""Erase a concept: a method's edits, gated by what they cost, written as a drop-in checkpoint with a receipt."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pydantic import BaseModel, ValidationError
+from torch import Tensor
+
+from space_cli import __version__
+from space_cli.core import registry
+from space_cli.core.context import EditContext
+from space_cli.core.errors import ArtifactFault, GateRefusal, UsageFault
+from space_cli.core.linalg import leak_share, leverage
+from space_cli.core.moments import SecondMoment
+from space_cli.core.naming import Naming
+from space_cli.core.protocols import Progress
+from space_cli.core.recipe import EraseRequest
+from space_cli.core.records import AnchorsManifest, ErasureReceipt, LayerReceipt
+from space_cli.core.types import Anchor, Edit
+from space_cli.core.watch import Watch
+from space_cli.io.anchors import open_anchors
+from space_cli.io.artifact import Draft, file_records, new_artifact, source_of
+from space_cli.io.checkpoint import Checkpoint, open_checkpoint, resolve, write_edited
+from space_cli.io.edits import write_edits
+from space_cli.io.model import family_of
+from space_cli.io.state import MetricsLog, StateStore
+from space_cli.io.subject import Aim, open_subject
+
+DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
+
+
+def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bool = False) -> ErasureReceipt:
+    """Make the checkpoint forget, and write it with a receipt.
+
+    Args:
+        request: Concept, checkpoint, anchors, method and budgets.
+        out: Folder of the new checkpoint.
+        progress: Where bars go.
+        overwrite: Replace an erased folder of ours.
+
+    Returns:
+        The receipt on disk.
+
+    Raises:
+        GateRefusal: The retain budget would break; nothing is written.
+        ArtifactFault: The checkpoint or the anchors do not fit.
+        UsageFault: The method or its options are unknown.
+    """
+    method, options = _method(request)
+    folder = resolve(request.model, request.revision)
+    checkpoint = open_checkpoint(folder)
+    family = family_of(folder)
+    manifest, anchors = open_anchors(Path(request.anchors))
+    _require_fresh(manifest, request)
+    layers = family.layers(request.scope)
+    parameters = {layer: family.parameter(layer, checkpoint.parameters) for layer in layers}
+    with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
+        context = _context(request, folder, anchors, draft, progress)
+        found = list(method.edits(context, options))
+        rounded = _rounded(checkpoint, parameters, found)
+        signals = _gated(context, rounded, request)
+        receipts = _receipts(context, checkpoint, parameters, found, rounded)
+        progress.note("writing the checkpoint")
+        _write(checkpoint, parameters, found, draft)
+        record = ErasureReceipt(
+            space_version=__version__,
+            seed=request.seed,
+            inputs=[source_of(folder, "checkpoint"), source_of(Path(request.anchors), "anchors")],
+            files=draft.files(),
+            run=draft.run(),
+            request=request,
+            dtype=checkpoint.parameters[parameters[layers[0]]].dtype,
+            layers=receipts,
+            steps=context.outcome.steps,
+            stopped=context.outcome.stopped,
+            signals=signals | context.outcome.signals,
+            base_files=file_records(folder),
+        )
+        draft.finish(record)
+    return record
+
+
+def plan(request: EraseRequest) -> dict[str, Any]:
+    """Say what `erase` would touch and need, from headers alone."""
+    method, options = _method(request)
+    folder = resolve(request.model, request.revision)
+    checkpoint = open_checkpoint(folder)
+    family = family_of(folder)
+    layers = family.layers(request.scope)
+    sizes = {name: info.shape for name, info in checkpoint.parameters.items()}
+    touched = [family.parameter(layer, sizes) for layer in layers]
+    weights = sum(_bytes(checkpoint, name) for name in sizes)
+    widest = max(sizes[name][1] for name in touched)
+    return {
+        "method": request.method,
+        "options": options.model_dump(),
+        "checkpoint": str(folder),
+        "family": family.model_type,
+        "layers": touched,
+        "edited_parameters": sum(sizes[name][0] * sizes[name][1] for name in touched),
+        "parameters": sum(_count(shape) for shape in sizes.values()),
+        "checkpoint_bytes": weights,
+        # float32 weights on a CPU, one float64 moment a layer, and a third for activations.
+        "memory_bytes": int(1.3 * _count_all(sizes) * 4) + len(touched) * widest * widest * 8,
+        "disk_bytes": weights,
+    }
+
+
+@dataclass(frozen=True)
+class _Gate:
+    name: str
+    found: float
+    limit: float
+
+
+def _method(request: EraseRequest) -> tuple[Any, BaseModel]:
+    method = registry.load("methods", request.method)
+    try:
+        return method, method.Options(**request.options)
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(method.Options.model_fields)
+        raise UsageFault(
+            f"option `{where}` of the method `{request.method}`: {first['msg']}", hint=f"known options: {known}"
+        ) from None
+
+
+def _require_fresh(manifest: AnchorsManifest, request: EraseRequest) -> None:
+    if manifest.request.concept != request.concept:
+        raise ArtifactFault(
+            f"the anchors are for `{manifest.request.concept.name}`: expected `{request.concept.name}`",
+            hint=f'space select "{request.concept.name}"',
+        )
+    if manifest.request.model is None:
+        raise ArtifactFault(
+            "the anchors were selected without the checkpoint: re-rank and leak guard are missing",
+            hint=f'space select "{request.concept.name}" --model {request.model}',
+        )
+
+
+def _context(
+    request: EraseRequest, folder: Path, anchors: list[Anchor], draft: Draft, progress: Progress
+) -> EditContext:
+    inside = draft.path / "space"
+    inside.mkdir(exist_ok=True)
+    store = StateStore(inside / "state.safetensors")
+    saved = store.load() if draft.resumed else None
+    if saved:
+        progress.note(f"continuing an interrupted run after step {saved.step}")
+    log = MetricsLog(inside / "metrics.jsonl", keep=saved.step if saved else 0)
+    return open_subject(
+        folder,
+        anchors,
+        Aim(request.concept, request.scope, request.seed, request.max_change),
+        device=request.device,
+        progress=progress,
+        record=log.append,
+        save=store.save,
+        saved=saved,
+    )
+
+
+def _rounded(checkpoint: Checkpoint, parameters: dict[str, str], found: list[Edit]) -> dict[str, Tensor]:
+    """Return the change each layer really gets once W + ΔW is stored in the checkpoint's dtype."""
+    rounded = {}
+    for edit in found:
+        weight = checkpoint.tensor(parameters[edit.layer])
+        moved = (weight.float() + edit.delta().cpu()).to(weight.dtype)
+        rounded[edit.layer] = moved.float() - weight.float()
+    return rounded
+
+
+def _gated(context: EditContext, rounded: dict[str, Tensor], request: EraseRequest) -> dict[str, float]:
+    """Measure what the rounded edits cost on held-out knowledge.
+
+    Raises:
+        GateRefusal: A budget would break.
+    """
+    naming = Naming(context.responder, context.concept, context.knowledge.forms, context.seed)
+    watch = Watch(context, naming, context.of_role("holdout"))
+    device = context.features.device
+    factors = {layer: delta.to(device) for layer, delta in rounded.items()}
+    changed = _neighbours_changed(context, factors)
+    signals = {"retain_kl": watch.retain_kl(factors), "neighbours_changed": changed}
+    gates = (
+        _Gate("retain_kl", signals["retain_kl"], request.max_retain_kl),
+        _Gate("neighbours_changed", changed, request.max_neighbour_loss),
+    )
+    for gate in gates:
+        if gate.found > gate.limit:
+            raise GateRefusal(
+                f"the retain budget would break: {gate.name} is {gate.found:.4f}, at most {gate.limit:.4f} is allowed; "
+                "nothing was written",
+                hint="lower `--set lr=…` or `--set steps=…`, index more neighbours, or raise the budget",
+                figures=signals,
+            )
+    return signals
+
+
+def _neighbours_changed(context: EditContext, factors: dict[str, Tensor]) -> float:
+    """Return the share of neighbours that answer an open question otherwise than before."""
+    features = context.of_role("neighbour")
+    if not len(features):
+        return 0.0
+    questions = [list(context.knowledge.forms)[0]] * len(features)
+    before = context.responder.answer_features(features, questions)
+    with context.edited(factors):
+        after = context.responder.answer_features(features, questions)
+    return sum(one != other for one, other in zip(before, after, strict=True)) / len(before)
+
+
+def _receipts(
+    context: EditContext,
+    checkpoint: Checkpoint,
+    parameters: dict[str, str],
+    found: list[Edit],
+    rounded: dict[str, Tensor],
+) -> list[LayerReceipt]:
+    held_out = [*context.knowledge.held_out, *context.knowledge.held_out_texts]
+    raw = context.moments(held_out, context.features, label="held-out keys", unit=False)
+    receipts = []
+    for edit in found:
+        weight, delta = checkpoint.tensor(parameters[edit.layer]).float(), edit.delta().cpu()
+        moment = raw[edit.layer].mean().cpu()
+        receipts.append(
+            LayerReceipt(
+                layer=edit.layer,
+                parameter=parameters[edit.layer],
+                rank=min(delta.shape) if edit.left is None else edit.left.shape[1],
+                relative_change=float(delta.norm() / weight.norm()),
+                leak=leak_share(delta, weight, moment),
+                leak_rounded=leak_share(rounded[edit.layer], weight, moment),
+                retained_energy=_retained_energy(edit, raw[edit.layer]),
+            )
+        )
+    return receipts
+
+
+def _retained_energy(edit: Edit, retained: SecondMoment) -> float:
+    """Return the share of retained energy that the edit's own input directions see."""
+    if edit.right is None:
+        return 1.0
+    return leverage(retained.mean().cpu(), edit.right.T.double().cpu())
+
+
+def _write(checkpoint: Checkpoint, parameters: dict[str, str], found: list[Edit], draft: Draft) -> None:
+    deltas: dict[str, Callable[[], Tensor]] = {
+        parameters[edit.layer]: (lambda edit=edit: edit.delta().cpu()) for edit in found
+    }
+    write_edited(checkpoint, deltas, draft.path)
+    write_edits(draft.path / "space" / "edits.safetensors", found)
+    (draft.path / "space" / "state.safetensors").unlink(missing_ok=True)
+
+
+def _bytes(checkpoint: Checkpoint, name: str) -> int:
+    info = checkpoint.parameters[name]
+    return _count(info.shape) * (4 if info.dtype == "F32" else 2)
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    total = 1
+    for side in shape:
+        total *= side
+    return total
+
+
+def _count_all(sizes: dict[str, tuple[int, ...]]) -> int:
+    return sum(_count(shape) for shape in sizes.values())

@@ -1,0 +1,149 @@
+"""Revert: take the recorded edits away, so that an erased checkpoint is its base again."""
+
+import shutil
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from torch import Tensor
+
+from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
+from space_cli.core.protocols import Progress
+from space_cli.core.records import ErasureReceipt, FileRecord
+from space_cli.core.types import Edit
+from space_cli.io.artifact import RECORD_NAME, digest_file, open_artifact, storage_faults
+from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint, write_edited
+from space_cli.io.edits import recorded_edits
+from space_cli.io.shards import Delta
+
+
+def revert(
+    erased: Path,
+    out: Path,
+    *,
+    base: Path | None = None,
+    approximate: bool = False,
+    overwrite: bool = False,
+    progress: Progress,
+) -> Path:
+    """Write the checkpoint that `erased` was made from, as a normal Hugging Face folder.
+
+    Where the base is still there and unchanged, its own shards are taken. Otherwise each edit is subtracted
+    in float32, which gives back what was rounded away only by luck: the digests of the receipt decide.
+
+    Args:
+        erased: Folder of an erasure; checked against its digests first.
+        out: Where to write; whole or absent, and without a record, because it is the base again.
+        base: The base where it moved; the place in the receipt if None.
+        approximate: Accept weights that equal the base's only up to rounding.
+        overwrite: Replace `out` if `space` wrote it.
+        progress: Told how exact the outcome is.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UsageFault: `out` exists and may not be replaced, or lies inside `erased`.
+        ArtifactFault: `erased` or the given base was altered, or only an approximation is possible.
+        EnvironmentFault: The disk is full, or writing is not permitted.
+    """
+    receipt = open_artifact(erased, "erased")
+    assert isinstance(receipt, ErasureReceipt), "the kind decides the class"
+    _refuse_place(erased, out, overwrite=overwrite)
+    original = _usable_base(receipt, base, progress)
+    with progress.task("revert"), _whole_folder(out) as draft:
+        if original is not None:
+            write_edited(original, {}, draft)
+            outcome = f"taken from the base `{original.folder}`: bit-identical"
+        else:
+            outcome = _subtract(erased, receipt, draft, approximate=approximate)
+    progress.note(outcome)
+    return out
+
+
+def _usable_base(receipt: ErasureReceipt, given: Path | None, progress: Progress) -> Checkpoint | None:
+    if given is not None:
+        return _checked_base(given, receipt)
+    recorded = [Path(source.path) for source in receipt.inputs if source.kind == "checkpoint"]
+    for path in recorded[:1]:
+        try:
+            return _checked_base(path, receipt)
+        except ArtifactFault as fault:
+            progress.note(f"the base cannot be used: {fault.message}")
+    return None
+
+
+def _checked_base(folder: Path, receipt: ErasureReceipt) -> Checkpoint:
+    checkpoint = open_checkpoint(folder)
+    check_recorded(checkpoint, receipt.base_files)
+    return checkpoint
+
+
+def _subtract(erased: Path, receipt: ErasureReceipt, draft: Path, *, approximate: bool) -> str:
+    edits = recorded_edits(erased, receipt)
+    write_edited(open_checkpoint(erased), {name: _opposite(edit) for name, edit in edits.items()}, draft)
+    differing = _unlike_base(open_checkpoint(draft), receipt.base_files)
+    if not differing:
+        return "edits subtracted: every shard has the base's digest"
+    if not approximate:
+        raise ArtifactFault(
+            f"without the base, {len(differing)} shards come back only up to rounding: nothing was written",
+            hint="pass `--base FOLDER`, or `--approximate` to accept that",
+        )
+    return (
+        f"edits subtracted: {len(differing)} shards are equal to the base up to rounding in {receipt.dtype}"
+    )
+
+
+def _opposite(edit: Edit) -> Delta:
+    def negative() -> Tensor:
+        return -edit.delta()
+
+    return negative
+
+
+def _unlike_base(checkpoint: Checkpoint, base_files: list[FileRecord]) -> list[str]:
+    recorded = {entry.path: entry.sha256 for entry in base_files}
+    return [name for name in checkpoint.shards if digest_file(checkpoint.folder / name) != recorded.get(name)]
+
+
+def _refuse_place(erased: Path, out: Path, *, overwrite: bool) -> None:
+    if erased.resolve() in out.resolve().parents:
+        raise UsageFault(
+            f"`{out}` lies inside `{erased}`, which it would change", hint="choose another folder"
+        )
+    if not out.exists():
+        return
+    if not overwrite:
+        raise UsageFault(f"`{out}` exists already", hint="pass `--overwrite` to replace it")
+    if not (out / RECORD_NAME).is_file():
+        raise UsageFault(
+            f"`{out}` was not written by space: it will not be replaced", hint="choose another folder"
+        )
+
+
+@contextmanager
+def _whole_folder(out: Path) -> Generator[Path]:
+    out = out.absolute()
+    draft, retired = (out.with_name(f".{out.name}.{part}") for part in ("partial", "old"))
+    with storage_faults(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(out.with_name(f".{out.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise EnvironmentFault(f"another run is writing `{out}`", hint="wait for it to end") from None
+        try:
+            shutil.rmtree(draft, ignore_errors=True)  # left by a killed run
+            yield draft
+            shutil.rmtree(retired, ignore_errors=True)
+            if out.exists():
+                out.rename(retired)
+            draft.rename(out)
+            shutil.rmtree(retired, ignore_errors=True)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+            lock.release()

@@ -1,0 +1,265 @@
+"""Text-guided proxy anchor selection: from a pool and a name to images with roles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from space_cli import __version__
+from space_cli.core import phrasing, registry, selection
+from space_cli.core.anchor_bank import anchor_prompts
+from space_cli.core.answer_form import AnswerForm, answer_form
+from space_cli.core.context import EditContext
+from space_cli.core.errors import GateRefusal
+from space_cli.core.familiarity import familiarity
+from space_cli.core.linalg import leverage, safe_basis
+from space_cli.core.matching import mentions
+from space_cli.core.naming import Naming
+from space_cli.core.protocols import Progress
+from space_cli.core.recipe import SelectRequest
+from space_cli.core.records import AnchorsManifest, LayerLeverage
+from space_cli.core.types import Anchor
+from space_cli.io.anchors import write_anchors
+from space_cli.io.artifact import new_artifact, source_of
+from space_cli.io.checkpoint import resolve
+from space_cli.io.contact_sheet import write_contact_sheet
+from space_cli.io.model import CheckpointResponder, family_of, open_model
+from space_cli.io.pool import Pool, open_pool
+from space_cli.io.subject import Aim, image_features, subject_of
+
+LEAK = 1e-2
+"""Share of retained energy left unprotected where leverage is reported; the default of `erase`."""
+KNOWN_MARGIN = 0.5
+"""Nats per token that a push towards the name must get beyond a push towards scrambled names."""
+ACTIVE_MARGIN = 0.5
+"""Nats per token below the reference that still count as active."""
+
+
+def select(request: SelectRequest, out: Path, *, progress: Progress, overwrite: bool = False) -> AnchorsManifest:
+    """Choose anchors for a concept and write them with a contact sheet.
+
+    Args:
+        request: Concept, pool and sizes; without a model, re-rank, leak guard and leverage wait for `erase`.
+        out: Folder to write.
+        progress: Where bars go.
+        overwrite: Replace an anchors folder of ours.
+
+    Returns:
+        The manifest on disk.
+
+    Raises:
+        GateRefusal: The pool holds nothing near, or the checkpoint does not seem to know the concept.
+    """
+    pool = open_pool(Path(request.pool))
+    model_folder = resolve(request.model, request.revision) if request.model else None
+    if model_folder:
+        family_of(model_folder)
+    with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
+        similarities, floor = _similarities(pool, request)
+        near = selection.candidates(
+            similarities, floor=floor, count=request.candidates, least=request.min_anchors
+        )
+        found = _without_model(pool, request, similarities, near)
+        if model_folder:
+            found = _with_model(model_folder, pool, request, similarities, near, progress)
+        write_anchors(draft.path, found.anchors)
+        write_contact_sheet(draft.path, found.anchors, request.concept.name)
+        inputs = [source_of(Path(request.pool), "pool")]
+        if model_folder:
+            inputs.append(source_of(model_folder, "checkpoint"))
+        record = AnchorsManifest(
+            space_version=__version__,
+            seed=request.seed,
+            inputs=inputs,
+            files=draft.files(),
+            run=draft.run(),
+            request=request,
+            floor=floor,
+            top_similarity=float(similarities.max()),
+            roles={role: sum(a.role == role for a in found.anchors) for role in ("forget", "holdout", "neighbour", "general")},
+            leaks=found.leaks,
+            activation_rate=found.rate,
+            activation_reference=found.reference,
+            leverage=found.leverage,
+        )
+        draft.finish(record)
+    return record
+
+
+def plan(request: SelectRequest) -> dict[str, Any]:
+    """Say what `select` would look at, from the pool's record alone."""
+    pool = open_pool(Path(request.pool))
+    return {
+        "images": len(pool.items),
+        "candidates": min(request.candidates, len(pool.items)),
+        "model": request.model,
+        "roles": {
+            "forget": request.anchors, "holdout": request.holdout,
+            "neighbour": request.neighbours, "general": request.general,
+        },
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Found:
+    anchors: list[Anchor]
+    leaks: int = 0
+    rate: float | None = None
+    reference: float | None = None
+    leverage: Sequence[LayerLeverage] = ()
+
+
+def _similarities(pool: Pool, request: SelectRequest) -> tuple[np.ndarray, float]:
+    """Return the cosine of each pool image to the concept, and the floor that chance sets."""
+    asked = pool.manifest.request
+    folder = resolve(asked.encoder, asked.revision)
+    encoder = registry.load("encoders", _model_type(folder)).load(folder, "cpu")
+    names = [template.format(name) for name in request.concept.names for template in selection.TEMPLATES]
+    centre = encoder.texts(names).mean(0)
+    direction = (centre / centre.norm()).numpy()
+    words = [selection.TEMPLATES[1].format(word) for word in selection.CALIBRATION_WORDS]
+    chance = pool.embeddings @ encoder.texts(words).numpy().T
+    floor = selection.calibrated_floor(chance) if request.floor is None else request.floor
+    return pool.embeddings @ direction, floor
+
+
+def _model_type(folder: Path) -> str:
+    import json
+
+    return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
+
+
+def _without_model(
+    pool: Pool, request: SelectRequest, similarities: np.ndarray, near: np.ndarray
+) -> _Found:
+    rejected = {row for row, item in enumerate(pool.items) if item.sha256 in set(request.exclude)}
+    near = np.array([row for row in near if int(row) not in rejected], dtype=np.int64)
+    order = np.array([row for row in np.argsort(-similarities, kind="stable") if int(row) not in rejected])
+    return _Found(_anchors(pool, request, similarities, near, order, {}))
+
+
+def _anchors(
+    pool: Pool,
+    request: SelectRequest,
+    similarities: np.ndarray,
+    ranked: np.ndarray,
+    order: np.ndarray,
+    activation: dict[int, float],
+) -> list[Anchor]:
+    """Diversify the best ranked candidates and give every image its role."""
+    counts = selection.Counts(request.anchors, request.holdout, request.neighbours, request.general)
+    wanted = counts.anchors + counts.holdout
+    # Twice as many as wanted: room to spread, without reaching down to candidates that are barely near.
+    pooled = ranked[: 2 * wanted]
+    spread = selection.diversified(pool.embeddings[pooled], np.arange(len(pooled)), wanted)
+    rows = selection.roles(pooled[spread], order, counts, request.seed)
+    return [
+        Anchor(pool.items[row], role, float(similarities[row]), activation.get(row))
+        for role, chosen in rows.items()
+        for row in chosen
+    ]
+
+
+def _with_model(
+    folder: Path,
+    pool: Pool,
+    request: SelectRequest,
+    similarities: np.ndarray,
+    near: np.ndarray,
+    progress: Progress,
+) -> _Found:
+    progress.note("loading the checkpoint")
+    responder = open_model(folder, device=request.device)
+    stand_ins = [Anchor(pool.items[int(row)], "forget", float(similarities[row]), None) for row in near]
+    features = image_features(responder, stand_ins, progress)
+    answers = {q: responder.answer_features(features, [q] * len(near)) for q in phrasing.ERASE_OPEN}
+    forms = {question: answer_form(given) for question, given in answers.items()}
+    _require_known(responder, request, forms, features)
+    activation = Naming(responder, request.concept, forms, request.seed).activation(features)
+    leaking = _leaking(near, answers, request)
+    scores = {int(row): float(a) for row, a in zip(near, activation, strict=True)}
+    kept = [int(row) for row in near if request.allow_leaks or int(row) not in leaking]
+    kept.sort(key=lambda row: -scores[row])
+    _require_enough(kept, leaking, request)
+    found = _without_model(pool, request, similarities, np.array(kept))
+    order = [int(row) for row in np.argsort(-similarities, kind="stable") if int(row) not in leaking]
+    anchors = _anchors(pool, request, similarities, np.array(kept), np.array(order), scores)
+    context = subject_of(
+        responder, anchors, Aim(request.concept, request.scope, request.seed, max_change=1.0), progress=progress
+    )
+    anchors, late = _guarded(anchors, context, request)
+    reference = _reference(context)
+    active = [a.activation for a in anchors if a.role == "forget" and a.activation is not None]
+    return replace(
+        found,
+        anchors=anchors,
+        leaks=len(leaking) + late,
+        rate=sum(a >= reference - ACTIVE_MARGIN for a in active) / max(len(active), 1),
+        reference=reference,
+        leverage=_leverage(context),
+    )
+
+
+def _require_known(
+    responder: CheckpointResponder, request: SelectRequest, forms: dict[str, AnswerForm], features: Any
+) -> None:
+    found = familiarity(responder, request.concept, forms, features[:16], request.seed)
+    if found.reached < found.nonsense + KNOWN_MARGIN:
+        raise GateRefusal(
+            f"the checkpoint does not seem to know `{request.concept.name}`: pushed towards the name it reaches "
+            f"{found.reached:.2f} nats per token, towards scrambled names {found.nonsense:.2f}",
+            hint="check the spelling, or pass the name the model uses with `--alias`",
+            figures={"reached": found.reached, "nonsense": found.nonsense},
+        )
+
+
+def _leaking(near: np.ndarray, answers: dict[str, list[str]], request: SelectRequest) -> set[int]:
+    """Return candidate rows that the checkpoint itself names as the concept, in any phrasing."""
+    named = zip(*answers.values(), strict=True)
+    return {
+        int(row)
+        for row, given in zip(near, named, strict=True)
+        if any(mentions(answer, request.concept.names) for answer in given)
+    }
+
+
+def _require_enough(kept: Sequence[int], leaking: set[int], request: SelectRequest) -> None:
+    if len(kept) < request.min_anchors:
+        raise GateRefusal(
+            f"the leak guard leaves {len(kept)} anchors, {request.min_anchors} are needed: the checkpoint names "
+            f"{len(leaking)} candidates as `{request.concept.name}`",
+            hint="index images that do not show the concept, or pass `--allow-leaks`",
+            figures={"kept": len(kept), "needed": request.min_anchors, "leaks": len(leaking)},
+        )
+
+
+def _guarded(anchors: list[Anchor], context: EditContext, request: SelectRequest) -> tuple[list[Anchor], int]:
+    """Drop retained images that the checkpoint names as the concept: retaining them would protect it."""
+    if request.allow_leaks:
+        return anchors, 0
+    named = [mentions(answer, request.concept.names) for answer in context.knowledge.answers]
+    clean = [anchor for anchor, leak in zip(anchors, named, strict=True) if not leak]
+    return clean, len(anchors) - len(clean)
+
+
+def _reference(context: EditContext) -> float:
+    """Return the median log p of the checkpoint's own answers on neighbours: how active a known name is."""
+    rows = set(context.rows["neighbour"])
+    own = [p for p in context.knowledge.retained if p.image in rows and p.question in phrasing.ERASE_OPEN]
+    if not own:
+        return 0.0
+    return float(context.responder.log_likelihood(context.responder.batch(own), context.features).median())
+
+
+def _leverage(context: EditContext) -> list[LayerLeverage]:
+    naming = Naming(context.responder, context.concept, context.knowledge.forms, context.seed)
+    features = context.of_role("forget")
+    moments = context.moments(anchor_prompts(naming, len(features)), features, label="anchor keys")
+    found = []
+    for layer in context.layers:
+        basis = safe_basis(context.moment(layer), LEAK)
+        share = leverage(moments[layer].mean(), basis)
+        found.append(LayerLeverage(layer=layer, leverage=share, free=basis.shape[1], width=basis.shape[0]))
+    return found

@@ -1,0 +1,185 @@
+"""Verify: is a folder what its record says, and so are all the folders it was made from?"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from torch import Tensor
+
+from space_cli.core.errors import ArtifactFault
+from space_cli.core.records import ErasureReceipt, FileRecord, Record, Source
+from space_cli.core.types import Edit
+from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, read_record, source_of
+from space_cli.io.checkpoint import Checkpoint, carried_files, check_recorded, open_checkpoint
+from space_cli.io.edits import recorded_edits
+from space_cli.io.shards import add_delta
+
+SHOWN = 3
+"""Names that a failed check spells out; the rest are counted."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question about a folder, answered."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def verify(folder: Path) -> list[Check]:
+    """Check a folder that `space` wrote, and walk its inputs back to the original checkpoint.
+
+    Every file is compared with its digest. An erased folder is also compared with its base, tensor by tensor:
+    what the receipt lists as edited equals base plus edit to the bit, and everything else is the base's.
+
+    Returns:
+        Every check, the failed ones among them; the checks of an input carry its kind before their name.
+
+    Raises:
+        ArtifactFault: The folder has no readable record, so there is nothing to check it against.
+    """
+    folder = folder.resolve()
+    record = read_record(folder)
+    return _verify(folder, record, {folder: digest_file(folder / RECORD_NAME)})
+
+
+def _verify(folder: Path, record: Record, digests: dict[Path, str]) -> list[Check]:
+    checks = [_file_check(folder, entry) for entry in record.files]
+    checks += _added_checks(folder, record)
+    for source in record.inputs:
+        checks += _input_checks(source, digests)
+    if isinstance(record, ErasureReceipt):
+        checks += _erasure_checks(folder, record)
+    return checks
+
+
+def _file_check(folder: Path, entry: FileRecord) -> Check:
+    try:
+        check_files(folder, [entry])
+    except ArtifactFault as fault:
+        return Check(f"file {entry.path}", False, fault.message)
+    return Check(f"file {entry.path}", True, f"{entry.bytes} bytes as recorded")
+
+
+def _added_checks(folder: Path, record: Record) -> list[Check]:
+    listed = {RECORD_NAME, *(entry.path for entry in record.files)}
+    # A link to a folder is neither a file nor walked into, so it is counted as something added.
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    added = sorted({path.relative_to(folder).as_posix() for path in found} - listed)
+    if not added:
+        return [Check("nothing added", True, f"{len(listed)} files")]
+    return [
+        Check(f"file {name}", False, f"{RECORD_NAME} does not list it: it was added later") for name in added
+    ]
+
+
+def _input_checks(source: Source, digests: dict[Path, str]) -> list[Check]:
+    path = Path(source.path).resolve()
+    name = f"input {source.kind}"
+    if not path.exists():
+        return [Check(name, False, f"`{source.path}` cannot be found")]
+    first = path not in digests
+    if first:
+        digests[path] = source_of(path, source.kind).sha256 if path.is_dir() else digest_file(path)
+    if digests[path] != source.sha256:
+        detail = f"`{path}` was altered: expected {source.sha256[:12]}…, found {digests[path][:12]}…"
+        checks = [Check(name, False, detail)]
+    else:
+        checks = [Check(name, True, f"`{path}` as recorded")]
+    if first and (path / RECORD_NAME).is_file():
+        checks += [
+            replace(check, name=f"{source.kind}: {check.name}") for check in _input_chain(path, digests)
+        ]
+    return checks
+
+
+def _input_chain(folder: Path, digests: dict[Path, str]) -> list[Check]:
+    try:
+        record = read_record(folder)
+    except ArtifactFault as fault:
+        return [Check("record", False, fault.message)]
+    return _verify(folder, record, digests)
+
+
+def _erasure_checks(folder: Path, receipt: ErasureReceipt) -> list[Check]:
+    paths = [Path(source.path) for source in receipt.inputs if source.kind == "checkpoint"]
+    if not paths:
+        return [Check("base", False, "the receipt names no checkpoint among its inputs")]
+    base = paths[0]
+    if not base.is_dir():
+        return []  # already a failed check: an input that cannot be found
+    try:
+        before, after = open_checkpoint(base), open_checkpoint(folder)
+        edits = recorded_edits(folder, receipt)
+    except ArtifactFault as fault:
+        return [Check("base comparison", False, fault.message)]
+    return [
+        _base_check(before, receipt),
+        _layout_check(before, after),
+        _untouched_check(before, after, edits),
+        _edited_check(before, after, edits),
+        _carried_check(before, after),
+    ]
+
+
+def _base_check(before: Checkpoint, receipt: ErasureReceipt) -> Check:
+    try:
+        check_recorded(before, receipt.base_files)
+    except ArtifactFault as fault:
+        return Check("base files", False, fault.message)
+    return Check("base files", True, f"`{before.folder}` as recorded")
+
+
+def _layout_check(before: Checkpoint, after: Checkpoint) -> Check:
+    old, new = (
+        {name: (info.shape, info.dtype) for name, info in x.parameters.items()} for x in (before, after)
+    )
+    differing = {name for name in {*old, *new} if old.get(name) != new.get(name)}
+    return _verdict("parameter names, shapes and dtypes", differing, f"{len(old)} parameters as in the base")
+
+
+def _untouched_check(before: Checkpoint, after: Checkpoint, edits: Mapping[str, Edit]) -> Check:
+    names = (set(before.parameters) & set(after.parameters)) - set(edits)
+    changed = {name for name in names if not _same_bits(before, after, name)}
+    return _verdict("untouched parameters", changed, f"{len(names)} parameters are bit-identical to the base")
+
+
+def _edited_check(before: Checkpoint, after: Checkpoint, edits: Mapping[str, Edit]) -> Check:
+    wrong = {name for name, edit in edits.items() if not _is_edit(before, after, name, edit)}
+    return _verdict("edited parameters", wrong, f"{len(edits)} parameters equal base plus edit, rounded once")
+
+
+def _carried_check(before: Checkpoint, after: Checkpoint) -> Check:
+    old, new = ({name: digest_file(x.folder / name) for name in carried_files(x)} for x in (before, after))
+    differing = {name for name in {*old, *new} if old.get(name) != new.get(name)}
+    return _verdict("files that are no weights", differing, f"{len(old)} files as in the base")
+
+
+def _verdict(name: str, differing: Iterable[str], fine: str) -> Check:
+    names = sorted(differing)
+    if not names:
+        return Check(name, True, fine)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return Check(name, False, f"not as recorded: {', '.join(names[:SHOWN])}{more}")
+
+
+def _same_bits(before: Checkpoint, after: Checkpoint, name: str) -> bool:
+    old, new = (x.folder / x.parameters[name].file for x in (before, after))
+    return old.samefile(new) or _bits_equal(before.tensor(name), after.tensor(name))
+
+
+def _is_edit(before: Checkpoint, after: Checkpoint, name: str, edit: Edit) -> bool:
+    try:
+        return _bits_equal(add_delta(name, before.tensor(name), edit.delta()), after.tensor(name))
+    except ArtifactFault:
+        return False
+
+
+def _bits_equal(one: Tensor, other: Tensor) -> bool:
+    # As bytes: -0 is not 0 here, and NaN is NaN.
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))

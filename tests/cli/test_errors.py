@@ -1,0 +1,214 @@
+"""Each failure is one line on stderr with the exit code of its kind."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from cli_records import make_chain, make_pool
+
+from space_cli.cli.app import Terminated, run
+from space_cli.core.errors import (
+    ArtifactFault,
+    EnvironmentFault,
+    GateRefusal,
+    NetworkFault,
+    SpaceError,
+    UsageFault,
+)
+
+
+@pytest.fixture
+def failing(fake_stage, tmp_path):
+    """Make `space index images` raise."""
+    (tmp_path / "images").mkdir()
+
+    def install(failure):
+        def index(request, out, *, progress, overwrite=False):
+            raise failure
+
+        fake_stage("index", index)
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (SpaceError, 1),
+        (UsageFault, 2),
+        (GateRefusal, 3),
+        (ArtifactFault, 4),
+        (EnvironmentFault, 5),
+        (NetworkFault, 6),
+    ],
+)
+def test_our_errors_print_message_and_hint(kind, code, failing, capsys):
+    failing(kind("found `[b]x`: y was needed", hint="space doctor"))
+    assert run(["index", "images"]) == code
+    shown = capsys.readouterr()
+    assert shown.err == "error: found `[b]x`: y was needed\n\nhint: space doctor\n"
+    assert not shown.out
+
+
+def test_json_carries_the_figures_of_a_refusal(failing, capsys):
+    failing(GateRefusal("nothing near", hint="add images", figures={"top": 0.1}))
+    assert run(["index", "images", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out) == {
+        "error": "nothing near",
+        "hint": "add images",
+        "exit_code": 3,
+        "figures": {"top": 0.1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "said"),
+    [
+        (MemoryError("4 GiB"), 5, "memory ran out: 4 GiB"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), 5, "memory ran out"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/f"), 5, "`/f`: No space left"),
+        (PermissionError(errno.EACCES, "Permission denied", "/f"), 5, "`/f`: Permission denied"),
+        (KeyError("x"), 1, "KeyError: 'x'"),
+        (RuntimeError("first\nsecond"), 1, "RuntimeError: first\n"),
+        (RuntimeError(), 1, "RuntimeError: no message"),
+    ],
+)
+def test_foreign_errors_are_one_line(failure, code, said, failing, capsys):
+    failing(failure)
+    assert run(["index", "images"]) == code
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {said}")
+    assert "Traceback" not in shown
+    assert ("pass --debug for the traceback" in shown) is (code == 1)
+
+
+def test_device_memory_is_the_environments_fault(failing, capsys):
+    torch = pytest.importorskip("torch")
+    failing(torch.cuda.OutOfMemoryError("CUDA out of memory"))
+    assert run(["index", "images"]) == 5
+    assert "memory ran out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "index", "images"], ["index", "images", "--debug"]])
+def test_debug_shows_the_traceback(arguments, failing, capsys):
+    failing(KeyError("x"))
+    assert run(arguments) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "word"),
+    [(KeyboardInterrupt(), 130, "interrupted"), (Terminated(), 143, "terminated")],
+)
+def test_an_interruption_says_how_to_go_on(failure, code, word, failing, capsys):
+    failing(failure)
+    assert run(["index", "images"]) == code
+    assert capsys.readouterr().err.endswith(f"{word}: state saved, run the same command again to continue\n")
+
+
+def test_sigterm_ends_with_143(tmp_path):
+    program = textwrap.dedent(
+        """
+        import sys, time, types
+        stage = types.ModuleType("space_cli.stages.index")
+        def index(request, out, *, progress, overwrite=False):
+            print("ready", flush=True)
+            time.sleep(30)
+        stage.index = index
+        sys.modules["space_cli.stages.index"] = stage
+        sys.argv = ["space", "index", "."]
+        from space_cli.cli.app import main
+        main()
+        """
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert said == "terminated: state saved, run the same command again to continue\n"
+
+
+@pytest.mark.parametrize(
+    ("concept", "message"),
+    [
+        ("", "name: the concept name is empty"),
+        ("two\nlines", "name: the name holds a control character"),
+        ("x" * 10_000, "name: the name has 10000 characters: at most 200 are allowed"),
+        ("\udcff", "the concept is not valid UTF-8 text"),
+    ],
+)
+def test_impossible_names_are_one_line(concept, message, capsys):
+    assert run(["select", concept]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {message}")
+    assert len(shown.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["index", "nowhere"], 2, "`nowhere` does not exist"),
+        (["index"], 2, "Missing argument"),
+        (["nonsense"], 2, "No such command 'nonsense'"),
+        (["select", "panda"], 4, "no finished pool folder at"),
+        (["select", "panda", "--device", "tpu"], 2, "unknown device `tpu`"),
+        (["erase", "--model", "m"], 2, "Missing option '--concept'"),
+        (["erase", "--concept", "c", "--model", "m", "--method", "magic"], 2, "unknown method `magic`"),
+        (["erase", "--concept", "c", "--model", "m", "--set", "steps"], 2, "`--set steps` is not a pair"),
+        (["erase", "--concept", "c", "--model", "m", "--max-change", "-1"], 2, "max_change: "),
+        (["audit"], 4, "no finished erased folder at"),
+        (["audit", "--images", "nowhere"], 2, "`nowhere` is no folder"),
+        (["audit", "--metrics", "beauty"], 2, "unknown metric `beauty`"),
+        (["audit", "--policy", "none.toml"], 2, "the policy `none.toml` is not a file"),
+        (["show", "nowhere"], 4, "holds no space.json"),
+        (["demo", "--concept", "unheard of"], 3, "does not know `unheard of`"),
+    ],
+)
+def test_what_can_be_checked_is_checked_first(arguments, code, said, capsys):
+    assert run(arguments) == code
+    assert said in capsys.readouterr().err
+
+
+def test_revert_wants_an_erased_folder(tmp_path, capsys):
+    make_pool(tmp_path / "pool")
+    assert run(["revert", "pool", "out"]) == 4
+    assert "is of the kind `pool`: `erased` is needed here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("verdict", "arguments", "code"),
+    [("pass", [], 0), ("fail", [], 3), ("inconclusive", [], 3), ("fail", ["--exit-zero"], 0)],
+)
+def test_the_verdict_is_the_exit_code(verdict, arguments, code, tmp_path, capsys):
+    make_chain(tmp_path / ".space", verdict=verdict)
+    assert run(["audit", *arguments]) == code
+    shown = capsys.readouterr()
+    assert f"verdict: {verdict}" in shown.out
+    assert "report.html" in shown.out
+
+
+def test_a_failed_check_exits_4(fake_stage, capsys):
+    from types import SimpleNamespace
+
+    checks = [
+        SimpleNamespace(name="a", passed=True, detail=""),
+        SimpleNamespace(name="b", passed=False, detail="why"),
+    ]
+    fake_stage("verify", lambda folder: checks)
+    assert run(["verify", ".", "--json"]) == 4
+    assert json.loads(capsys.readouterr().out)["verified"] is False
+    fake_stage("verify", lambda folder: checks[:1])
+    assert run(["verify", "."]) == 0
