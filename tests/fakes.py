@@ -56,7 +56,10 @@ class Table:
         asked = [self._ids(f"{prompt.question} {prompt.lead}") for prompt in prompts]
         answers = [self._ids(prompt.answer) + ([1] if prompt.ends else []) for prompt in prompts]
         width = max(len(one) + len(other) for one, other in zip(asked, answers, strict=True))
-        ids, labels = torch.zeros(len(prompts), width, dtype=torch.int64), torch.full((len(prompts), width), -100)
+        ids, labels = (
+            torch.zeros(len(prompts), width, dtype=torch.int64),
+            torch.full((len(prompts), width), -100),
+        )
         for row, (one, other) in enumerate(zip(asked, answers, strict=True)):
             ids[row, : len(one) + len(other)] = torch.tensor(one + other)
             labels[row, len(one) : len(one) + len(other)] = torch.tensor(other)
@@ -73,14 +76,17 @@ class Table:
     def answer(
         self, images: Sequence[Image.Image] | None, questions: Sequence[str], *, tokens: int = 24
     ) -> list[str]:
-        self.asked += len(questions)
-        names = [None] * len(questions) if images is None else [_name(image.getpixel((0, 0))[0]) for image in images]
-        return [self.say(name, question) for name, question in zip(names, questions, strict=True)]
+        return self.answer_features(
+            None if images is None else self.features(images), questions, tokens=tokens
+        )
 
     def answer_features(
         self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24
     ) -> list[str]:
-        names = [None] * len(questions) if features is None else [_name(row.item()) for row in features[:, 0, 0]]
+        self.asked += len(questions)
+        names = (
+            [None] * len(questions) if features is None else [_name(row.item()) for row in features[:, 0, 0]]
+        )
         return [self.say(name, question) for name, question in zip(names, questions, strict=True)]
 
     def log_likelihood(self, batch: Batch, features: Tensor | None) -> Tensor:

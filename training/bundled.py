@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--foreign-font", type=Path, help="A colour emoji font never trained on, to measure with")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tower-steps", type=int, default=1500)
-    parser.add_argument("--language-steps", type=int, default=4000)
+    parser.add_argument("--language-steps", type=int, default=3000)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -72,7 +72,7 @@ def _llava(
 ) -> None:
     responder: CheckpointResponder = language.build(encoder, corpus.with_ends(tokenizer, end=False))
     features = language.cache_features(responder, views)
-    language.train(responder, views, features, steps=options.language_steps, batch=64, seed=options.seed)
+    language.train(responder, views, features, steps=options.language_steps, batch=56, seed=options.seed)
     responder.model.save_pretrained(work / "llava")
 
 

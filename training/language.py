@@ -115,5 +115,6 @@ def train(responder: CheckpointResponder, views: Views, features: Tensor, *, ste
 def _loss(responder: CheckpointResponder, prompts: list[Prompt], features: Tensor | None) -> Tensor:
     batch = responder.batch(prompts)
     mask = answer_mask(batch)
-    logits = responder.logits(batch, features)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = responder.logits(batch, features).float()
     return F.cross_entropy(logits[mask], next_labels(batch)[mask])

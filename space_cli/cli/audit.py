@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from space_cli.cli import options
-from space_cli.cli.render import Sheet, Terminal, figure
+from space_cli.cli.render import Sheet, Terminal
 from space_cli.core.errors import UsageFault
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from space_cli.core.records import AuditReport
 
 FAILED = 3
+SHOWN = {"forget": 3, "neighbour": 3, "retain": 2}
+"""Answers printed after a demo, by role: a screen holds them."""
 
 
 def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
@@ -151,15 +153,15 @@ def summary(report: "AuditReport", folder: Path) -> dict[str, Any]:
     }
 
 
-def answers(folder: Path, limit: int = 6) -> Sheet | None:
-    """Return a few answers about images before and after, those of the concept first, or None."""
+def answers(folder: Path) -> Sheet | None:
+    """Return a few answers before and after, about the concept, its neighbours and the rest."""
     path = folder / "samples.jsonl"
     if not path.is_file():
         return None
-    lines = path.read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if {"before", "after"} <= row.keys()]
-    keys = ("path", "name", "question", "before", "after")
-    return Sheet("answers", keys, [[figure(row.get(key)) for key in keys] for row in rows[:limit]])
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    shown = [row for role, count in SHOWN.items() for row in [r for r in rows if r["role"] == role][:count]]
+    keys = ("name", "question", "before", "after")
+    return Sheet("answers", ("picture of", *keys[1:]), [[row[key] for key in keys] for row in shown])
 
 
 def _images(folder: str | None) -> str | None:

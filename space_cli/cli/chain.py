@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from space_cli.cli.options import DEFAULT_ENCODER
 from space_cli.cli.render import Terminal
@@ -192,11 +192,19 @@ def check_device(device: str) -> None:
 
 
 def check_method(method: str, options: dict[str, Any]) -> None:
-    """Refuse an unknown method, or options that it does not have."""
-    module = registry.load("methods", method)
-    schema = getattr(module, "Options", None)
-    if schema is not None:
+    """Refuse an unknown method, or options that it does not have.
+
+    Raises:
+        UsageFault: There is no such method or option, or a value does not fit.
+    """
+    schema = registry.load("methods", method).Options
+    try:
         schema.model_validate(options)
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        hint = f"its options are {', '.join(schema.model_fields)}"
+        raise UsageFault(f"option `{where}` of the method `{method}`: {first['msg']}", hint=hint) from None
 
 
 def check_model(model: str, revision: str | None) -> Path:

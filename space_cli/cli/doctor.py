@@ -32,6 +32,7 @@ PACKAGES = (
     ("pyarrow", "pyarrow"),
     ("filelock", "filelock"),
     ("psutil", "psutil"),
+    ("jaxtyping", "jaxtyping"),
     ("typer", "typer"),
     ("rich", "rich"),
 )

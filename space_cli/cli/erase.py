@@ -119,7 +119,7 @@ def _recorded_concept(place: "Workspace", given: "Concept") -> "Concept":
 
 
 def _plan(place: "Workspace", request: "EraseRequest", wish: "Wish") -> dict[str, Any]:
-    """Plan every stage that would run; one whose input is not made yet says what it waits for."""
+    """Plan every stage that would run; a selection from a pool that is not there yet says so."""
     from space_cli.cli import chain
 
     plans: dict[str, Any] = {}
@@ -134,8 +134,5 @@ def _plan(place: "Workspace", request: "EraseRequest", wish: "Wish") -> dict[str
     elif reason := chain.why_select(recorded, request, wish, pool=pool, model=model):
         selecting = chain.select_request(recorded, request, wish, pool)
         plans["select"] = {"reason": reason, **chain.plan("select", selecting)}
-    if "select" in plans:
-        plans["erase"] = {"waits_for": str(place.anchors)}
-    else:
-        plans["erase"] = chain.plan("erase", request)
+    plans["erase"] = chain.plan("erase", request)
     return plans

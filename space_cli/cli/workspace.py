@@ -106,11 +106,8 @@ def stale_anchors(
     Returns:
         The reason, or "" where they are fresh.
     """
-    chosen = anchors.request.concept
-    if chosen.names != concept.names or chosen.spoken != concept.spoken:
-        return (
-            f"the anchors are for `{chosen.name}` ({len(chosen.aliases)} aliases, spoken `{chosen.spoken}`)"
-        )
+    if reason := _other_concept(anchors.request.concept, concept):
+        return reason
     if pool is not None and _digest(anchors, "pool") != source_of(pool, "pool").sha256:
         return "the anchors were selected from another state of the pool"
     if model is None:
@@ -161,6 +158,14 @@ def done_already(folder: Path, request: BaseModel) -> Record | None:
 
 def _is_unchanged(folder: Path, source: Source) -> bool:
     return folder.exists() and source_of(folder, source.kind).sha256 == source.sha256
+
+
+def _other_concept(chosen: Concept, concept: Concept) -> str:
+    if chosen.name != concept.name:
+        return f"the anchors are for `{chosen.name}`"
+    return (
+        "" if chosen == concept else f"the anchors are for `{chosen.name}` with other aliases, phrase or kind"
+    )
 
 
 def _digest(record: Manifest, kind: str) -> str | None:

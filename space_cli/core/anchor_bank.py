@@ -14,6 +14,8 @@ from space_cli.core.naming import Naming
 from space_cli.core.types import Prompt
 
 HARDEN_BATCH = 64
+SEED_STRIDE = 1_000_003
+"""A prime beyond any step count, so that two seeds never share a step's draws."""
 
 
 class AnchorBank:
@@ -42,8 +44,9 @@ class AnchorBank:
         self.base = self.pushed(self.proxies, self._options)
         self.current = self.base.clone()
 
-    def refresh(self, factors: Factors, rows: Tensor) -> None:
+    def refresh(self, factors: Factors, count: int) -> None:
         """Harden some anchors again, against the edited checkpoint; half of them from their own proxies."""
+        rows = torch.randperm(len(self.proxies), generator=self._generator)[:count]
         proxies = self.proxies[rows]
         fresh = torch.rand(len(rows), generator=self._generator) < 0.5
         start = torch.where(fresh[:, None, None].to(proxies.device), proxies, self.base[rows])
@@ -56,6 +59,12 @@ class AnchorBank:
         )
         with self._context.edited(factors):
             self.current[rows] = harden(self._naming.objective, proxies, budget, self._generator, start=start)
+
+    def reseed(self, step: int) -> None:
+        """Make the draws of one step follow from seed and step alone, so that a resumed run makes the same."""
+        seed = self._context.seed * SEED_STRIDE + step
+        self._generator.manual_seed(seed)
+        self._naming.reseed(seed)
 
     def draw(self, size: int) -> tuple[Tensor, list[int]]:
         """Return hardened features of some anchors, half from each set, with their rows."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 ARTICLES = frozenset({"a", "an", "the", "some"})
 MAJORITY = 0.5
-"""Share of answers that must agree on a word for it to be the model's wording and not a thing's name."""
+"""More than this share of answers must agree on a word for it to be the model's wording and not a thing's name."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,29 @@ def answer_form(answers: Sequence[str]) -> AnswerForm:
     if not words:
         return AnswerForm("", "")
     lead: list[str] = []
-    article = False
-    while True:
-        following = Counter(w[len(lead)] for w in words if len(w) > len(lead) and w[: len(lead)] == lead)
-        articles = sum(count for word, count in following.items() if word.lower() in ARTICLES)
-        article = articles >= MAJORITY * len(words)
-        if article or not following:
-            break
-        word, count = following.most_common(1)[0]
-        if count < MAJORITY * len(words):
-            break
+    while (word := _agreed(words, lead)) is not None:
         lead.append(word)
+    following = _following(words, lead)
+    articles = sum(count for word, count in following.items() if word.lower() in ARTICLES)
+    article = articles >= MAJORITY * len(words)
     closed = sum(answer.rstrip().endswith(".") for answer in answers) >= MAJORITY * len(words)
     return AnswerForm(" ".join(lead), "." if closed else "", article)
+
+
+def _agreed(words: Sequence[list[str]], lead: list[str]) -> str | None:
+    """Return the next word of the wording, or None where names begin.
+
+    An article belongs to the wording only if the word behind it does, as in "The image shows".
+    """
+    word, count = (_following(words, lead).most_common(1) or [("", 0)])[0]
+    if count <= MAJORITY * len(words):
+        return None
+    if word.lower() in ARTICLES:
+        behind = _following(words, [*lead, word]).most_common(1)
+        if not behind or behind[0][1] <= MAJORITY * len(words):
+            return None
+    return word
+
+
+def _following(words: Sequence[list[str]], lead: list[str]) -> Counter[str]:
+    return Counter(w[len(lead)] for w in words if len(w) > len(lead) and w[: len(lead)] == lead)

@@ -111,14 +111,14 @@ class EditContext:
                 advance()
         return found
 
-    def retained_batches(self, size: int, seed: int) -> Iterator[Batch]:
-        """Yield batches of retained prompts forever, every fourth text only."""
-        rng = random.Random(seed)
-        turn = 0
-        while True:
-            turn += 1
-            pool = self.knowledge.texts if turn % 4 == 0 else self.knowledge.retained
-            yield self.responder.batch(rng.sample(pool, min(size, len(pool))))
+    def retained_batch(self, step: int, size: int) -> Batch:
+        """Return retained prompts drawn for one step, text only in every fourth.
+
+        What is drawn follows from seed and step alone, so that a resumed run sees the same.
+        """
+        pool = self.knowledge.texts if step % 4 == 3 else self.knowledge.retained
+        rng = random.Random(f"{self.seed} {step}")
+        return self.responder.batch(rng.sample(pool, min(size, len(pool))))
 
     def edited(self, factors: Factors) -> AbstractContextManager[None]:
         """Return a `with` block in which the layers carry `W + left @ right`."""

@@ -8,8 +8,6 @@ exactly under any optimiser; a gradient projected before Adam would leave the su
 Shapes: b = anchors in a step, p = visual tokens, v = tower width, h = decoder width.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 
@@ -21,19 +19,6 @@ from space_cli.core.linalg import anchor_basis, energy, within_norm
 from space_cli.core.losses import answer_mask, next_labels, token_kl
 from space_cli.core.naming import Naming
 from space_cli.core.types import Edit, Prompt
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The factors of the loss terms; all dimensionless except where noted."""
-
-    name: float = 1.0  # L_name, length-normalised negative preference
-    orth: float = 0.1  # λ_anc
-    div: float = 0.05  # λ_div
-    retain: float = 1.0  # KL on retained prompts, per nat
-    leak: float = 100.0  # squared relative leak onto retained keys
-    size: float = 0.0  # squared relative weight change
-    beta: float = 0.5  # sharpness of the preference, per nat
 
 
 class Subspace:

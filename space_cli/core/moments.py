@@ -29,9 +29,9 @@ class SecondMoment:
         """Add a block of keys and return self."""
         if not self.total.numel():
             self.total = torch.zeros(self.width, self.width, dtype=torch.float64, device=keys.device)
-        # Per block in the keys' own precision, across blocks in float64: a block is short, the stream is not.
-        block = keys.float()
-        self.total += (block.T @ block).double()
+        # float64 inside the block too: float32 noise would fill the null space that this is summed for.
+        block = keys.double()
+        self.total += block.T @ block
         self.tokens += len(keys)
         return self
 

@@ -41,6 +41,10 @@ class Naming:
             Prompt(q.format(phrase=concept.spoken), "Yes", 0, ends=False) for q in phrasing.ERASE_YES_NO
         )
 
+    def reseed(self, seed: int) -> None:
+        """Start the draws of `objective` anew."""
+        self._random.seed(seed)
+
     def objective(self, features: Tensor) -> Tensor:
         """Return log p of the name, or every third time of "Yes", per image [n]; differentiable."""
         affirm = self._random.random() < 1 / 3

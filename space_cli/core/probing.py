@@ -80,8 +80,11 @@ def split_images(
     """Separate the concept's own pictures from those of other concepts.
 
     Raises:
-        UsageFault: There are pictures, but none of the concept.
+        UsageFault: There are pictures, but none of the concept, or a path cannot be written down.
     """
+    for one in shown:
+        if any("\ud800" <= character <= "\udfff" for character in one.path):
+            raise UsageFault(f"the path {one.path!a} is not Unicode: rename it")
     own = [one for one in shown if is_one_of(one.name, concept.names)]
     if shown and not own:
         found = ", ".join(f"`{name}`" for name in dict.fromkeys(one.name for one in shown))

@@ -57,7 +57,7 @@ class PoolManifest(Manifest):
     request: IndexRequest
     images: int
     errors: int
-    duplicates: int = Field(default=0, description="Further copies of an indexed image, by content")
+    duplicates: int = Field(default=0, description="Further copies of an image, by content")
     width: int = Field(description="Embedding dimensions")
     encoder_sha256: str
 

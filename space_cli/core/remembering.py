@@ -66,8 +66,20 @@ class Remembering:
         rows = list(new.values())
         for start in range(0, len(rows), BATCH):
             asked = rows[start : start + BATCH]
-            shown = None if images is None else [images[row] for row in asked]
-            found = self.responder.answer(shown, [questions[row] for row in asked], tokens=tokens)
+            found = self._ask(images, [(row, questions[row]) for row in asked], tokens)
             self._answers.update({keys[row]: text for row, text in zip(asked, found, strict=True)})
-            self._kept.update({id(image): image for image in shown or ()})
         return [self._answers[key] for key in keys]
+
+    def _ask(
+        self, images: Sequence[Image] | None, asked: Sequence[tuple[int, str]], tokens: int
+    ) -> list[str]:
+        questions = [question for _, question in asked]
+        if images is None:
+            return self.responder.answer_features(None, questions, tokens=tokens)
+        # Five questions about one image need the tower once.
+        distinct = {id(images[row]): images[row] for row, _ in asked}
+        self._kept.update(distinct)
+        places = {key: place for place, key in enumerate(distinct)}
+        features = self.responder.features(list(distinct.values()))
+        chosen = features[[places[id(images[row])] for row, _ in asked]]
+        return self.responder.answer_features(chosen, questions, tokens=tokens)

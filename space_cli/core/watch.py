@@ -29,7 +29,7 @@ class Watch:
         self._context = context
         self._naming = naming
         self._hardened = hardened
-        self._calm = 0
+        self.calm = 0
         self.latest: dict[str, float] = {}
         self.done = False
 
@@ -39,8 +39,8 @@ class Watch:
             named = float(self._naming.activation(self._hardened).mean())
             affirmed = float(self._naming.affirmation(self._hardened).mean())
         signals = {"holdout_nll": -named, "holdout_yes": affirmed, "retain_kl": self.retain_kl(factors)}
-        self._calm = self._calm + 1 if named <= FORGOTTEN and affirmed <= DENIED else 0
-        self.done = self._calm >= 2
+        self.calm = self.calm + 1 if named <= FORGOTTEN and affirmed <= DENIED else 0
+        self.done = self.calm >= 2
         self.latest = signals
         return signals
 

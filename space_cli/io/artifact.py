@@ -166,9 +166,10 @@ def source_of(folder: Path, kind: str) -> Source:
 
 
 def file_records(folder: Path, skip: set[str] = frozenset()) -> list[FileRecord]:
-    """Hash each file under `folder`, sorted by path."""
+    """Hash each file under `folder`, sorted by path; hidden ones (`.git`, `.cache`) are no part of it."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     relative = [(path.relative_to(folder).as_posix(), path) for path in paths]
+    relative = [(name, path) for name, path in relative if not any(p.startswith(".") for p in name.split("/"))]
     return [
         FileRecord(path=name, sha256=digest_file(path), bytes=path.stat().st_size)
         for name, path in relative

@@ -1,7 +1,7 @@
 """Pictures read, hashed and decoded ahead of an encoder, each content once, in bounded memory.
 
-Threads rather than processes: Pillow and hashlib leave the interpreter's lock while they work, pixels need no copy
-from one process to another, and nothing has to be imported a second time.
+Threads rather than processes: Pillow and hashlib leave the interpreter's lock while they work, pixels need no
+copy from one process to another, and nothing has to be imported a second time.
 """
 
 from collections import deque
@@ -18,8 +18,9 @@ from space_cli.core.errors import ArtifactFault
 from space_cli.core.protocols import Encoder
 from space_cli.core.types import Item
 from space_cli.io import sources
-from space_cli.io.images import ImageFault, content_hash, decode, header_size
+from space_cli.io.images import content_hash, decode, header_size
 from space_cli.io.pool import ImageError
+from space_cli.io.sources import ImageFault
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -51,6 +52,7 @@ class Feed:
     Args:
         roots: Folders, tar files or parquet files.
         known: Width and height by content hash of what needs no decoding.
+        bad: Reason by content hash of what is known to be unusable.
         workers: Threads; 0 works on the caller's.
         ahead: Decoded pictures that may wait for the encoder.
         max_pixels: The limit of `decode`.
@@ -61,6 +63,7 @@ class Feed:
         self,
         roots: Sequence[str],
         known: Mapping[str, Size],
+        bad: Mapping[str, str],
         *,
         workers: int,
         ahead: int,
@@ -78,7 +81,7 @@ class Feed:
         self._executor = ThreadPoolExecutor(workers, "decode") if workers else None
         self._found: list[tuple[str, str, str, str]] = []  # source, member, sha256, reason
         self._sizes: dict[str, Size | None] = {}  # by content hash; None until decoded
-        self._bad: dict[str, str] = {}  # reason by content hash
+        self._bad = dict(bad)
 
     def __enter__(self) -> "Feed":
         return self
@@ -102,11 +105,11 @@ class Feed:
             self._found.append((sighting.source, sighting.member, sighting.sha256, sighting.reason))
             if sighting.reason:
                 self._fail(sighting.source, sighting.member, sighting.reason)
-            elif sighting.sha256 in self._bad:
-                self._fail(sighting.source, sighting.member, self._bad[sighting.sha256])
             elif sighting.sha256 not in self._sizes:
                 self._sizes[sighting.sha256] = self._known.get(sighting.sha256)
-                if sighting.sha256 not in self._known:
+                if sighting.sha256 in self._bad:
+                    self._fail(sighting.source, sighting.member, self._bad[sighting.sha256])
+                elif sighting.sha256 not in self._known:
                     yield sighting
 
     def ready(self, sightings: Iterable[Sighting], encoder: Encoder) -> Iterator[Ready]:
@@ -121,9 +124,8 @@ class Feed:
                 self._sizes[made.item.sha256] = (made.item.width, made.item.height)
                 yield made
             else:
-                sha256, error = made
-                self._bad[sha256] = error.reason
-                self._fail(error.source, error.member, error.reason)
+                self._bad[made.sha256] = made.reason
+                self._fail(made.source, made.member, made.reason)
 
     def items(self) -> list[Item]:
         """Return each usable content once, where it was first found; call it when the feed has run dry."""
@@ -135,11 +137,14 @@ class Feed:
         return list(items.values())
 
     def errors(self) -> list[ImageError]:
-        """Return what was left out, in the order found."""
-        reasons = (
-            (where, member, reason or self._bad.get(key, "")) for where, member, key, reason in self._found
-        )
-        return [ImageError(source, member, reason) for source, member, reason in reasons if reason]
+        """Return what was left out, each content once, in the order found."""
+        told: set[str] = set()
+        errors: list[ImageError] = []
+        for source, member, sha256, reason in self._found:
+            if sha256 not in told and (reason or sha256 in self._bad):
+                errors.append(ImageError(source, member, reason or self._bad[sha256], sha256))
+                told |= {sha256} - {""}
+        return errors
 
     def digests(self, source: str) -> dict[str, str]:
         """Return the content hash of each member that was read from one folder, tar or table."""
@@ -180,11 +185,11 @@ def _read(entry: sources.Entry) -> Sighting:
     return Sighting(entry.source, entry.member, data, content_hash(data), "")
 
 
-def _prepare(sighting: Sighting, *, encoder: Encoder, max_pixels: int) -> Ready | tuple[str, ImageError]:
+def _prepare(sighting: Sighting, *, encoder: Encoder, max_pixels: int) -> Ready | ImageError:
     try:
         width, height = header_size(sighting.data, max_pixels=max_pixels)
         image = decode(sighting.data, max_pixels=max_pixels, side=encoder.side)
     except ImageFault as fault:
-        return sighting.sha256, ImageError(sighting.source, sighting.member, fault.reason)
+        return ImageError(sighting.source, sighting.member, fault.reason, sighting.sha256)
     item = Item(sighting.sha256, sighting.source, sighting.member, width, height)
     return Ready(item, encoder.preprocess(image))

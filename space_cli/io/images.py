@@ -32,6 +32,11 @@ from space_cli.core.types import Item, ProbeImage
 from space_cli.io import sources
 from space_cli.io.sources import ImageFault
 
+__all__ = [
+    "ImageFault", "Pixels", "content_hash", "decode", "header_size", "load_items", "pixels_of",
+    "probe_images",
+]  # fmt: skip
+
 MAX_PIXELS = 64_000_000
 """Pixels of a probe picture; the same limit that `space index` starts from."""
 MAX_ASPECT = 100

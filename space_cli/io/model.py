@@ -226,7 +226,7 @@ class CheckpointResponder:
             return embedded
         assert features is not None, "a batch about images needs their features"
         visual = self._connector(features[batch.images.to(features.device)].to(embedded.dtype))
-        return embedded.masked_scatter(placeholder[..., None], visual)
+        return embedded.masked_scatter(placeholder[..., None], visual.to(embedded.dtype))
 
     def _encode(self, text: str) -> list[int]:
         opens = self._tokenizer.bos_token and text.startswith(self._tokenizer.bos_token)

@@ -3,10 +3,9 @@
     shards/00000.safetensors   `embeddings` [n, d] float32, unit rows; shards follow one another in pool order
     items.parquet              sha256, source, member, width, height of each row
     index.faiss                exact up to a million rows, inverted lists above
-    errors.jsonl               source, member, reason of each image that could not be used
+    errors.jsonl               source, member, reason, sha256 of each image that could not be used
 
-float32 throughout: the exact index keeps float32 anyway, and half precision would move similarities by 5e-4.
-
+float32 throughout: the exact index keeps it anyway, and half precision would move similarities by 5e-4.
 Shapes: n = items, d = embedding width, q = queries, k = neighbours.
 """
 
@@ -61,26 +60,11 @@ class ImageError:
     source: str
     member: str
     reason: str
-
-
-def gather(items: Sequence[Item], parts: Sequence[Embedded]) -> Embedded:
-    """Put embeddings in the order of `items`, each of which lies in one of the parts."""
-    place = {item.sha256: row for row, item in enumerate(items)}
-    embeddings = np.empty((len(items), parts[0].embeddings.shape[1]), dtype=np.float32)
-    for part in parts:
-        rows = [row for row, item in enumerate(part.items) if item.sha256 in place]
-        embeddings[[place[part.items[row].sha256] for row in rows]] = part.embeddings[rows]
-    return Embedded(list(items), embeddings)
+    sha256: str = ""  # empty where it could not even be read
 
 
 class Pool:
-    """A finished pool; embeddings and index are read when first asked for.
-
-    Args:
-        folder: Where it lies.
-        manifest: Its record.
-        items: One per row.
-    """
+    """A finished pool; embeddings and index are read when first asked for."""
 
     def __init__(self, folder: Path, manifest: PoolManifest, items: list[Item]) -> None:
         self.folder = folder
@@ -91,6 +75,12 @@ class Pool:
     def embeddings(self) -> np.ndarray:
         """[n, d] float32, unit rows."""
         return _read_embeddings(sorted((self.folder / SHARDS).glob("*.safetensors")))
+
+    @property
+    def errors(self) -> list[ImageError]:
+        """What was left out."""
+        lines = (self.folder / ERRORS).read_text(encoding="utf-8").splitlines()
+        return [ImageError(**json.loads(line)) for line in lines]
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest items of each query.
@@ -172,6 +162,16 @@ def open_pool(folder: Path, *, verify: bool = True) -> Pool:
     return Pool(folder, manifest, _read_items(folder / ITEMS))
 
 
+def gather(items: Sequence[Item], parts: Sequence[Embedded | Pool]) -> Embedded:
+    """Put embeddings in the order of `items`, each of which lies in one of the parts."""
+    place = {item.sha256: row for row, item in enumerate(items)}
+    embeddings = np.empty((len(items), parts[0].embeddings.shape[1]), dtype=np.float32)
+    for part in parts:
+        rows = [row for row, item in enumerate(part.items) if item.sha256 in place]
+        embeddings[[place[part.items[row].sha256] for row in rows]] = part.embeddings[rows]
+    return Embedded(list(items), embeddings)
+
+
 def write_pool(
     folder: Path,
     pool: Embedded,
@@ -211,7 +211,7 @@ def read_shards(folder: Path) -> list[Embedded]:
     """Read the finished shards that a `ShardWriter` left, in order.
 
     Raises:
-        ArtifactFault: One is damaged, as after a power cut.
+        ArtifactFault: One is damaged.
     """
     return [
         Embedded(_read_items(path), _read_embeddings([path.with_suffix(".safetensors")]))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +19,7 @@ from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp"})
 Kind = Literal["folder", "tar", "parquet"]
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
-PARQUET_SUFFIXES = (".parquet",)
+PARQUET_SUFFIX = ".parquet"
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "content", "data")
 """Column names that hold pictures in common data sets, tried in this order."""
 MAX_MEMBER = 256 * 2**20
@@ -68,17 +68,13 @@ def entries(source: str) -> Iterator[Entry]:
 
 
 def kind(source: str) -> Kind:
-    """Tell what a source is.
-
-    Raises:
-        UsageFault: It does not exist, or is something else.
-    """
+    """Tell what a source is, refusing what is none with a `UsageFault`."""
     path = Path(source)
     if path.is_dir():
         return "folder"
     if path.is_file() and path.name.lower().endswith(TAR_SUFFIXES):
         return "tar"
-    if path.is_file() and path.suffix.lower() in PARQUET_SUFFIXES:
+    if path.is_file() and path.suffix.lower() == PARQUET_SUFFIX:
         return "parquet"
     found = "is not a folder, a tar or a parquet file" if path.exists() else "does not exist"
     raise UsageFault(f"`{source}` {found}", hint="give a folder of images, a .tar or a .parquet file")
@@ -89,9 +85,6 @@ def count(source: str) -> int | None:
 
     Returns:
         The count, or None where a compressed tar would have to be unpacked to know.
-
-    Raises:
-        UsageFault: It does not exist, or is something else.
     """
     path = Path(source).absolute()
     found = kind(source)
@@ -118,10 +111,9 @@ def reread(source: str, members: Collection[str]) -> Iterator[tuple[str, bytes]]
     """
     path = Path(source)
     if path.is_dir():
-        yield from (
-            (member, read_file(path / member)) for member in sorted(members) if (path / member).is_file()
-        )
-    elif path.suffix.lower() in PARQUET_SUFFIXES:
+        present = (member for member in sorted(members) if (path / member).is_file())
+        yield from ((member, read_file(path / member)) for member in present)
+    elif path.suffix.lower() == PARQUET_SUFFIX:
         yield from _reread_rows(path, {int(member) for member in members})
     elif path.is_file():
         wanted = set(members)
@@ -158,7 +150,7 @@ def _walk(folder: Path, seen: frozenset[tuple[int, int]] = frozenset()) -> Itera
             continue
         if entry.is_dir():
             yield from _walk(Path(entry.path), seen | {mark})
-        elif is_image_name(entry.name) or entry.name.lower().endswith((*TAR_SUFFIXES, *PARQUET_SUFFIXES)):
+        elif is_image_name(entry.name) or entry.name.lower().endswith((*TAR_SUFFIXES, PARQUET_SUFFIX)):
             yield Path(entry.path)
 
 
@@ -211,7 +203,7 @@ def _pictures(path: Path, archive: tarfile.TarFile, *, lazy: bool) -> Iterator[E
 
 def _streamed(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes]:
     if member.size > MAX_MEMBER:
-        return partial(_refuse, f"{member.size} bytes are too many: at most {MAX_MEMBER} are read")
+        return partial(_slice, Path(), 0, member.size)  # refuses the size before it looks for a file
     stream = archive.extractfile(member)
     assert stream is not None, "a regular member can be read"
     return partial(bytes, stream.read())
@@ -232,10 +224,10 @@ def _slice(path: Path, start: int, size: int) -> bytes:
 
 def _check_size(size: int) -> None:
     if size > MAX_MEMBER:
-        raise ImageFault(f"{size} bytes are too many: at most {MAX_MEMBER} are read")
+        _refuse(f"{size} bytes are too many: at most {MAX_MEMBER} are read")
 
 
-def _refuse(reason: str) -> bytes:
+def _refuse(reason: str) -> NoReturn:
     raise ImageFault(reason)
 
 

@@ -13,16 +13,18 @@ Deviations:
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from space_cli.core import isolation
 from space_cli.core.anchor_bank import AnchorBank, anchor_prompts, identity_free_prompts
 from space_cli.core.context import EditContext, Saved
 from space_cli.core.hardening import Hardening
-from space_cli.core.isolation import Subspace, Weights
+from space_cli.core.isolation import Subspace
 from space_cli.core.naming import Naming
 from space_cli.core.types import Edit
 from space_cli.core.watch import Watch
@@ -46,6 +48,7 @@ class Options(BaseModel):
     harden_steps: int = Field(default=24, ge=1)
     radius: float = Field(default=0.9, gt=0, description="Shift of a token, in units of its image's mean token norm")
     depth: float = Field(default=0.5, ge=0, le=1, description="Where L_orth and L_div look, as a share of the layers")
+    beta: float = Field(default=0.5, gt=0, description="Sharpness of the preference, per nat")
     lambda_name: float = 1.0
     lambda_deny: float = 0.5
     lambda_attribute: float = 1.0
@@ -71,72 +74,100 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
         context, {layer: moments[layer].mean() for layer in context.layers}, leak=options.leak, rank=options.rank
     )
     watch = Watch(context, naming, bank.pushed(context.of_role("holdout"), hardening))
-    yield from _train(context, options, Parts(bank, naming, subspace, watch))
+    _train(context, options, Parts(bank, naming, subspace, watch))
+    yield from subspace.edits()
 
 
+@dataclass(frozen=True)
 class Parts:
     """What one training run works with."""
 
-    def __init__(self, bank: AnchorBank, naming: Naming, subspace: Subspace, watch: Watch) -> None:
-        self.bank = bank
-        self.naming = naming
-        self.subspace = subspace
-        self.watch = watch
+    bank: AnchorBank
+    naming: Naming
+    subspace: Subspace
+    watch: Watch
 
 
-def _train(context: EditContext, options: Options, parts: Parts) -> Iterator[Edit]:
+def _train(context: EditContext, options: Options, parts: Parts) -> None:
     subspace, bank, watch = parts.subspace, parts.bank, parts.watch
     optimiser = torch.optim.Adam(list(subspace.left.values()), lr=options.lr)
     layer = max(1, round(options.depth * (len(context.layers) - 1)))
     direction = isolation.concept_direction(context, layer)
-    retained = context.retained_batches(options.retain_batch, context.seed)
+    first = _restore(context, parts, optimiser)
     with context.progress.task("erase", options.steps) as advance:
-        for step in range(options.steps):
+        advance(first)
+        for step in range(first, options.steps):
+            bank.reseed(step)
             if step and step % options.refresh == 0:
-                rows = torch.randperm(len(bank.proxies))[: options.refresh_rows]
-                bank.refresh(subspace.factors(), rows)
-            terms = _terms(context, options, parts, step, layer, direction)
-            terms["retain"] = options.lambda_retain * isolation.drift(
-                context, next(retained), context.features, subspace.factors()
-            )
+                context.save(_state(step, parts, optimiser))
+                bank.refresh(subspace.factors(), options.refresh_rows)
+            terms = _terms(context, options, parts, step, (layer, direction))
             loss = torch.stack(list(terms.values())).sum()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             subspace.bound()
-            row = {"step": step + 1, "loss": float(loss), **{k: float(v) for k, v in terms.items()}}
+            row = {"step": step + 1, "loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
             if (step + 1) % options.check == 0:
                 row |= watch.look(subspace.factors())
             context.record(row)
             advance(loss=row["loss"], **watch.latest)
+            context.outcome.steps = step + 1
             if watch.done:
+                context.outcome.stopped = "held-out anchors no longer name the concept"
                 break
-    yield from subspace.edits()
+    context.outcome.signals = dict(watch.latest)
 
 
 def _terms(
-    context: EditContext, options: Options, parts: Parts, step: int, layer: int, direction: torch.Tensor
-) -> dict[str, torch.Tensor]:
+    context: EditContext, options: Options, parts: Parts, step: int, text: tuple[int, Tensor]
+) -> dict[str, Tensor]:
     subspace, naming = parts.subspace, parts.naming
     factors = subspace.factors()
     features, rows = parts.bank.draw(options.batch)
     question = list(context.knowledge.forms)[step % len(context.knowledge.forms)]
     with context.edited(factors):
         task = isolation.task_loss(context, features, rows, question)
-        named = isolation.name_loss(naming.of(naming.names[step % len(naming.names)], features), BETA)
-        denied = isolation.denial_loss(naming, features, step, BETA)
-        pooled = isolation.pooled_states(context, features, layer)
+        named = isolation.name_loss(naming.of(naming.names[step % len(naming.names)], features), options.beta)
+        denied = isolation.denial_loss(naming, features, step, options.beta)
+        pooled = isolation.pooled_states(context, features, text[0])
+    retained = context.retained_batch(step, options.retain_batch)
     return {
         "task": task,
         "name": options.lambda_name * named,
         "deny": options.lambda_deny * denied,
-        "orth": options.lambda_anchor * isolation.orthogonality(pooled, direction),
+        "orth": options.lambda_anchor * isolation.orthogonality(pooled, text[1]),
         "div": -options.lambda_diversity * isolation.spectral_entropy(pooled),
         "attribute": options.lambda_attribute * isolation.attribute_loss(context, features, factors),
+        "retain": options.lambda_retain * isolation.drift(context, retained, context.features, factors),
         "leak": options.lambda_leak * subspace.leak(),
         "size": options.lambda_size * subspace.size(),
     }
 
 
-BETA = 0.5
-"""Sharpness of the preference per nat; METHODS of the field use 0.1 to 1."""
+def _state(step: int, parts: Parts, optimiser: torch.optim.Adam) -> Saved:
+    """Return what cannot be computed again: factors, optimiser moments, anchors as last hardened."""
+    tensors = {"current": parts.bank.current, "calm": torch.tensor(parts.watch.calm)}
+    for layer, left in parts.subspace.left.items():
+        tensors[f"left.{layer}"] = left
+        for name, value in optimiser.state[left].items():
+            tensors[f"{name}.{layer}"] = value
+    return Saved(step, tensors)
+
+
+def _restore(context: EditContext, parts: Parts, optimiser: torch.optim.Adam) -> int:
+    """Continue from a saved state, and return its step; 0 without one."""
+    saved = context.saved
+    if saved is None:
+        return 0
+    device = context.features.device
+    parts.bank.current = saved.tensors["current"].to(device)
+    parts.watch.calm = int(saved.tensors["calm"])
+    for layer, left in parts.subspace.left.items():
+        with torch.no_grad():
+            left.copy_(saved.tensors[f"left.{layer}"])
+        optimiser.state[left] = {
+            name: saved.tensors[f"{name}.{layer}"].to(device if name != "step" else "cpu")
+            for name in ("step", "exp_avg", "exp_avg_sq")
+        }
+    return saved.step

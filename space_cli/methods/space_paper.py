@@ -67,9 +67,8 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
             loss.backward()
             optimiser.step()
             subspace.bound()
-            context.record(
-                {"step": step + 1, "loss": float(loss), "task": float(task), "orth": float(orth), "div": float(div)}
-            )
-            advance(loss=float(loss))
+            terms = {"task": task, "orth": orth, "div": div}
+            context.record({"step": step + 1, "loss": loss.item(), **{name: term.item() for name, term in terms.items()}})
+            advance(loss=loss.item())
     context.outcome.steps = options.steps
     yield from subspace.edits()

@@ -36,41 +36,47 @@ class Options(BaseModel):
 
 
 def measure(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:
-    """Rank the concept's phrase among the nearest other names; a tie counts as its share of a guess."""
-    phrases = _candidates(probe, options.others)
-    lead = _usual_lead(before, probe)
-    old, new = (_first_choices(responder, probe, phrases, lead) for responder in (before, after))
-    note = f"chance {1 / len(phrases):.3f} among {len(phrases)} names" + (
-        f", read after “{lead}”" if lead else ""
-    )
+    """Rank the concept's name among the nearest other names; a tie counts as its share of a guess."""
+    lead, article = _usual_wording(before, probe)
+    candidates = [phrase if article else name for name, phrase in _candidates(probe, options.others)]
+    old, new = (_first_choices(responder, probe, candidates, lead) for responder in (before, after))
+    place = f", read after “{lead}”" if lead else ""
+    note = f"chance {1 / len(candidates):.3f} among {len(candidates)} names{place}"
     return score(old, new, better="lower", seed=probe.seed, note=note)
 
 
-def _usual_lead(responder: Responder, probe: Probe) -> str:
-    """Return how this checkpoint opens an answer before it says the name; empty where it names nothing."""
+def _usual_wording(responder: Responder, probe: Probe) -> tuple[str, bool]:
+    """Return how this checkpoint opens an answer before it says a name, and whether with its article.
+
+    Read from the answers that name their image; a checkpoint that names none is asked for the bare phrase.
+    """
     others, own = spread(probe.retain, LEADS), spread(probe.forget, LEADS)
     answers = ask_each(responder, [one.image for one in (*others, *own)], [AUDIT_OPEN[0]])
-    phrases = [*(probe.phrases.get(one.name, one.name) for one in others), *(probe.phrase for _ in own)]
-    leads = [
-        answer[: found[0][0]].rstrip()
-        for answer, phrase in zip(answers, phrases, strict=True)
-        if (found := spans(answer, [phrase]))
-    ]
-    return Counter(leads).most_common(1)[0][0] if leads else ""
+    names = [(one.name, probe.phrases.get(one.name, one.name)) for one in others]
+    names += [(probe.name, probe.phrase) for _ in own]
+    wordings = Counter(
+        (answer[: found[0][0]].rstrip(), form == phrase)
+        for answer, (name, phrase) in zip(answers, names, strict=True)
+        # The phrase first: a bare name stands inside it, too.
+        for form in dict.fromkeys((phrase, name))
+        if (found := spans(answer, [form])) and (form == phrase or not spans(answer, [phrase]))
+    )
+    return wordings.most_common(1)[0][0] if wordings else ("", True)
 
 
-def _candidates(probe: Probe, others: int) -> list[str]:
+def _candidates(probe: Probe, others: int) -> list[tuple[str, str]]:
+    """Return the concept and the nearest other names, each with its phrase."""
     own = {tuple(words(name)) for name in (*probe.aliases, probe.phrase)}
-    names = [name for name in probe.names if tuple(words(name)) not in own]
-    phrases = [probe.phrases.get(name, name) for name in names]
-    return [probe.phrase, *dict.fromkeys(phrase for phrase in phrases if phrase != probe.phrase)][
-        : others + 1
-    ]
+    found = {probe.phrase: probe.name}
+    for name in probe.names:
+        if tuple(words(name)) not in own:
+            found.setdefault(probe.phrases.get(name, name), name)
+    return [(name, phrase) for phrase, name in found.items()][: others + 1]
 
 
 @torch.inference_mode()
-def _first_choices(responder: Responder, probe: Probe, phrases: Sequence[str], lead: str) -> list[float]:
-    batch = responder.batch([Prompt(AUDIT_OPEN[0], phrase, 0, lead=lead, ends=False) for phrase in phrases])
+def _first_choices(responder: Responder, probe: Probe, candidates: Sequence[str], lead: str) -> list[float]:
+    batch = responder.batch([Prompt(AUDIT_OPEN[0], name, 0, lead=lead, ends=False) for name in candidates])
     chosen = []
     for start in range(0, len(probe.forget), IMAGES):
         features = responder.features([one.image for one in probe.forget[start : start + IMAGES]])

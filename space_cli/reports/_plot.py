@@ -8,16 +8,19 @@ from space_cli.core.records import ScoreRecord
 from space_cli.reports._page import escaped
 
 WIDTH, HEIGHT = 260, 30
-EDGE = 6  # room for half a marker
+EDGE = 8  # room for half a marker
 PLOT_LEFT, PLOT_RIGHT, PLOT_TOP, PLOT_FOOT = 46, 276, 8, 96  # of a curve's frame
 POINTS = 400  # of a curve; more than its pixels adds bytes only
 
 LEGEND = (
-    '<p class="legend"><span><svg width="26" height="12" aria-hidden="true"><rect class="bar" y="1" width="18" '
+    '<p class="legend"><span><svg width="26" height="12" aria-hidden="true"><rect class="bar" y="1" '
+    'width="18" '
     'height="10"/><circle class="dot" cx="18" cy="6" r="3"/></svg> after</span>'
-    '<span><svg width="28" height="12" aria-hidden="true"><path class="whisker" d="M2 2v8M2 6h24M26 2v8"/></svg> '
+    '<span><svg width="28" height="12" aria-hidden="true"><path class="whisker" d="M2 2v8M2 6h24M26 '
+    '2v8"/></svg> '
     "95 % interval of after</span>"
-    '<span><svg width="14" height="14" aria-hidden="true"><path class="before" d="M7 1l6 6l-6 6l-6-6z"/></svg> '
+    '<span><svg width="14" height="14" aria-hidden="true"><path class="before" d="M7 1l6 6l-6 '
+    '6l-6-6z"/></svg> '
     "before</span>"
     '<span><svg width="10" height="14" aria-hidden="true"><path class="control" d="M5 0v14"/></svg> '
     "control concepts, after</span></p>"
@@ -33,7 +36,7 @@ def full_scale(score: ScoreRecord) -> float:
 
 
 def score_bar(score: ScoreRecord, label: str) -> str:
-    """Draw a score: bar and dot for after, whisker for its interval, diamond for before, dashes for control."""
+    """Draw a score: bar and dot for after, whisker for its interval, diamond for before, dashes: control."""
     after, low, high = score.after, score.low, score.high
     if after is None or low is None or high is None:
         return '<span class="soft">not measured</span>'
@@ -45,15 +48,17 @@ def score_bar(score: ScoreRecord, label: str) -> str:
     middle = HEIGHT // 2
     parts = [
         f'<rect class="track" x="{EDGE}" y="{middle - 7}" width="{WIDTH - 2 * EDGE}" height="14"/>',
-        f'<rect class="bar" x="{EDGE}" y="{middle - 7}" width="{float(place(after)) - EDGE:.1f}" height="14"/>',
+        f'<rect class="bar" x="{EDGE}" y="{middle - 7}" width="{float(place(after)) - EDGE:.1f}" '
+        f'height="14"/>',
         f'<path class="whisker" d="M{place(low)} {middle - 5}v10M{place(low)} {middle}H{place(high)}'
         f'M{place(high)} {middle - 5}v10"/>',
-        f'<circle class="dot" cx="{place(after)}" cy="{middle}" r="3.2"/>',
     ]
     if score.control is not None:
         parts.append(f'<path class="control" d="M{place(score.control)} {middle - 12}v24"/>')
     if score.before is not None:
         parts.append(f'<path class="before" d="M{place(score.before)} {middle - 6}l6 6l-6 6l-6-6z"/>')
+    # Over the diamond, so that equal figures show as a dot in a diamond.
+    parts.append(f'<circle class="dot" cx="{place(after)}" cy="{middle}" r="3.2"/>')
     words = f"{label}: after {after:.3g}, interval {low:.3g} to {high:.3g}, before {_said(score.before)}"
     return _svg(WIDTH, HEIGHT, words, "".join(parts))
 
@@ -98,7 +103,8 @@ def magnitude(value: float, top: float) -> str:
     """Draw one number of a column as a bar."""
     length = 90 * min(max(value / top, 0.0), 1.0) if top > 0 else 0.0
     return (
-        '<svg width="92" height="12" aria-hidden="true"><rect class="track" x="1" y="1" width="90" height="10"/>'
+        '<svg width="92" height="12" aria-hidden="true"><rect class="track" x="1" y="1" width="90" '
+        'height="10"/>'
         f'<rect class="bar" x="1" y="1" width="{length:.1f}" height="10"/></svg>'
     )
 

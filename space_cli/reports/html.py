@@ -14,7 +14,7 @@ from space_cli.reports._plot import LEGEND, curve, full_scale, magnitude, score_
 
 LABELS = {
     "forget_accuracy": "Names the concept when asked openly",
-    "forget_choice_accuracy": "Ranks its name first among twenty",
+    "forget_choice_accuracy": "Ranks its name first among others",
     "forget_yes_rate": "Says yes when asked whether it is there",
     "retain_accuracy": "Names other concepts rightly",
     "neighbour_accuracy": "Names its nearest neighbours rightly",
@@ -32,16 +32,20 @@ SECTIONS = {
 }
 
 SENTENCES = {
-    "forget_accuracy": "Shown {n} pictures of {what}, the checkpoint named it in {before} of its answers before "
+    "forget_accuracy": "Shown {n} pictures of {what}, the checkpoint named it in {before} of its answers "
+    "before "
     "and in {after} after erasing (95 % interval {low} to {high}).",
-    "forget_choice_accuracy": "Made to rank names, it put {what} first for {before} of these pictures before and "
+    "forget_choice_accuracy": "Made to rank names, it put {what} first for {before} of these pictures "
+    "before and "
     "for {after} after ({note}).",
     "forget_yes_rate": "Asked whether {what} is there, it said yes in {before} of the answers before and in "
     "{after} after.",
-    "retain_accuracy": "Asked about {n} pictures of other things, it was right in {before} of its answers before "
+    "retain_accuracy": "Asked about {n} pictures of other things, it was right in {before} of its answers "
+    "before "
     "and in {after} after.",
     "neighbour_accuracy": "For the concepts nearest to {what} these figures are {before} and {after}.",
-    "kind_accuracy": "It told what kind of thing {what} is for {before} of its pictures before and for {after} "
+    "kind_accuracy": "It told what kind of thing {what} is for {before} of its pictures before and for "
+    "{after} "
     "after.",
     "elicitation": "A fresh attack that searches for the name: {before} before, {after} after.",
 }
@@ -54,9 +58,11 @@ OUTCOMES = {
 }
 
 LIMITS = (
-    "It tests suppression: what the checkpoint says and ranks. Traces of the concept may remain in its weights, "
+    "It tests suppression: what the checkpoint says and ranks. Traces of the concept may remain in its "
+    "weights, "
     "and no test of answers can exclude that.",
-    "It holds for the pictures and questions that were asked. The intervals speak of pictures like these, not of "
+    "It holds for the pictures and questions that were asked. The intervals speak of pictures like these, "
+    "not of "
     "other styles, languages, crops or attacks.",
     "Whoever trains the checkpoint further on pictures of the concept can bring it back.",
     "Facts in words are meant to stay: the checkpoint may still describe the concept when the name is given.",
@@ -101,7 +107,8 @@ def render(report: AuditReport, evidence: Evidence) -> str:
         _limits(),
         _provenance(report, evidence.receipt),
         "</main>",
-        f"<footer><small>Written by space {escaped(report.space_version)}; the same figures stand in space.json "
+        f"<footer><small>Written by space {escaped(report.space_version)}; the same figures stand in "
+        f"space.json "
         "beside this page.</small></footer>",
     )
     return page(f"Audit of {name}: {report.verdict}", "\n".join(part for part in parts if part))
@@ -163,7 +170,8 @@ def _pictures(samples: Sequence[Sample]) -> str:
 def _figure(sample: Sample) -> str:
     return (
         f'<figure><img src="{data_uri(sample.image)}" alt="a picture of {escaped(sample.name)}">'
-        f"<figcaption><strong>{isolated(sample.name)}</strong><dl><dt>before</dt><dd>{_answer(sample.before)}</dd>"
+        f"<figcaption><strong>{isolated(sample.name)}</strong><dl><dt>before</dt>"
+        f"<dd>{_answer(sample.before)}</dd>"
         f'<dt>after</dt><dd class="now">{_answer(sample.after)}</dd></dl></figcaption></figure>'
     )
 
@@ -231,7 +239,8 @@ def _training(rows: Sequence[Mapping[str, float]]) -> str:
     if not plots:
         return ""
     return (
-        "<h2>The erasure</h2><p class='soft'>Signals of the training, none of which saw a picture of the concept.</p>"
+        "<h2>The erasure</h2><p class='soft'>Signals of the training, none of which saw a picture of the "
+        "concept.</p>"
         f'<div class="plots">{"".join(plots)}</div>'
     )
 
@@ -239,8 +248,10 @@ def _training(rows: Sequence[Mapping[str, float]]) -> str:
 def _layers(receipt: ErasureReceipt) -> str:
     top = max((layer.relative_change for layer in receipt.layers), default=0.0)
     rows = [
-        f"<tr><th scope='row' class='code'>{escaped(layer.parameter)}</th><td class='number'>{layer.rank}</td>"
-        f"<td class='number'>{100 * layer.relative_change:.1f} %</td><td>{magnitude(layer.relative_change, top)}</td>"
+        f"<tr><th scope='row' class='code'>{escaped(layer.parameter)}</th><td "
+        f"class='number'>{layer.rank}</td>"
+        f"<td class='number'>{100 * layer.relative_change:.1f} "
+        f"%</td><td>{magnitude(layer.relative_change, top)}</td>"
         f"<td class='number'>{layer.leak:.2g}</td><td class='number'>{layer.leak_rounded:.2g}</td>"
         f"<td class='number'>{100 * layer.retained_energy:.2g} %</td></tr>"
         for layer in receipt.layers
@@ -250,9 +261,11 @@ def _layers(receipt: ErasureReceipt) -> str:
     head = [("Parameter", ""), ("rank", "number"), ("change", "number"), ("", ""), ("leak", "number")]
     head += [("leak, rounded", "number"), ("retained energy", "number")]
     return (
-        f"<h2>Edited layers</h2>{table(head, rows)}<p><small>Change: size of the edit relative to the weight. Leak: "
+        f"<h2>Edited layers</h2>{table(head, rows)}<p><small>Change: size of the edit relative to the "
+        f"weight. Leak: "
         "relative change of the layer's output on held-out retained inputs, before and after rounding to "
-        f"{escaped(receipt.dtype)}. Retained energy: share of those inputs that lies in the directions the edit reads.</small></p>"
+        f"{escaped(receipt.dtype)}. Retained energy: share of those inputs that lies in the directions the "
+        f"edit reads.</small></p>"
     )
 
 
@@ -271,6 +284,7 @@ def _provenance(report: AuditReport, receipt: ErasureReceipt) -> str:
     ]
     head = [("Input", ""), ("Where it was", ""), ("SHA-256", "")]
     return (
-        f"<h2>Provenance</h2>{table(head, rows)}<p><small>Schema {report.schema_version}, seed {report.seed}. "
+        f"<h2>Provenance</h2>{table(head, rows)}<p><small>Schema {report.schema_version}, seed "
+        f"{report.seed}. "
         "Check the whole chain with <span class='code'>space verify</span>.</small></p>"
     )

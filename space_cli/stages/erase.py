@@ -60,7 +60,8 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
     parameters = {layer: family.parameter(layer, checkpoint.parameters) for layer in layers}
     with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
         context = _context(request, folder, anchors, draft, progress)
-        found = list(method.edits(context, options))
+        # On the CPU from here on, where `space verify` will compute the same products again.
+        found = [_on_cpu(edit) for edit in method.edits(context, options)]
         rounded = _rounded(checkpoint, parameters, found)
         signals = _gated(context, rounded, request)
         receipts = _receipts(context, checkpoint, parameters, found, rounded)
@@ -165,12 +166,17 @@ def _context(
     )
 
 
+def _on_cpu(edit: Edit) -> Edit:
+    parts = (edit.left, edit.right, edit.dense)
+    return Edit(edit.layer, *(None if part is None else part.float().cpu().contiguous() for part in parts))
+
+
 def _rounded(checkpoint: Checkpoint, parameters: dict[str, str], found: list[Edit]) -> dict[str, Tensor]:
     """Return the change each layer really gets once W + ΔW is stored in the checkpoint's dtype."""
     rounded = {}
     for edit in found:
         weight = checkpoint.tensor(parameters[edit.layer])
-        moved = (weight.float() + edit.delta().cpu()).to(weight.dtype)
+        moved = (weight.float() + edit.delta()).to(weight.dtype)
         rounded[edit.layer] = moved.float() - weight.float()
     return rounded
 
@@ -225,7 +231,7 @@ def _receipts(
     raw = context.moments(held_out, context.features, label="held-out keys", unit=False)
     receipts = []
     for edit in found:
-        weight, delta = checkpoint.tensor(parameters[edit.layer]).float(), edit.delta().cpu()
+        weight, delta = checkpoint.tensor(parameters[edit.layer]).float(), edit.delta()
         moment = raw[edit.layer].mean().cpu()
         receipts.append(
             LayerReceipt(
@@ -250,7 +256,7 @@ def _retained_energy(edit: Edit, retained: SecondMoment) -> float:
 
 def _write(checkpoint: Checkpoint, parameters: dict[str, str], found: list[Edit], draft: Draft) -> None:
     deltas: dict[str, Callable[[], Tensor]] = {
-        parameters[edit.layer]: (lambda edit=edit: edit.delta().cpu()) for edit in found
+        parameters[edit.layer]: (lambda edit=edit: edit.delta()) for edit in found
     }
     write_edited(checkpoint, deltas, draft.path)
     write_edits(draft.path / "space" / "edits.safetensors", found)

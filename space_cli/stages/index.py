@@ -2,9 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
 
-from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 from time import monotonic
@@ -33,7 +33,7 @@ from space_cli.io.artifact import (
     source_of,
 )
 from space_cli.io.checkpoint import resolve
-from space_cli.io.feed import Feed, Ready
+from space_cli.io.feed import Feed
 from space_cli.io.pool import Embedded, Pool, ShardWriter, gather, open_pool, read_shards, write_pool
 
 FRESH = "fresh"
@@ -47,8 +47,8 @@ class _UnchangedError(Exception):
 def index(request: IndexRequest, out: Path, *, progress: Progress, overwrite: bool = False) -> PoolManifest:
     """Embed every image of the sources into the pool `out`.
 
-    A pool that the same encoder made there before is brought up to date: only new content is embedded, vanished
-    content is dropped, and nothing is written if nothing changed.
+    A pool that the same encoder made there before is brought up to date: only new content is embedded,
+    vanished content is dropped, and nothing is written if nothing changed.
 
     Args:
         request: Sources, encoder and limits.
@@ -61,7 +61,7 @@ def index(request: IndexRequest, out: Path, *, progress: Progress, overwrite: bo
 
     Raises:
         UsageFault: A source does not exist, or `out` may not be replaced.
-        ArtifactFault: No image can be used, more than `max_errors` cannot, or the encoder is of no known type.
+        ArtifactFault: No image can be used, too many cannot, or the encoder is of no known type.
         EnvironmentFault: The disk, the memory or FAISS fails, or another run writes `out`.
     """
     total = _total(request)
@@ -71,8 +71,8 @@ def index(request: IndexRequest, out: Path, *, progress: Progress, overwrite: bo
     old = None if overwrite else _updatable(out, encoder)
     try:
         with new_artifact(out, _identity(request, encoder), overwrite=overwrite or old is not None) as draft:
-            parts = read_shards(draft.path / FRESH) + ([Embedded(old.items, old.embeddings)] if old else [])
-            with _feed(request, parts) as feed, progress.task("index", total) as task:
+            parts: list[Embedded | Pool] = [*read_shards(draft.path / FRESH), *([old] if old else [])]
+            with _feed(request, parts, old) as feed, progress.task("index", total) as task:
                 parts += _embed_fresh(feed, request, folder, draft, task)
             return _close(feed, parts, request, encoder, draft, old)
     except _UnchangedError:
@@ -142,7 +142,7 @@ def _updatable(out: Path, encoder: Source) -> Pool | None:
         return None
     if record.encoder_sha256 != encoder.sha256:
         raise UsageFault(
-            f"`{out}` was made with the encoder {record.encoder_sha256[:12]}…: this one is {encoder.sha256[:12]}…",
+            f"`{out}` is of another encoder: {record.encoder_sha256[:12]}…, not {encoder.sha256[:12]}…",
             hint="pass `--overwrite` to replace it",
         )
     return open_pool(out)
@@ -154,11 +154,15 @@ def _identity(request: IndexRequest, encoder: Source) -> str:
     return json.dumps({"stage": "index", **parts}, sort_keys=True)
 
 
-def _feed(request: IndexRequest, parts: list[Embedded]) -> Feed:
+def _feed(request: IndexRequest, parts: list[Embedded | Pool], old: Pool | None) -> Feed:
     items = (item for part in parts for item in part.items)
+    # What another version or limit refused may be usable now.
+    asked = (__version__, request.max_pixels)
+    judged = old is not None and asked == (old.manifest.space_version, old.manifest.request.max_pixels)
     return Feed(
         request.sources,
         {i.sha256: (i.width, i.height) for i in items if i.width * i.height <= request.max_pixels},
+        {error.sha256: error.reason for error in old.errors if error.sha256} if old and judged else {},
         workers=request.workers,
         ahead=2 * request.batch_size,  # the batch after the next is decoded during a forward pass
         max_pixels=request.max_pixels,
@@ -177,7 +181,8 @@ def _embed_fresh(feed: Feed, request: IndexRequest, folder: Path, draft: Draft, 
     number = len(list((draft.path / FRESH).glob("*.parquet")))
     writer = ShardWriter(draft.path / FRESH, number, request.shard_size)
     shown, made, started = 0, 0, monotonic()
-    for batch in _batches(feed.ready(chain([first], fresh), embedder.encoder), request.batch_size):
+    ready = feed.ready(chain([first], fresh), embedder.encoder)
+    while batch := list(islice(ready, request.batch_size)):
         writer.add([ready.item for ready in batch], embedder([ready.pixels for ready in batch]))
         made += len(batch)
         task(
@@ -187,11 +192,6 @@ def _embed_fresh(feed: Feed, request: IndexRequest, folder: Path, draft: Draft, 
     writer.flush()
     task(feed.seen - shown)
     return writer.parts
-
-
-def _batches(ready: Iterator[Ready], size: int) -> Iterator[list[Ready]]:
-    while batch := list(islice(ready, size)):
-        yield batch
 
 
 class _Embedder:
@@ -232,7 +232,12 @@ class _Embedder:
 
 
 def _close(
-    feed: Feed, parts: list[Embedded], request: IndexRequest, encoder: Source, draft: Draft, old: Pool | None
+    feed: Feed,
+    parts: list[Embedded | Pool],
+    request: IndexRequest,
+    encoder: Source,
+    draft: Draft,
+    old: Pool | None,
 ) -> PoolManifest:
     items, errors = feed.items(), feed.errors()
     if not items:
@@ -279,9 +284,14 @@ def _origin(root: Path, feed: Feed) -> Source:
     if root.is_file():
         return Source(kind="images", path=str(root), sha256=digest_file(root))
     known = feed.digests(str(root))
-    paths = [path for path in sorted(root.rglob("*")) if path.is_file()]
-    names = [path.relative_to(root).as_posix() for path in paths]
-    lines = [
-        f"{name} {known.get(name) or digest_file(path)}" for name, path in zip(names, paths, strict=True)
-    ]
-    return Source(kind="images", path=str(root), sha256=hashlib.sha256("\n".join(lines).encode()).hexdigest())
+    found = [path for path in sorted(root.rglob("*")) if path.is_file()]
+    named = [(path.relative_to(root).as_posix(), path) for path in found]
+    lines = "\n".join(f"{name} {known.get(name) or _digest(path)}" for name, path in named)
+    return Source(kind="images", path=str(root), sha256=hashlib.sha256(os.fsencode(lines)).hexdigest())
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digest_file(path)
+    except PermissionError:
+        return "unreadable"  # it is among the errors, and must not end the run after all

@@ -81,7 +81,7 @@ def make_erased(folder: Path, anchors: Path, *, name: str = "panda") -> ErasureR
         relative_change=0.25,
         leak=1e-6,
         leak_rounded=2e-3,
-        leverage=0.5,
+        retained_energy=0.5,
     )
     record = ErasureReceipt(
         **common([source_of(anchors, "anchors")], 4.0),

@@ -1,9 +1,16 @@
 import os
 import sys
 
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from cli_records import make_anchors, make_audit, make_erased, make_model, make_pool
+
+import space_cli
+
+from space_cli.cli import chain
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +21,12 @@ def clean_place(tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "CI"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def child_environment():
+    """Let a child process import this very package, installed or not."""
+    return {**os.environ, "PYTHONPATH": str(Path(space_cli.__file__).parent.parent)}
 
 
 @pytest.fixture
@@ -28,3 +41,35 @@ def fake_stage(monkeypatch):
         monkeypatch.setitem(sys.modules, module.__name__, module)
 
     return install
+
+
+@pytest.fixture
+def stages(fake_stage, monkeypatch, tmp_path):
+    """Replace every stage by one that only leaves its record; returns the calls in order."""
+    calls = []
+
+    def index(request, out, *, progress, overwrite=False):
+        calls.append(("index", request, overwrite))
+        return make_pool(out, images=len(calls) + 10)
+
+    def select(request, out, *, progress, overwrite=False):
+        calls.append(("select", request, overwrite))
+        model = Path(request.model) if request.model else None
+        kept = request.model_dump(include={"exclude", "allow_leaks", "anchors"})
+        return make_anchors(out, Path(request.pool), model=model, concept=request.concept, **kept)
+
+    def erase(request, out, *, progress, overwrite=False):
+        calls.append(("erase", request, overwrite))
+        return make_erased(out, Path(request.anchors), name=request.concept.name)
+
+    def audit(request, out, *, progress, overwrite=False):
+        calls.append(("audit", request, overwrite))
+        return make_audit(out, Path(request.erased))
+
+    for function in (index, select, erase, audit):
+        fake_stage(function.__name__, function)
+    monkeypatch.setattr(chain, "check_model", lambda model, revision: Path(model))
+    monkeypatch.setattr(chain, "check_method", lambda method, options: None)
+    make_model(tmp_path / "model")
+    (tmp_path / "images").mkdir()
+    return calls

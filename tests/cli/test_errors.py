@@ -112,7 +112,7 @@ def test_an_interruption_says_how_to_go_on(failure, code, word, failing, capsys)
     assert capsys.readouterr().err.endswith(f"{word}: state saved, run the same command again to continue\n")
 
 
-def test_sigterm_ends_with_143(tmp_path):
+def test_sigterm_ends_with_143(tmp_path, child_environment):
     program = textwrap.dedent(
         """
         import sys, time, types
@@ -133,6 +133,7 @@ def test_sigterm_ends_with_143(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        env=child_environment,
     ) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
@@ -167,6 +168,11 @@ def test_impossible_names_are_one_line(concept, message, capsys):
         (["select", "panda", "--device", "tpu"], 2, "unknown device `tpu`"),
         (["erase", "--model", "m"], 2, "Missing option '--concept'"),
         (["erase", "--concept", "c", "--model", "m", "--method", "magic"], 2, "unknown method `magic`"),
+        (
+            ["erase", "--concept", "c", "--model", "m", "--set", "wings=2"],
+            2,
+            "option `wings` of the method `dcsi`",
+        ),
         (["erase", "--concept", "c", "--model", "m", "--set", "steps"], 2, "`--set steps` is not a pair"),
         (["erase", "--concept", "c", "--model", "m", "--max-change", "-1"], 2, "max_change: "),
         (["audit"], 4, "no finished erased folder at"),

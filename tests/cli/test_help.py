@@ -42,7 +42,7 @@ def test_no_arguments_show_the_help_as_a_usage_error(capsys):
     assert "The chain" in capsys.readouterr().out
 
 
-def test_help_imports_nothing_heavy():
+def test_help_imports_nothing_heavy(child_environment):
     code = (
         "import sys, json, io, contextlib\n"
         "from space_cli.cli.app import run\n"
@@ -50,7 +50,9 @@ def test_help_imports_nothing_heavy():
         "    code = run(['--help'])\n"
         f"print(json.dumps([code, [n for n in {HEAVY!r} if n in sys.modules]]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=child_environment
+    )
     assert json.loads(done.stdout) == [0, []]
 
 

@@ -67,7 +67,6 @@ def test_the_config_variable_names_another_file(asked, monkeypatch):
 
 def test_arguments_may_come_from_the_environment(asked, monkeypatch, tmp_path):
     (tmp_path / "more images").mkdir()
-    monkeypatch.setenv("SPACE_IMAGES", "images;more images")
     monkeypatch.setenv("SPACE_SOURCES", "images; more images")
     assert run(["index"]) == 0
     assert asked[0].sources == (str(tmp_path / "images"), str(tmp_path / "more images"))

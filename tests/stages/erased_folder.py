@@ -125,7 +125,13 @@ def receipt(draft: Draft, inputs: list[Source], base_files: list[FileRecord]) ->
     """Write down what `make_erased` did."""
     layers = [
         LayerReceipt(
-            layer=layer, parameter=name, rank=1, relative_change=0.1, leak=0.0, leak_rounded=0.0, leverage=0.5
+            layer=layer,
+            parameter=name,
+            rank=1,
+            relative_change=0.1,
+            leak=0.0,
+            leak_rounded=0.0,
+            retained_energy=0.5,
         )
         for layer, name in PARAMETERS.items()
     ]

@@ -13,7 +13,7 @@ from erased_folder import FIRST, SECOND, Heard, make_base, make_edits, make_eras
 from safetensors.torch import load_file, save_file
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
-from space_cli.io.artifact import file_records
+from space_cli.io.artifact import file_records, read_record
 from space_cli.stages.revert import revert
 
 
@@ -184,3 +184,13 @@ def test_erasure_of_an_erasure_goes_back_one_step(erasure):
     attempt(erasure)
     kept = [entry for entry in file_records(erasure / "once") if not entry.path.startswith("space")]
     assert file_records(erasure / "out") == kept
+
+
+def test_shard_the_receipt_does_not_know_counts_as_different(exact):
+    record = read_record(exact / "erased")
+    known = [entry for entry in record.base_files if entry.path != SECOND]
+    forged = record.model_copy(update={"base_files": known})
+    (exact / "erased" / "space.json").write_text(forged.model_dump_json())
+    shutil.rmtree(exact / "base")
+    with pytest.raises(ArtifactFault, match="1 shards come back only up to rounding"):
+        attempt(exact)

@@ -1,0 +1,192 @@
+import re
+
+from html.parser import HTMLParser
+
+import pytest
+
+from fakes import picture
+
+from space_cli.core.recipe import AuditRequest, Concept, EraseRequest
+from space_cli.core.records import (
+    AuditReport,
+    ErasureReceipt,
+    GateRecord,
+    LayerReceipt,
+    Run,
+    ScoreRecord,
+    Source,
+)
+from space_cli.reports.html import Evidence, Sample, render
+
+HOSTILE = """"><script>alert('x')</script><img src=x onerror=alert(1)> & {n} 🐼 '\u202eadnap"""
+DIGEST = "ab" * 32
+VOID = {"meta", "img", "br", "rect", "circle", "path", "polyline"}
+
+
+class Reader(HTMLParser):
+    """Collects tags and checks that each one is closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.words = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def read(page):
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert not reader.open
+    return reader
+
+
+def score(after=0.1, **more):
+    given = {"before": 0.9, "after": after, "low": 0.05, "high": 0.2, "n": 20, "better": "lower"}
+    return ScoreRecord(**(given | more))
+
+
+def report(name="panda", verdict="pass", **more):
+    given = {
+        "space_version": "0.1.0",
+        "seed": 5,
+        "inputs": [Source(kind="erased", path=f"/tmp/{name}", sha256=DIGEST)],
+        "files": [],
+        "run": Run(created="2031-01-01T00:00:00+00:00", seconds=12.5, host={"machine": "secret-host"}),
+        "request": AuditRequest(erased="/tmp/erased"),
+        "concept": Concept(name=name),
+        "verdict": verdict,
+        "scores": {"forget_accuracy": score(note=name), "fluency": score(3.0, high=4.0, unit="perplexity")},
+        "skipped": {"elicitation": f"because of {name}"},
+        "gates": [
+            GateRecord(score="forget_accuracy", rule="forget_accuracy ≤ 0.1", verdict=verdict, reason=name)
+        ],
+        "policy": "default",
+        "policy_sha256": "cd" * 32,
+        "seconds": {"forget_accuracy": 33.25},
+    }
+    return AuditReport(**(given | more))
+
+
+def evidence(name="panda", training=(), samples=None):
+    layer = LayerReceipt(
+        layer="a",
+        parameter=name,
+        rank=4,
+        relative_change=0.125,
+        leak=0.001,
+        leak_rounded=0.002,
+        retained_energy=0.01,
+    )
+    receipt = ErasureReceipt(
+        space_version="0.1.0",
+        seed=5,
+        inputs=[Source(kind="checkpoint", path=f"/base/{name}", sha256="ef" * 32)],
+        files=[],
+        run=Run(created="2031-01-01T00:00:00+00:00", seconds=12.5),
+        request=EraseRequest(concept=Concept(name="panda"), model=name, anchors="a"),
+        dtype="F16",
+        layers=[layer],
+        steps=60,
+        stopped="steps",
+        signals={},
+        base_files=[],
+    )
+    if samples is None:
+        samples = [Sample("forget", name, "p.png", f"What? {name}", name, name, picture("panda"))]
+    return Evidence(samples, training, receipt)
+
+
+def test_hostile_names_and_answers_stay_text():
+    reader = read(render(report(HOSTILE), evidence(HOSTILE)))
+    assert "script" not in reader.tags
+    assert not [value for key, value in reader.attributes if key.startswith("on")]
+    assert HOSTILE in "".join(reader.words)
+    sources = [value for key, value in reader.attributes if key in {"src", "href", "xlink:href"}]
+    assert sources
+    assert all(value.startswith("data:image/jpeg;base64,") for value in sources)
+
+
+def test_the_page_is_one_file_that_may_fetch_nothing():
+    page = render(report(), evidence())
+    assert "default-src 'none'" in page
+    assert not re.search(r"https?://|@import|url\(|<link|<script", page)
+
+
+@pytest.mark.parametrize("verdict", ["pass", "fail", "inconclusive"])
+def test_the_verdict_is_said_in_words(verdict):
+    words = " ".join("".join(read(render(report(verdict=verdict), evidence())).words).split())
+    assert f"Suppression tested under policy “default”: {verdict}" in words
+    assert not re.search(r"deleted|certified|guarantee", words, re.IGNORECASE)
+
+
+def test_equal_audits_give_equal_pages_without_time_or_host():
+    first = render(report(), evidence())
+    later = Run(created="2032-02-02T00:00:00+00:00", seconds=99.0, host={"machine": "other"})
+    assert render(report(run=later, seconds={"forget_accuracy": 1.5}), evidence()) == first
+    for secret in ("2031", "secret-host", "33.25"):
+        assert secret not in first
+
+
+def test_every_figure_stands_as_text_too():
+    page = render(report(), evidence())
+    text = "".join(read(page).words)
+    for figure in (
+        "90 %",
+        "10 %",
+        "5 % to 20 %",
+        "12.5 %",
+        "0.002",
+        DIGEST,
+        "cd" * 32,
+        "ef" * 32,
+        "elicitation",
+    ):
+        assert figure in text
+    assert (
+        'aria-label="Names the concept when asked openly: after 0.1, interval 0.05 to 0.2, before 0.9"'
+        in page
+    )
+
+
+def test_a_control_and_an_unknown_metric_are_shown():
+    page = render(report(scores={"my_metric": score(control=0.25)}), evidence())
+    assert "my metric" in page
+    assert "control 25 %" in page
+    assert 'class="control" d="M' in page
+
+
+def test_training_is_drawn_for_each_finite_figure():
+    rows = [{"step": step, "loss": 1.0 / (step + 1), "broken": float("nan")} for step in range(1000)]
+    page = render(report(), evidence(training=rows))
+    assert page.count("<polyline") == 1
+    assert "loss from 1 at step" in page
+    assert "to 0.001 at step 999" in page
+    assert "no finite value" in page
+    assert len(page) < len(render(report(), evidence())) + 12_000
+
+
+def test_an_audit_without_pictures_or_scores_says_so():
+    page = render(report(scores={}), evidence(samples=[]))
+    read(page)
+    assert "No pictures were given" in page
+    assert "Nothing could be measured" in page
+
+
+def test_an_empty_answer_is_visible():
+    sample = Sample("forget", "panda", "p.png", "What?", "A panda.", "  ", picture("panda"))
+    assert "(no words)" in render(report(), evidence(samples=[sample]))

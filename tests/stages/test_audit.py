@@ -1,0 +1,244 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from erased_folder import make_base, make_edits, make_erased
+from fakes import NAMES, Table, knowing, picture, ranking
+
+from space_cli.core import registry
+from space_cli.core.errors import ArtifactFault, NetworkFault, UsageFault
+from space_cli.core.protocols import Silent
+from space_cli.core.recipe import AuditRequest, IndexRequest
+from space_cli.core.records import PoolManifest, Run
+from space_cli.io.artifact import open_artifact
+from space_cli.io.probe import Material
+from space_cli.stages import audit as stage
+
+QUICK = tuple(name.replace("-", "_") for name in registry.names("metrics") if name != "elicitation")
+
+
+@pytest.fixture
+def erased(tmp_path, monkeypatch):
+    """An erased folder whose base knows everything, and which has forgotten the panda."""
+    base = make_base(tmp_path / "base", torch.float32)
+    folder = make_erased(tmp_path / "erased", base, edits=make_edits())
+    (folder / "space").mkdir(exist_ok=True)
+    tables = {
+        base: Table(knowing(), ranking()),
+        folder: Table(knowing("panda"), ranking("panda"), shift=0.05),
+    }
+    monkeypatch.setattr(stage, "open_model", lambda place, *, device: tables[place])
+    monkeypatch.setattr(stage, "open_material", lambda receipt, *, seed: material())
+    monkeypatch.setattr(stage, "_text_embeddings", embeddings)
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    for name in NAMES:
+        (folder / name).mkdir(parents=True)
+        for view in range(12 if name == "panda" else 3):
+            picture(name, view).save(folder / name / f"{view:02d}.png")
+    (folder / "concepts.toml").write_text(
+        '[panda]\nkind = "animal"\naliases = ["giant panda"]\nfacts = [["Where would you find a panda?", '
+        '"the wild"]]\n'
+    )
+    return folder
+
+
+def material(*, pool=True):
+    request = IndexRequest(sources=("x",), encoder="e")
+    facts = {"space_version": "0", "seed": 0, "inputs": [], "files": [], "run": Run(created="", seconds=0)}
+    manifest = PoolManifest(**facts, request=request, images=1, errors=0, width=2, encoder_sha256="0")
+    views = [picture("rose", view) for view in range(4)]
+    return Material(views[:2], views, manifest) if pool else Material([], [], None, "the pool is gone")
+
+
+def embeddings(pool, phrases, device):
+    """Place names on a circle in the order of `NAMES`, so that bear and koala are nearest to the panda."""
+    angles = np.array([NAMES.index(phrase.split()[-1]) / len(NAMES) for phrase in phrases])
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def run(erased, out, **more):
+    request = AuditRequest(**({"erased": str(erased), "metrics": QUICK} | more))
+    return stage.audit(request, out, progress=Silent())
+
+
+def test_the_whole_audit_of_a_good_erasure_passes(erased, images, tmp_path):
+    report = run(erased, tmp_path / "audit", images=str(images))
+    assert report.verdict == "pass", report.gates
+    assert report.skipped == {}
+    assert set(report.scores) == set(report.seconds) == set(QUICK)
+    assert report.scores["forget_accuracy"].before == pytest.approx(1.0)
+    assert report.scores["forget_accuracy"].after == pytest.approx(0.0)
+    assert report.scores["neighbour_accuracy"].note == "nearest first: bear, koala, bus, car, rose"
+    assert report.concept.aliases == ("giant panda",)
+    assert open_artifact(tmp_path / "audit", "audit") == report
+
+
+def test_the_folder_holds_samples_and_page(erased, images, tmp_path):
+    report = run(erased, tmp_path / "audit", images=str(images))
+    assert {entry.path for entry in report.files} == {"report.html", "samples.jsonl"}
+    rows = [json.loads(line) for line in (tmp_path / "audit" / "samples.jsonl").read_text().splitlines()]
+    assert [row["role"] for row in rows].count("forget") == 12
+    assert {row["role"] for row in rows} == {"forget", "neighbour", "retain"}
+    first = next(row for row in rows if row["role"] == "forget")
+    assert (first["before"], first["after"]) == ("This is a panda.", "This is something.")
+    assert first["path"].endswith("panda/00.png")
+    page = (tmp_path / "audit" / "report.html").read_text()
+    assert "This is something." in page
+    assert page.count("data:image/jpeg") == 12 + 6 + 6
+
+
+def test_equal_audits_write_equal_documents(erased, images, tmp_path):
+    first, second = (run(erased, tmp_path / name, images=str(images)) for name in ("one", "two"))
+    assert first.files == second.files
+    assert first.scores == second.scores
+
+
+def test_a_failed_audit_is_written_all_the_same(erased, images, tmp_path):
+    policy = tmp_path / "strict.toml"
+    policy.write_text('name = "strict"\n[[rule]]\nscore = "forget_accuracy"\nat_least = 0.5\n')
+    report = run(erased, tmp_path / "audit", images=str(images), policy=str(policy))
+    assert (report.verdict, report.policy) == ("fail", "strict")
+    assert "Suppression tested under policy" in (tmp_path / "audit" / "report.html").read_text()
+
+
+def test_without_images_only_source_free_metrics_run(erased, tmp_path):
+    report = run(erased, tmp_path / "audit")
+    assert report.verdict == "inconclusive"
+    assert report.skipped["forget_accuracy"] == "needs `forget`: no folder of images was given"
+    assert {"text_knowledge", "retain_kl", "fluency"} <= set(report.scores)
+    assert report.scores["text_knowledge"].n == 2
+    assert [source.kind for source in report.inputs] == ["erased"]
+
+
+def test_without_the_pool_neighbours_are_skipped_with_the_reason(erased, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(stage, "open_material", lambda receipt, *, seed: material(pool=False))
+    report = run(erased, tmp_path / "audit", images=str(images))
+    assert report.skipped == {"neighbour_accuracy": "needs `neighbours`: the pool is gone"}
+    assert report.scores["forget_choice_accuracy"].before == pytest.approx(1.0)
+
+
+def test_without_the_encoder_neighbours_are_skipped_with_the_reason(erased, images, tmp_path, monkeypatch):
+    def absent(pool, phrases, device):
+        raise NetworkFault("offline and not cached")
+
+    monkeypatch.setattr(stage, "_text_embeddings", absent)
+    report = run(erased, tmp_path / "audit", images=str(images))
+    assert report.skipped == {
+        "neighbour_accuracy": "needs `neighbours`: the pool's encoder is not at hand: offline and not cached"
+    }
+
+
+def test_a_folder_without_the_concept_is_refused_with_what_it_holds(erased, images, tmp_path):
+    (images / "panda").rename(images / "cat")
+    with pytest.raises(UsageFault, match="sub-folders are `bear`, `bus`, `car`, `cat`"):
+        run(erased, tmp_path / "audit", images=str(images))
+    assert not (tmp_path / "audit").exists()
+
+
+@pytest.mark.parametrize("name", ["PANDA", "Giant_Panda", "giant-panda"])
+def test_the_concepts_folder_is_found_by_any_spelling_and_alias(erased, images, tmp_path, name):
+    (images / "panda").rename(images / name)
+    report = run(erased, tmp_path / "audit", images=str(images), metrics=("forget_accuracy",))
+    assert report.scores["forget_accuracy"].n == 12
+    # The same pictures are not among those of other concepts.
+    rows = [json.loads(line) for line in (tmp_path / "audit" / "samples.jsonl").read_text().splitlines()]
+    assert {row["name"] for row in rows if row["role"] != "forget"} == set(NAMES[1:])
+
+
+def test_more_names_join_the_forced_choice(erased, images, tmp_path):
+    report = run(
+        erased,
+        tmp_path / "audit",
+        images=str(images),
+        names=("bear", "Panda"),
+        metrics=("forget-choice-accuracy",),
+    )
+    assert "among 8 names" in report.scores["forget_choice_accuracy"].note
+
+
+def test_only_the_metrics_asked_for_run_and_the_rest_is_no_evidence(erased, images, tmp_path):
+    report = run(erased, tmp_path / "audit", images=str(images), metrics=("kind_accuracy",), limit=2)
+    assert set(report.scores) == {"kind_accuracy"}
+    assert report.scores["kind_accuracy"].n == 2
+    assert report.verdict == "inconclusive"
+
+
+def test_an_unknown_metric_or_policy_is_refused_before_anything_is_read(erased, tmp_path):
+    with pytest.raises(UsageFault, match="unknown metric"):
+        run(erased, tmp_path / "audit", metrics=("beauty",))
+    (tmp_path / "bad.toml").write_text('name = "x"\n[[rule]]\nscore = "beauty"\nat_most = 1\n')
+    with pytest.raises(UsageFault, match="unknown score"):
+        run(erased, tmp_path / "audit", policy=str(tmp_path / "bad.toml"))
+
+
+def test_an_existing_report_is_kept(erased, tmp_path):
+    run(erased, tmp_path / "audit", metrics=("text_knowledge",))
+    with pytest.raises(UsageFault, match="exists already"):
+        run(erased, tmp_path / "audit", metrics=("text_knowledge",))
+
+
+def test_a_base_that_changed_is_refused(erased, images, tmp_path):
+    base = tmp_path / "base" / "config.json"
+    base.write_text(base.read_text() + " ")
+    with pytest.raises(ArtifactFault, match="altered"):
+        run(erased, tmp_path / "audit", images=str(images))
+
+
+def test_the_training_of_the_erasure_is_drawn(erased, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        stage, "open_training", lambda folder: [{"step": 1.0, "loss": 2.0}, {"step": 2.0, "loss": 1.0}]
+    )
+    run(erased, tmp_path / "audit", images=str(images), metrics=("kind_accuracy",))
+    assert "loss from 2 at step 1 to 1 at step 2" in (tmp_path / "audit" / "report.html").read_text()
+
+
+def test_a_name_no_answer_could_hold_is_refused(erased, images, tmp_path):
+    (images / "concepts.toml").write_text('[panda]\naliases = ["..."]\n')
+    with pytest.raises(UsageFault, match="no letter"):
+        run(erased, tmp_path / "audit", images=str(images))
+
+
+def test_plan_reads_no_weight_and_no_picture(erased, images, monkeypatch):
+    monkeypatch.delattr(stage, "open_model")
+    monkeypatch.delattr(stage, "probe_images")
+    found = stage.plan(AuditRequest(erased=str(erased), images=str(images)))
+    assert found["concept"] == "panda"
+    assert found["image_folders"] == sorted(NAMES)
+    assert "forget_accuracy ≤ 0.1" in found["rules"]
+
+
+def test_a_path_that_cannot_be_written_down_is_refused(erased, images, tmp_path):
+    (images / "bus" / "00.png").rename(images / "bus" / "\udcff.png")
+    with pytest.raises(UsageFault, match="not Unicode"):
+        run(erased, tmp_path / "audit", images=str(images))
+
+
+def test_texts_are_embedded_by_the_pools_encoder_with_every_template(monkeypatch, tmp_path):
+    asked = []
+
+    class Encoder:
+        @staticmethod
+        def load(folder, device):
+            assert (folder, device) == (tmp_path, "cpu")
+            return Encoder()
+
+        def texts(self, texts):
+            asked.extend(texts)
+            return torch.tensor([[3.0, 0.0] if "panda" in text else [0.0, 2.0] for text in texts])
+
+    class Opened:
+        model_type = "clip"
+
+    monkeypatch.setattr(stage, "resolve", lambda name, revision: tmp_path)
+    monkeypatch.setattr(stage, "open_checkpoint", lambda folder: Opened())
+    monkeypatch.setattr(registry, "load", lambda package, name: Encoder)
+    found = stage._text_embeddings(material().pool, ["a panda", "a bus"], "cpu")
+    assert found.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert {"a panda", "a photo of a panda", "a photo of a bus"} <= set(asked)
