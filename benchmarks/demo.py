@@ -28,7 +28,14 @@ from space_cli.bundled.concepts import Drawn, find
 OUT = Path("docs/benchmarks")
 RELATIVE = ("retain_accuracy", "neighbour_accuracy", "kind_accuracy", "text_knowledge")
 """Scores that are reported as a share of what they were before."""
-WORST_IS_HIGH = ("forget_accuracy", "forget_choice_accuracy", "forget_yes_rate", "retain_kl", "elicitation", "fluency")
+WORST_IS_HIGH = (
+    "forget_accuracy",
+    "forget_choice_accuracy",
+    "forget_yes_rate",
+    "retain_kl",
+    "elicitation",
+    "fluency",
+)
 
 
 def main() -> None:
@@ -42,7 +49,11 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     concepts = _concepts(options)
-    rows = _rows(options.out / "demo.rows.jsonl", concepts, {"dcsi": options.seeds, "space-paper": options.baseline_seeds})
+    rows = _rows(
+        options.out / "demo.rows.jsonl",
+        concepts,
+        {"dcsi": options.seeds, "space-paper": options.baseline_seeds},
+    )
     command = "python -m benchmarks.demo"
     result = {
         "rows": rows,
@@ -66,7 +77,13 @@ def _rows(store: Path, concepts: list[Drawn], seeds: dict[str, int]) -> list[dic
     """Compute what the store lacks, seed by seed, so that an early stop leaves whole tables."""
     rows = [json.loads(line) for line in store.read_text("utf-8").splitlines()] if store.is_file() else []
     done = {(row["method"], row["concept"], row["seed"]) for row in rows}
-    wanted = [(method, c, seed) for seed in range(max(seeds.values())) for method in seeds for c in concepts if seed < seeds[method]]
+    wanted = [
+        (method, c, seed)
+        for seed in range(max(seeds.values()))
+        for method in seeds
+        for c in concepts
+        if seed < seeds[method]
+    ]
     for method, concept, seed in wanted:
         if (method, concept.name, seed) in done:
             continue
@@ -103,7 +120,8 @@ def _row(method: str, concept: Drawn, seed: int) -> dict[str, Any]:
         "seconds": told["seconds"],
         "skipped": told["skipped"],
         "layers": [
-            {key: layer[key] for key in ("layer", "relative_change", "leak", "leak_rounded")} for layer in receipt["layers"]
+            {key: layer[key] for key in ("layer", "relative_change", "leak", "leak_rounded")}
+            for layer in receipt["layers"]
         ],
         "steps": receipt["steps"],
         "stopped": receipt["stopped"],
@@ -177,15 +195,25 @@ def _page(result: dict[str, Any]) -> str:
         f"`{result['command']}` at commit `{result['commit']}`, on {result['machine']['cores']} cores "
         f"({result['machine']['processor']}), torch {result['machine']['torch']}.",
         "",
-        "Unseen renderings of concepts that no setting was chosen on (`benchmarks/concepts.py`). Mean over concepts with "
-        "a 95 % bootstrap interval over concepts; `worst` is the worst concept's mean over its seeds.",
+        "Unseen renderings of concepts that no setting was chosen on (`benchmarks/concepts.py`). Mean over concepts "
+        "with a 95 % bootstrap interval over concepts; `worst` is the worst concept's mean over its seeds.",
     ]
     for method, summary in result["summary"].items():
         if not summary:
             continue
         rows = [row for row in result["rows"] if row["method"] == method]
-        verdicts = ", ".join(f"{sum(r['verdict'] == v for r in rows)} {v}" for v in sorted({r["verdict"] for r in rows}))
-        lines += ["", f"## {method}", "", f"{len(rows)} runs: {verdicts}.", "", "| figure | mean | 95 % | worst | n |", "|---|---|---|---|---|"]
+        verdicts = ", ".join(
+            f"{sum(r['verdict'] == v for r in rows)} {v}" for v in sorted({r["verdict"] for r in rows})
+        )
+        lines += [
+            "",
+            f"## {method}",
+            "",
+            f"{len(rows)} runs: {verdicts}.",
+            "",
+            "| figure | mean | 95 % | worst | n |",
+            "|---|---|---|---|---|",
+        ]
         lines += [
             f"| {name} | {s['mean']:.4f} | {s['low']:.4f} to {s['high']:.4f} | {s['worst']:.4f} | {s['n']} |"
             for name, s in summary.items()

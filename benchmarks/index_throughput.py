@@ -38,9 +38,7 @@ SIZE = (640, 480)
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1200)
     parser.add_argument("--encoder", type=Path, help="Folder of a CLIP or SigLIP checkpoint")
     parser.add_argument("--repeats", type=int, default=3)

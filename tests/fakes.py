@@ -73,20 +73,12 @@ class Table:
     def hidden(self, batch: Batch, features: Tensor | None, layer: int) -> Tensor:
         return self.logits(batch, features)
 
-    def answer(
-        self, images: Sequence[Image.Image] | None, questions: Sequence[str], *, tokens: int = 24
-    ) -> list[str]:
-        return self.answer_features(
-            None if images is None else self.features(images), questions, tokens=tokens
-        )
+    def answer(self, images: Sequence[Image.Image] | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
+        return self.answer_features(None if images is None else self.features(images), questions, tokens=tokens)
 
-    def answer_features(
-        self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24
-    ) -> list[str]:
+    def answer_features(self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
         self.asked += len(questions)
-        names = (
-            [None] * len(questions) if features is None else [_name(row.item()) for row in features[:, 0, 0]]
-        )
+        names = [None] * len(questions) if features is None else [_name(row.item()) for row in features[:, 0, 0]]
         return [self.say(name, question) for name, question in zip(names, questions, strict=True)]
 
     def log_likelihood(self, batch: Batch, features: Tensor | None) -> Tensor:

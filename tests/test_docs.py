@@ -60,9 +60,7 @@ def option_rows(name):
 
 def blocks_of(page):
     """Return the lines of a page's code blocks."""
-    blocks = re.findall(
-        r"^```\w*\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
-    )
+    blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     return [line.strip() for block in blocks for line in block.splitlines()]
 
 

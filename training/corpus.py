@@ -44,7 +44,7 @@ def image_turn(symbol: str, style: str, rng: random.Random) -> tuple[str, str]:
     skill = rng.choices(("open", "kind", "yes_no", "choice", "style"), (50, 10, 22, 12, 6))[0]
     if skill == "style":
         return phrasing.STYLE_QUESTION, STYLE_NAMES[style]
-    if skill == "kind" or concept is None and skill == "choice":
+    if skill == "kind" or (concept is None and skill == "choice"):
         return phrasing.KIND_QUESTION, kind_answer(kind_of(symbol))
     if skill == "yes_no":
         return yes_no(concept, rng)

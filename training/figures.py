@@ -22,7 +22,9 @@ def measure(weights: Path, *, foreign: Path | None) -> dict[str, float]:
     seeds = range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + VIEWS)
     figures = {}
     for style in (*STYLES, UNSEEN_STYLE):
-        figures[f"named, {style}"] = named(responder, {c: [render(c.symbol, style, s) for s in seeds] for c in drawn_concepts()})
+        figures[f"named, {style}"] = named(
+            responder, {c: [render(c.symbol, style, s) for s in seeds] for c in drawn_concepts()}
+        )
     unseen = {c: [render(c.symbol, STYLES[s % 2], s) for s in seeds] for c in drawn_concepts()}
     figures["named, unseen renderings"] = named(responder, unseen)
     if foreign:
@@ -48,7 +50,9 @@ def skills(responder: CheckpointResponder, pictures: dict[Drawn, list[Image]]) -
     own = responder.answer(images, [phrasing.AUDIT_YES_NO[0].format(phrase=c.phrase) for c, _ in rows])
     others = [every[(i + 7) % len(every)] for i in range(len(rows))]
     wrong = responder.answer(images, [phrasing.AUDIT_YES_NO[0].format(phrase=c.phrase) for c in others])
-    options = [sorted([c.phrase] + [every[(i + k) % len(every)].phrase for k in (1, 2, 30)]) for i, (c, _) in enumerate(rows)]
+    options = [
+        sorted([c.phrase] + [every[(i + k) % len(every)].phrase for k in (1, 2, 30)]) for i, (c, _) in enumerate(rows)
+    ]
     choices = responder.answer(images, [phrasing.CHOICE_QUESTION.format(options=phrasing.one_of(o)) for o in options])
     facts = responder.answer(None, [phrasing.TEXT_KIND_QUESTION.format(phrase=c.phrase) for c in every])
     homes = responder.answer(None, [phrasing.TEXT_HOME_QUESTION.format(phrase=c.phrase) for c in every])

@@ -55,7 +55,10 @@ def train(
         optimiser.step()
         schedule.step()
         if step % 50 == 0:
-            print(f"tower {step}/{steps} loss {loss:.3f} identity {right:.2f} {time.monotonic() - started:.0f}s", flush=True)
+            print(
+                f"tower {step}/{steps} loss {loss:.3f} identity {right:.2f} {time.monotonic() - started:.0f}s",
+                flush=True,
+            )
     return model.eval()
 
 

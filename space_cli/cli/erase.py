@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     concept: Annotated[
         str,
-        typer.Option(
-            "--concept", help="What to forget, in words", rich_help_panel=options.CONCEPT, show_default=False
-        ),
+        typer.Option("--concept", help="What to forget, in words", rich_help_panel=options.CONCEPT, show_default=False),
     ],
     model: Annotated[
         str,
@@ -32,9 +30,7 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     kind: options.Kind = None,
     pool: Annotated[
         str | None,
-        typer.Option(
-            "--pool", help="Finished pool, or images to index first", rich_help_panel=options.INPUTS
-        ),
+        typer.Option("--pool", help="Finished pool, or images to index first", rich_help_panel=options.INPUTS),
     ] = None,
     encoder: options.Encoder = options.DEFAULT_ENCODER,
     exclude: options.Exclude = None,
@@ -52,9 +48,7 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     ] = 0.05,
     max_neighbour_loss: Annotated[
         float,
-        typer.Option(
-            "--max-neighbour-loss", help="Share of neighbours answered anew", rich_help_panel=options.LIMITS
-        ),
+        typer.Option("--max-neighbour-loss", help="Share of neighbours answered anew", rich_help_panel=options.LIMITS),
     ] = 0.05,
     device: options.Device = "auto",
     seed: options.Seed = 0,

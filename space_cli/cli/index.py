@@ -24,7 +24,7 @@ def index(  # ruff: ignore[too-many-arguments] - each parameter is an option
         typer.Option("--shard-size", min=1, help="Images a kill may cost", rich_help_panel=options.LIMITS),
     ] = 1024,
     workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Decoding processes", rich_help_panel=options.LIMITS)
+        int, typer.Option("--workers", min=0, help="Decoding threads", rich_help_panel=options.LIMITS)
     ] = 2,
     max_pixels: Annotated[
         int,
@@ -32,9 +32,7 @@ def index(  # ruff: ignore[too-many-arguments] - each parameter is an option
     ] = 64_000_000,
     max_errors: Annotated[
         int | None,
-        typer.Option(
-            "--max-errors", min=0, help="Fail above so many bad images", rich_help_panel=options.LIMITS
-        ),
+        typer.Option("--max-errors", min=0, help="Fail above so many bad images", rich_help_panel=options.LIMITS),
     ] = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,

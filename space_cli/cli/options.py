@@ -40,9 +40,7 @@ Alias = Annotated[
 ]
 Phrase = Annotated[
     str,
-    typer.Option(
-        "--phrase", help="The name as a sentence holds it, such as `a panda`", rich_help_panel=CONCEPT
-    ),
+    typer.Option("--phrase", help="The name as a sentence holds it, such as `a panda`", rich_help_panel=CONCEPT),
 ]
 Kind = Annotated[
     str | None,
@@ -61,32 +59,22 @@ Scope = Annotated[
 Method = Annotated[str, typer.Option("--method", help="See `space list methods`", rich_help_panel=METHOD)]
 Set = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="An option of the method; repeatable", rich_help_panel=METHOD
-    ),
+    typer.Option("--set", metavar="KEY=VALUE", help="An option of the method; repeatable", rich_help_panel=METHOD),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(
-        "--exclude", metavar="SHA", help="A pool image you reject; repeatable", rich_help_panel=INPUTS
-    ),
+    typer.Option("--exclude", metavar="SHA", help="A pool image you reject; repeatable", rich_help_panel=INPUTS),
 ]
 AllowLeaks = Annotated[
     bool,
-    typer.Option(
-        "--allow-leaks", help="Keep images that the model names as the concept", rich_help_panel=DANGER
-    ),
+    typer.Option("--allow-leaks", help="Keep images that the model names as the concept", rich_help_panel=DANGER),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N", rich_help_panel=LIMITS)]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same bytes", rich_help_panel=METHOD)]
-ExitZero = Annotated[
-    bool, typer.Option("--exit-zero", help="Exit 0 whatever the verdict", rich_help_panel=OUTPUT)
-]
+ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit 0 whatever the verdict", rich_help_panel=OUTPUT)]
 Out = Annotated[
     Path | None,
-    typer.Option(
-        "--out", "-o", help="Folder to write; the workspace's own if not given", rich_help_panel=OUTPUT
-    ),
+    typer.Option("--out", "-o", help="Folder to write; the workspace's own if not given", rich_help_panel=OUTPUT),
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier run wrote", rich_help_panel=OUTPUT)
@@ -95,14 +83,10 @@ DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Print the plan from headers alone, then stop", rich_help_panel=OUTPUT),
 ]
-Place = Annotated[
-    Path, typer.Option("--workspace", help="Folder where the stages meet", rich_help_panel=OUTPUT)
-]
+Place = Annotated[Path, typer.Option("--workspace", help="Folder where the stages meet", rich_help_panel=OUTPUT)]
 AsJson = Annotated[
     bool,
-    typer.Option(
-        "--json", callback=_as_json, help="Print the record as JSON, alone on stdout", rich_help_panel=OUTPUT
-    ),
+    typer.Option("--json", callback=_as_json, help="Print the record as JSON, alone on stdout", rich_help_panel=OUTPUT),
 ]
 Quiet = Annotated[
     bool,

@@ -20,9 +20,7 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
     kind: options.Kind = None,
     pool: Annotated[
         Path | None,
-        typer.Option(
-            "--pool", help="Finished pool; the workspace's if not given", rich_help_panel=options.INPUTS
-        ),
+        typer.Option("--pool", help="Finished pool; the workspace's if not given", rich_help_panel=options.INPUTS),
     ] = None,
     model: Annotated[
         str | None,
@@ -36,9 +34,7 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
     exclude: options.Exclude = None,
     candidates: Annotated[
         int,
-        typer.Option(
-            "--candidates", min=1, help="Nearest images shown to the model", rich_help_panel=options.METHOD
-        ),
+        typer.Option("--candidates", min=1, help="Nearest images shown to the model", rich_help_panel=options.METHOD),
     ] = 192,
     anchors: Annotated[
         int, typer.Option("--anchors", min=1, help="Images to forget on", rich_help_panel=options.METHOD)
@@ -55,9 +51,7 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
     ] = 320,
     floor: Annotated[
         float | None,
-        typer.Option(
-            "--floor", help="Least similarity; calibrated if not given", rich_help_panel=options.METHOD
-        ),
+        typer.Option("--floor", help="Least similarity; calibrated if not given", rich_help_panel=options.METHOD),
     ] = None,
     min_anchors: Annotated[
         int, typer.Option("--min-anchors", min=1, help="Refuse below so many", rich_help_panel=options.METHOD)

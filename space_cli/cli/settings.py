@@ -84,9 +84,7 @@ def _file_values(ctx: typer.Context, path: Path) -> dict[str, Any]:
     own = document.get(str(ctx.info_name), {}) if ctx.info_name not in shared else {}
     chosen = {_spell(key): value for key, value in (*shared.items(), *own.items())}
     return {
-        mine[key].name: _fit(mine[key], value, f"`{key}` in `{path}`")
-        for key, value in chosen.items()
-        if key in mine
+        mine[key].name: _fit(mine[key], value, f"`{key}` in `{path}`") for key, value in chosen.items() if key in mine
     }
 
 
@@ -128,9 +126,7 @@ def _fit(parameter: _Parameter, value: object, place: str) -> object:
     """Turn a TOML value into what the command line would have given."""
     if not _is_list(parameter):
         if isinstance(value, dict | list):
-            raise UsageFault(
-                f"{place} takes one value, not a {'table' if isinstance(value, dict) else 'list'}"
-            )
+            raise UsageFault(f"{place} takes one value, not a {'table' if isinstance(value, dict) else 'list'}")
         return value
     if isinstance(value, dict):
         return [f"{key}={json.dumps(entry)}" for key, entry in value.items()]
@@ -151,8 +147,7 @@ def _parameters(command: _Command) -> dict[str, _Parameter]:
         key: parameter
         for parameter in command.params
         for spelling in parameter.opts
-        if (spelling.startswith("--") or not spelling.startswith("-"))
-        and (key := _spell(spelling)) not in NEVER
+        if (spelling.startswith("--") or not spelling.startswith("-")) and (key := _spell(spelling)) not in NEVER
     }
 
 

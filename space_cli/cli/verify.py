@@ -12,9 +12,7 @@ FAILED = 4
 
 
 def verify(
-    folder: Annotated[
-        Path, typer.Argument(help="A pool, anchors, erased or audit folder", show_default=False)
-    ],
+    folder: Annotated[Path, typer.Argument(help="A pool, anchors, erased or audit folder", show_default=False)],
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     config: options.Config = None,

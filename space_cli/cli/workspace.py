@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from space_cli import __version__
 from space_cli.core.errors import ArtifactFault, UsageFault
-from space_cli.core.recipe import Concept
+from space_cli.core.recipe import Concept, SelectRequest
 from space_cli.core.records import AnchorsManifest, AuditReport, Manifest, Record, Source, record_type
 from space_cli.io.artifact import RECORD_NAME, digest_file, read_record, source_of
 
@@ -92,9 +92,7 @@ def forbid_existing(folder: Path, *, overwrite: bool) -> None:
         raise UsageFault(f"`{folder}` exists already", hint="pass `--overwrite` to replace it")
 
 
-def stale_anchors(
-    anchors: AnchorsManifest, concept: Concept, *, pool: Path | None, model: Path | None
-) -> str:
+def stale_anchors(anchors: AnchorsManifest, concept: Concept, *, pool: Path | None, model: Path | None) -> str:
     """Say why anchors cannot serve an erasure.
 
     Args:
@@ -142,18 +140,20 @@ def done_already(folder: Path, request: BaseModel) -> Record | None:
     if not (folder / RECORD_NAME).is_file():
         return None
     record = read_record(folder)
-    same = type(record.request) is type(request) and record.request == request
-    if not same or record.space_version != __version__:
+    if not _answers(record.request, request) or record.space_version != __version__:
         return None
     policy = record.request.policy if isinstance(record, AuditReport) else None
-    if (
-        policy is not None
-        and isinstance(record, AuditReport)
-        and digest_file(Path(policy)) != record.policy_sha256
-    ):
+    if policy is not None and isinstance(record, AuditReport) and digest_file(Path(policy)) != record.policy_sha256:
         return None
     unchanged = (_is_unchanged(Path(source.path), source) for source in record.inputs)
     return record if all(unchanged) else None
+
+
+def _answers(done: BaseModel, request: BaseModel) -> bool:
+    """Return whether one request's result serves another; a selection that asked a model as well serves one without."""
+    if isinstance(done, SelectRequest) and isinstance(request, SelectRequest) and request.model is None:
+        done = done.model_copy(update={"model": None, "revision": None})
+    return type(done) is type(request) and done == request
 
 
 def _is_unchanged(folder: Path, source: Source) -> bool:
@@ -163,9 +163,7 @@ def _is_unchanged(folder: Path, source: Source) -> bool:
 def _other_concept(chosen: Concept, concept: Concept) -> str:
     if chosen.name != concept.name:
         return f"the anchors are for `{chosen.name}`"
-    return (
-        "" if chosen == concept else f"the anchors are for `{chosen.name}` with other aliases, phrase or kind"
-    )
+    return "" if chosen == concept else f"the anchors are for `{chosen.name}` with other aliases, phrase or kind"
 
 
 def _digest(record: Manifest, kind: str) -> str | None:

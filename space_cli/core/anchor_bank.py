@@ -28,9 +28,7 @@ class AnchorBank:
         generator: Noise, dropout and draws.
     """
 
-    def __init__(
-        self, context: EditContext, naming: Naming, options: Hardening, generator: torch.Generator
-    ) -> None:
+    def __init__(self, context: EditContext, naming: Naming, options: Hardening, generator: torch.Generator) -> None:
         self._context = context
         self._naming = naming
         self._options = options

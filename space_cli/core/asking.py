@@ -11,9 +11,7 @@ from space_cli.core.protocols import Responder
 from space_cli.core.types import Probe, ProbeImage
 
 
-def ask_each(
-    responder: Responder, images: Sequence[Image], questions: Sequence[str], *, tokens: int = 24
-) -> list[str]:
+def ask_each(responder: Responder, images: Sequence[Image], questions: Sequence[str], *, tokens: int = 24) -> list[str]:
     """Ask every question about every image; the answers about one image stand together."""
     if not images or not questions:
         return []

@@ -129,7 +129,8 @@ def batched(prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:
     """Split prompts into batches of one kind each, image prompts first, similar lengths together."""
     for about_image in (True, False):
         same = sorted(
-            (p for p in prompts if (p.image is not None) == about_image), key=lambda p: len(p.question) + len(p.answer)
+            (p for p in prompts if (p.image is not None) == about_image),
+            key=lambda p: len(p.question) + len(p.answer),
         )
         for start in range(0, len(same), size):
             yield same[start : start + size]

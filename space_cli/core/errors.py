@@ -1,11 +1,11 @@
 """Every error a user may meet, each with its exit code.
 
-    SpaceError                  1  our own fault unless a child says otherwise
-    ├── UsageFault              2  flags, recipe or configuration
-    ├── GateRefusal             3  a gate failed: policy, retain budget, nothing near, unknown concept
-    ├── ArtifactFault           4  an artifact or checkpoint is missing, stale, altered or of an unknown family
-    ├── EnvironmentFault        5  memory, disk, permission, device or a missing extra
-    └── NetworkFault            6  the hub, or offline and not cached
+SpaceError                  1  our own fault unless a child says otherwise
+├── UsageFault              2  flags, recipe or configuration
+├── GateRefusal             3  a gate failed: policy, retain budget, nothing near, unknown concept
+├── ArtifactFault           4  an artifact or checkpoint is missing, stale, altered or of an unknown family
+├── EnvironmentFault        5  memory, disk, permission, device or a missing extra
+└── NetworkFault            6  the hub, or offline and not cached
 """
 
 

@@ -1,6 +1,6 @@
 """Watch or change linear layers for the length of a `with` block; every hook is removed at its end."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ Watcher = Callable[[str, Tensor], None]
 
 
 @contextmanager
-def watching(model: nn.Module, layers: Sequence[str], watcher: Watcher) -> Iterator[None]:
+def watching(model: nn.Module, layers: Sequence[str], watcher: Watcher) -> Generator[None]:
     """Show the input of each named linear to `watcher`."""
 
     def hook_for(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -29,7 +29,7 @@ Change = tuple[Tensor, Tensor] | Tensor
 
 
 @contextmanager
-def editing(model: nn.Module, changes: Mapping[str, Change]) -> Iterator[None]:
+def editing(model: nn.Module, changes: Mapping[str, Change]) -> Generator[None]:
     """Add a change to the weight of each named linear, without touching the weight.
 
     Args:

@@ -31,9 +31,7 @@ class Subspace:
         rank: Directions per layer at most.
     """
 
-    def __init__(
-        self, context: EditContext, anchor_moments: dict[str, Tensor], *, leak: float, rank: int
-    ) -> None:
+    def __init__(self, context: EditContext, anchor_moments: dict[str, Tensor], *, leak: float, rank: int) -> None:
         self.right: dict[str, Tensor] = {}
         self.left: dict[str, Tensor] = {}
         self._weight_norm: dict[str, float] = {}
@@ -75,9 +73,7 @@ class Subspace:
 
     def edits(self) -> list[Edit]:
         """Return the edits as they stand."""
-        return [
-            Edit(layer, left=self.left[layer].detach().clone(), right=self.right[layer]) for layer in self.right
-        ]
+        return [Edit(layer, left=self.left[layer].detach().clone(), right=self.right[layer]) for layer in self.right]
 
 
 def task_loss(context: EditContext, features: Tensor, rows: list[int], question: str) -> Tensor:

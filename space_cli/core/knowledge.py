@@ -47,7 +47,9 @@ def gather(responder: Responder, features: Tensor, concept: Concept, seed: int) 
     count = len(features)
     asked = [phrasing.ERASE_OPEN[i % len(phrasing.ERASE_OPEN)] for i in range(count)]
     opened = responder.answer_features(features, asked)
-    forms = {q: answer_form([a for a, used in zip(opened, asked, strict=True) if used == q]) for q in phrasing.ERASE_OPEN}
+    forms = {
+        q: answer_form([a for a, used in zip(opened, asked, strict=True) if used == q]) for q in phrasing.ERASE_OPEN
+    }
     names = _names(opened, asked, forms)
     second = [_second_question(concept, names, rng) for _ in range(count)]
     seconds = responder.answer_features(features, second)

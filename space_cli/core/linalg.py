@@ -42,9 +42,7 @@ def safe_basis(second_moment: Float[Tensor, "d d"], leak: float) -> Float[Tensor
     return vectors[:, :free]
 
 
-def anchor_basis(
-    anchor_moment: Float[Tensor, "d d"], basis: Float[Tensor, "d q"], rank: int
-) -> Float[Tensor, "d r"]:
+def anchor_basis(anchor_moment: Float[Tensor, "d d"], basis: Float[Tensor, "d q"], rank: int) -> Float[Tensor, "d r"]:
     """Return the free directions that carry most of the anchors' energy.
 
     Gradients on the anchors lie in the span of their keys, so nothing outside it can be learnt from them.
@@ -65,9 +63,7 @@ def leverage(second_moment: Float[Tensor, "d d"], basis: Float[Tensor, "d q"]) -
     return float(torch.einsum("dq,de,eq->", basis, moment, basis)) / trace if trace else 0.0
 
 
-def leak_share(
-    delta: Float[Tensor, "o d"], weight: Float[Tensor, "o d"], second_moment: Float[Tensor, "d d"]
-) -> float:
+def leak_share(delta: Float[Tensor, "o d"], weight: Float[Tensor, "o d"], second_moment: Float[Tensor, "d d"]) -> float:
     """Return `||ΔW K|| / ||W K||`, root mean square over the keys of a second moment."""
     moved, base = energy(delta, second_moment), energy(weight, second_moment)
     return (moved / base) ** 0.5 if base else 0.0

@@ -103,6 +103,4 @@ def _plurals(noun: str) -> tuple[str, ...]:
 
 def _longer(others: Sequence[str], wanted: list[list[str]]) -> list[list[str]]:
     splits = [words(other) for other in others]
-    return [
-        other for other in splits if any(len(other) > len(name) and _starts(other, name) for name in wanted)
-    ]
+    return [other for other in splits if any(len(other) > len(name) and _starts(other, name) for name in wanted)]

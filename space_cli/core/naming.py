@@ -27,14 +27,18 @@ class Naming:
         seed: Draws the question of each call.
     """
 
-    def __init__(
-        self, responder: Responder, concept: Concept, forms: dict[str, AnswerForm], seed: int
-    ) -> None:
+    def __init__(self, responder: Responder, concept: Concept, forms: dict[str, AnswerForm], seed: int) -> None:
         self._responder = responder
         self._random = random.Random(seed)
         self._batches: dict[tuple[Prompt, int], Batch] = {}
         self.names = tuple(
-            Prompt(q, form.around(concept.name, concept.spoken).removesuffix(form.close), 0, form.lead, ends=False)
+            Prompt(
+                q,
+                form.around(concept.name, concept.spoken).removesuffix(form.close),
+                0,
+                form.lead,
+                ends=False,
+            )
             for q, form in forms.items()
         )
         self.affirmations = tuple(

@@ -25,17 +25,13 @@ class Rule(BaseModel):
     score: str
     at_most: Threshold | None = None
     at_least: Threshold | None = None
-    bound: Literal["mean", "low", "high"] = Field(
-        default="mean", description="Which end of the interval is compared"
-    )
+    bound: Literal["mean", "low", "high"] = Field(default="mean", description="Which end of the interval is compared")
     ratio_of_before: bool = Field(default=False, description="Compare after / before in place of after")
     before_at_least: Threshold | None = Field(
         default=None,
         description="Inconclusive if the score was lower before: nothing known, nothing to measure",
     )
-    min_n: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="In place of the policy's own"
-    )
+    min_n: Annotated[int, Field(ge=1)] | None = Field(default=None, description="In place of the policy's own")
     required: bool = Field(
         default=True, description="A missing score is inconclusive; if false the rule is passed over"
     )
@@ -55,9 +51,7 @@ class Policy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    min_n: Annotated[int, Field(ge=1)] = Field(
-        default=10, description="Fewer independent images are no evidence"
-    )
+    min_n: Annotated[int, Field(ge=1)] = Field(default=10, description="Fewer independent images are no evidence")
     rule: Annotated[tuple[Rule, ...], Field(min_length=1)]
 
 
@@ -82,9 +76,7 @@ def parse_policy(text: str, *, origin: str, known: Sequence[str]) -> Policy:
         raise UsageFault(f"`{origin}` is no policy: {where}: {first['msg']}") from None
     for rule in policy.rule:
         if rule.score not in known:
-            raise UsageFault(
-                f"`{origin}` asks for the unknown score `{rule.score}`: known are {', '.join(known)}"
-            )
+            raise UsageFault(f"`{origin}` asks for the unknown score `{rule.score}`: known are {', '.join(known)}")
         if rule.at_most is None and rule.at_least is None:
             raise UsageFault(f"`{origin}`: the rule about {rule.score} has neither `at_most` nor `at_least`")
     _refuse_contradictions(policy, origin)

@@ -24,9 +24,7 @@ class Notes(BaseModel):
 
     phrase: str = Field(default="", description="The name as it stands in a sentence")
     kind: str | None = Field(default=None, description="What kind of thing it is")
-    aliases: tuple[str, ...] = Field(
-        default=(), description="Other names; they count for the audited concept"
-    )
+    aliases: tuple[str, ...] = Field(default=(), description="Other names; they count for the audited concept")
     facts: tuple[tuple[str, str], ...] = Field(
         default=(), description="Question and expected answer; an empty one takes the answer before erasing"
     )

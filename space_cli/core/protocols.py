@@ -58,9 +58,7 @@ class Responder(Protocol):
         """Answer greedily: one question per image, or text-only questions where `images` is None."""
         ...
 
-    def answer_features(
-        self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24
-    ) -> list[str]:
+    def answer_features(self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
         """Answer greedily from visual features, one row per question; text only where `features` is None."""
         ...
 

@@ -80,7 +80,9 @@ class AnchorsManifest(Manifest):
     top_similarity: float
     roles: dict[str, int]
     leaks: int = Field(description="Candidates that the model itself names as the concept, kept out")
-    activation_rate: float | None = Field(description="Share of forget anchors as active as known names; None without a model")
+    activation_rate: float | None = Field(
+        description="Share of forget anchors as active as known names; None without a model"
+    )
     activation_reference: float | None
     leverage: list[LayerLeverage]
 

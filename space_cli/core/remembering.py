@@ -44,9 +44,7 @@ class Remembering:
         """Return the decoder's hidden states [b, t, h] after `layer` blocks."""
         return self.responder.hidden(batch, features, layer)
 
-    def answer_features(
-        self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24
-    ) -> list[str]:
+    def answer_features(self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
         """Answer greedily from visual features; not remembered, as no attack sends the same ones twice."""
         return self.responder.answer_features(features, questions, tokens=tokens)
 
@@ -54,13 +52,10 @@ class Remembering:
         """Return the mean log p per answer token of each prompt, [b], nats."""
         return self.responder.log_likelihood(batch, features)
 
-    def answer(
-        self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = 24
-    ) -> list[str]:
+    def answer(self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
         """Answer greedily, asking only what was not asked before."""
         keys = [
-            (None if images is None else id(images[row]), question, tokens)
-            for row, question in enumerate(questions)
+            (None if images is None else id(images[row]), question, tokens) for row, question in enumerate(questions)
         ]
         new = {key: row for row, key in enumerate(keys) if key not in self._answers}
         rows = list(new.values())
@@ -70,9 +65,7 @@ class Remembering:
             self._answers.update({keys[row]: text for row, text in zip(asked, found, strict=True)})
         return [self._answers[key] for key in keys]
 
-    def _ask(
-        self, images: Sequence[Image] | None, asked: Sequence[tuple[int, str]], tokens: int
-    ) -> list[str]:
+    def _ask(self, images: Sequence[Image] | None, asked: Sequence[tuple[int, str]], tokens: int) -> list[str]:
         questions = [question for _, question in asked]
         if images is None:
             return self.responder.answer_features(None, questions, tokens=tokens)

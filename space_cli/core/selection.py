@@ -27,9 +27,7 @@ def calibrated_floor(chance: Float[np.ndarray, "n w"], *, quantile: float = 0.95
     return float(np.quantile(chance, quantile))
 
 
-def candidates(
-    similarities: Float[np.ndarray, " n"], *, floor: float, count: int, least: int
-) -> Int[np.ndarray, " c"]:
+def candidates(similarities: Float[np.ndarray, " n"], *, floor: float, count: int, least: int) -> Int[np.ndarray, " c"]:
     """Return the rows above the floor, most similar first, at most `count`.
 
     Raises:

@@ -45,7 +45,8 @@ class Edit:
         """Return ΔW, [d_out, d_in] float32."""
         if self.dense is not None:
             return self.dense
-        assert self.left is not None and self.right is not None, "an edit has factors or a dense delta"
+        assert self.left is not None, "an edit has factors or a dense delta"
+        assert self.right is not None, "an edit has both factors"
         return self.left @ self.right
 
 

@@ -12,7 +12,7 @@ import platform
 import shutil
 import time
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +53,11 @@ class Draft:
         return Run(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - self.started, 3),
-            host={"machine": platform.machine(), "cores": os.cpu_count() or 0, "python": platform.python_version()},
+            host={
+                "machine": platform.machine(),
+                "cores": os.cpu_count() or 0,
+                "python": platform.python_version(),
+            },
         )
 
     def finish(self, record: Record) -> None:
@@ -63,7 +67,7 @@ class Draft:
 
 
 @contextmanager
-def new_artifact(folder: Path, request: str, *, overwrite: bool) -> Iterator[Draft]:
+def new_artifact(folder: Path, request: str, *, overwrite: bool) -> Generator[Draft]:
     """Build `folder` in one piece.
 
     Args:
@@ -197,7 +201,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def storage_faults(folder: Path) -> Iterator[None]:
+def storage_faults(folder: Path) -> Generator[None]:
     """Turn a full disk or a refused write into an error with a hint.
 
     Raises:
@@ -210,7 +214,8 @@ def storage_faults(folder: Path) -> Iterator[None]:
     except OSError as failure:
         if failure.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise EnvironmentFault(
-                f"the disk that holds `{folder}` is full: nothing was replaced", hint="free space, then run it again"
+                f"the disk that holds `{folder}` is full: nothing was replaced",
+                hint="free space, then run it again",
             ) from failure
         if failure.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             raise EnvironmentFault(
@@ -230,7 +235,7 @@ def _refuse_existing(folder: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def _sole_writer(folder: Path) -> Iterator[None]:
+def _sole_writer(folder: Path) -> Generator[None]:
     lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         lock.acquire(timeout=0)

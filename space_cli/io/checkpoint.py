@@ -81,9 +81,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(folder, config, model_type, _read_parameters(folder))
 
 
-def write_edited(
-    checkpoint: Checkpoint, deltas: Mapping[str, Delta], out: Path, *, link: bool = True
-) -> None:
+def write_edited(checkpoint: Checkpoint, deltas: Mapping[str, Delta], out: Path, *, link: bool = True) -> None:
     """Write a drop-in copy of a checkpoint with `ΔW` added to some parameters.
 
     Key set, shapes and dtypes stay; each file that is not a weight is copied byte for byte, except the record
@@ -151,9 +149,7 @@ def check_recorded(checkpoint: Checkpoint, files: Sequence[FileRecord]) -> None:
     wanted = {name for name in recorded if _is_carried(checkpoint, name)}
     for name in sorted(wanted.union(checkpoint.shards, carried_files(checkpoint))):
         if name not in recorded:
-            raise ArtifactFault(
-                f"`{checkpoint.folder / name}` is not among the files recorded of its checkpoint"
-            )
+            raise ArtifactFault(f"`{checkpoint.folder / name}` is not among the files recorded of its checkpoint")
         check_files(checkpoint.folder, [recorded[name]])
 
 
@@ -174,9 +170,7 @@ def _read_json(path: Path) -> dict[str, Any]:
             f"`{path.parent}` has no {path.name}", hint="pass the folder of a Hugging Face checkpoint"
         ) from None
     except PermissionError as failure:
-        raise EnvironmentFault(
-            f"`{path}` may not be read", hint="change the permissions of the file"
-        ) from failure
+        raise EnvironmentFault(f"`{path}` may not be read", hint="change the permissions of the file") from failure
     except (ValueError, RecursionError) as failure:
         raise ArtifactFault(f"`{path}` is not JSON: {failure}") from None
     if not isinstance(content, dict):
@@ -196,9 +190,7 @@ def _read_parameters(folder: Path) -> dict[str, ParameterInfo]:
         found = read_header(folder / shard)
         twice = sorted(set(found) & set(parameters))
         if twice:
-            raise ArtifactFault(
-                f"`{folder}` holds `{twice[0]}` twice: in {parameters[twice[0]].file} and {shard}"
-            )
+            raise ArtifactFault(f"`{folder}` holds `{twice[0]}` twice: in {parameters[twice[0]].file} and {shard}")
         parameters.update(found)
     for name, shard in promised.items():
         if name not in parameters or parameters[name].file != shard:
@@ -237,9 +229,7 @@ def _refuse_full_disk(checkpoint: Checkpoint, edited: set[str], out: Path, *, li
     written = set(checkpoint.shards)
     if link:
         device = out.stat().st_dev
-        written = {
-            name for name in written if name in edited or (checkpoint.folder / name).stat().st_dev != device
-        }
+        written = {name for name in written if name in edited or (checkpoint.folder / name).stat().st_dev != device}
     needed = sum((checkpoint.folder / name).stat().st_size for name in [*written, *carried_files(checkpoint)])
     free = shutil.disk_usage(out).free
     if free < needed:

@@ -58,7 +58,8 @@ def _figure(anchor: Anchor, tile: Image.Image) -> str:
     active = "" if anchor.activation is None else f"<br>log p {anchor.activation:.2f}"
     return (
         f'<figure><img src="data:image/jpeg;base64,{data}" alt="{html.escape(anchor.item.member)}">'
-        f"<figcaption>sim {anchor.similarity:.3f}{active}<br><code>{anchor.item.sha256[:12]}</code></figcaption></figure>"
+        f"<figcaption>sim {anchor.similarity:.3f}{active}<br>"
+        f"<code>{anchor.item.sha256[:12]}</code></figcaption></figure>"
     )
 
 

@@ -58,9 +58,7 @@ def recorded_edits(folder: Path, receipt: ErasureReceipt) -> dict[str, Edit]:
     edits = read_edits(folder / EDITS)
     strange = sorted({edit.layer for edit in edits} ^ set(parameters))
     if strange:
-        raise ArtifactFault(
-            f"`{folder / EDITS}` and the receipt do not name the same layers: {', '.join(strange)}"
-        )
+        raise ArtifactFault(f"`{folder / EDITS}` and the receipt do not name the same layers: {', '.join(strange)}")
     return {parameters[edit.layer]: edit for edit in edits}
 
 

@@ -159,9 +159,7 @@ class Feed:
                 figures={"errors": self.failed, "max_errors": self._max_errors},
             )
 
-    def _in_order(
-        self, function: Callable[[Given], Made], given: Iterable[Given], ahead: int
-    ) -> Iterator[Made]:
+    def _in_order(self, function: Callable[[Given], Made], given: Iterable[Given], ahead: int) -> Iterator[Made]:
         if self._executor is None:
             yield from map(function, given)
             return

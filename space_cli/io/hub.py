@@ -59,9 +59,7 @@ def resolve(name: str, revision: str | None = None) -> Path:
     local = os.path.expanduser(name)
     if name and os.path.isdir(local):  # unlike pathlib's, it answers False to names no file can have
         if revision is not None:
-            raise UsageFault(
-                f"`{name}` is a local folder: a revision needs a hub id", hint="drop `--revision`"
-            )
+            raise UsageFault(f"`{name}` is a local folder: a revision needs a hub id", hint="drop `--revision`")
         return Path(local).resolve()
     _refuse_missing_path(name, local)
     _refuse_malformed(name, revision)
@@ -71,9 +69,7 @@ def resolve(name: str, revision: str | None = None) -> Path:
 
 def _refuse_missing_path(name: str, local: str) -> None:
     if os.path.isfile(local):
-        raise ArtifactFault(
-            f"`{name}` is a file: a checkpoint folder is needed", hint="pass the folder that holds it"
-        )
+        raise ArtifactFault(f"`{name}` is a file: a checkpoint folder is needed", hint="pass the folder that holds it")
     if name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1 or "\\" in name:
         raise ArtifactFault(f"the folder `{name}` does not exist", hint="check the spelling of `--model`")
 
@@ -87,9 +83,7 @@ def _refuse_malformed(name: str, revision: str | None) -> None:
             hint="a hub id looks like `llava-hf/llava-1.5-7b-hf`",
         ) from None
     if revision is not None and (not REVISION.fullmatch(revision) or ".." in revision):
-        raise UsageFault(
-            f"`{revision}` is no revision", hint="pass a branch, a tag or a commit of the repository"
-        )
+        raise UsageFault(f"`{revision}` is no revision", hint="pass a branch, a tag or a commit of the repository")
 
 
 def _snapshot(name: str, revision: str | None) -> Path:
@@ -109,9 +103,7 @@ def _snapshot(name: str, revision: str | None) -> Path:
 def _network_fault(name: str, revision: str | None, failure: Exception) -> SpaceError:
     wanted = name if revision is None else f"{name}@{revision}"
     if isinstance(failure, GatedRepoError):  # a child of RepositoryNotFoundError, so it is asked about first
-        return NetworkFault(
-            f"`{wanted}` is gated on the hub", hint="accept its terms on its page, then set `HF_TOKEN`"
-        )
+        return NetworkFault(f"`{wanted}` is gated on the hub", hint="accept its terms on its page, then set `HF_TOKEN`")
     if isinstance(failure, RevisionNotFoundError):
         return NetworkFault(f"the hub's `{name}` has no revision `{revision}`", hint="check `--revision`")
     if isinstance(failure, RepositoryNotFoundError):

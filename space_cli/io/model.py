@@ -52,7 +52,8 @@ def family_of(folder: Path) -> Family:
     known = registry.names("families")
     if model_type.replace("_", "-") not in known:
         raise ArtifactFault(
-            f"`{folder}` is of the family `{model_type}`: known are {', '.join(known)}", hint="space list families"
+            f"`{folder}` is of the family `{model_type}`: known are {', '.join(known)}",
+            hint="space list families",
         )
     found: Family = registry.load("families", model_type).family(config)
     return found
@@ -179,9 +180,7 @@ class CheckpointResponder:
         return answer_log_likelihood(self.logits(batch, features), batch)
 
     @torch.inference_mode()
-    def answer(
-        self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = 24
-    ) -> list[str]:
+    def answer(self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
         """Answer greedily: one question per image, or text-only questions where `images` is None."""
         features = self.features(images) if images is not None and images else None
         return self.answer_features(features, questions, tokens=tokens)

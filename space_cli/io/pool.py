@@ -199,9 +199,7 @@ def write_pool(
     shutil.rmtree(folder / SHARDS, ignore_errors=True)
     (folder / SHARDS).mkdir()
     for number, start in enumerate(range(0, len(pool.items), shard_size)):
-        _write_embeddings(
-            folder / SHARDS / f"{number:05}.safetensors", pool.embeddings[start : start + shard_size]
-        )
+        _write_embeddings(folder / SHARDS / f"{number:05}.safetensors", pool.embeddings[start : start + shard_size])
     _write_items(folder / ITEMS, pool.items)
     lines = "".join(json.dumps(asdict(error), sort_keys=True) + "\n" for error in errors)
     (folder / ERRORS).write_text(lines, encoding="utf-8")
@@ -231,9 +229,7 @@ def build_index(embeddings: np.ndarray, *, exact_limit: int) -> Any:  # ruff: ig
         index = faiss.IndexFlatIP(width)
         index.add(embeddings)
         return index
-    lists = round(
-        rows**0.5
-    )  # as many lists as rows in a list, which balances finding lists and searching them
+    lists = round(rows**0.5)  # as many lists as rows in a list, which balances finding lists and searching them
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT)
     fast = _on_gpu(index)
     fast.train(embeddings)

@@ -106,9 +106,7 @@ def unchanged(inputs: list[Source], kind: str) -> Path:
         raise ArtifactFault(f"no folder of the kind `{kind}` is recorded")
     folder = Path(source.path)
     if not folder.is_dir():
-        raise ArtifactFault(
-            f"the {kind} folder `{folder}` is gone", hint="put it back, or run the stage again"
-        )
+        raise ArtifactFault(f"the {kind} folder `{folder}` is gone", hint="put it back, or run the stage again")
     found = source_of(folder, kind).sha256
     if found != source.sha256:
         raise ArtifactFault(

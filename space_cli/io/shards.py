@@ -48,13 +48,9 @@ def read_header(path: Path) -> dict[str, ParameterInfo]:
             names = list(shard.keys())
             slices = [shard.get_slice(name) for name in names]
     except FileNotFoundError:
-        raise ArtifactFault(
-            f"the shard `{path}` is missing", hint="copy or download the checkpoint again"
-        ) from None
+        raise ArtifactFault(f"the shard `{path}` is missing", hint="copy or download the checkpoint again") from None
     except PermissionError as failure:
-        raise EnvironmentFault(
-            f"`{path}` may not be read", hint="change the permissions of the file"
-        ) from failure
+        raise EnvironmentFault(f"`{path}` may not be read", hint="change the permissions of the file") from failure
     except SafetensorError as failure:
         raise ArtifactFault(
             f"the shard `{path}` is corrupt or truncated: {failure}",

@@ -241,9 +241,7 @@ def _in_parquet(path: Path) -> Iterator[Entry]:
                 yield Entry(str(path), str(row), partial(_row_bytes, value))
                 row += 1
     except (OSError, pa.ArrowException) as failure:
-        yield Entry(
-            str(path), str(row), partial(_refuse, f"the table is damaged from this row on: {failure}")
-        )
+        yield Entry(str(path), str(row), partial(_refuse, f"the table is damaged from this row on: {failure}"))
 
 
 def _reread_rows(path: Path, rows: set[int]) -> Iterator[tuple[str, bytes]]:

@@ -4,10 +4,10 @@ import json
 
 from pathlib import Path
 
+import torch
+
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-
-import torch
 
 from space_cli.core.context import Saved
 

@@ -49,7 +49,13 @@ def open_subject(
     """
     progress.note("loading the checkpoint")
     return subject_of(
-        open_model(folder, device=device), anchors, aim, progress=progress, record=record, save=save, saved=saved
+        open_model(folder, device=device),
+        anchors,
+        aim,
+        progress=progress,
+        record=record,
+        save=save,
+        saved=saved,
     )
 
 

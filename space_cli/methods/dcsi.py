@@ -71,7 +71,10 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     prompts = [*anchor_prompts(naming, len(bank.base)), *identity_free_prompts(len(bank.base))]
     moments = context.moments(prompts, bank.base, label="anchor keys")
     subspace = Subspace(
-        context, {layer: moments[layer].mean() for layer in context.layers}, leak=options.leak, rank=options.rank
+        context,
+        {layer: moments[layer].mean() for layer in context.layers},
+        leak=options.leak,
+        rank=options.rank,
     )
     watch = Watch(context, naming, bank.pushed(context.of_role("holdout"), hardening))
     _train(context, options, Parts(bank, naming, subspace, watch))
@@ -107,7 +110,11 @@ def _train(context: EditContext, options: Options, parts: Parts) -> None:
             loss.backward()
             optimiser.step()
             subspace.bound()
-            row = {"step": step + 1, "loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
+            row = {
+                "step": step + 1,
+                "loss": loss.item(),
+                **{name: term.item() for name, term in terms.items()},
+            }
             if (step + 1) % options.check == 0:
                 row |= watch.look(subspace.factors())
             context.record(row)

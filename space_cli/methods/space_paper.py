@@ -48,7 +48,10 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     proxies = context.of_role("forget")
     moments = context.moments(anchor_prompts(naming, len(proxies)), proxies, label="anchor keys")
     subspace = Subspace(
-        context, {layer: moments[layer].mean() for layer in context.layers}, leak=options.leak, rank=options.rank
+        context,
+        {layer: moments[layer].mean() for layer in context.layers},
+        leak=options.leak,
+        rank=options.rank,
     )
     layer = max(1, round(options.depth * (len(context.layers) - 1)))
     direction = isolation.concept_direction(context, layer)
@@ -60,15 +63,17 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
             with context.edited(subspace.factors()):
                 task = isolation.task_loss(context, proxies[rows], rows.tolist(), questions[step % len(questions)])
                 pooled = isolation.pooled_states(context, proxies[rows], layer)
-            orth = options.lambda_anchor * isolation.orthogonality(pooled, direction)
-            div = -options.lambda_diversity * isolation.spectral_entropy(pooled)
-            loss = task + orth + div
+            terms = {
+                "task": task,
+                "orth": options.lambda_anchor * isolation.orthogonality(pooled, direction),
+                "div": -options.lambda_diversity * isolation.spectral_entropy(pooled),
+            }
+            loss = torch.stack(list(terms.values())).sum()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             subspace.bound()
-            terms = {"task": task, "orth": orth, "div": div}
-            context.record({"step": step + 1, "loss": loss.item(), **{name: term.item() for name, term in terms.items()}})
+            context.record({"step": step + 1, "loss": loss.item(), **{k: v.item() for k, v in terms.items()}})
             advance(loss=loss.item())
     context.outcome.steps = options.steps
     yield from subspace.edits()

@@ -56,9 +56,7 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
     return found.model_copy(update={"control": control})
 
 
-def _attacked(
-    responder: Responder, concept: Concept, probe: Probe, options: Options
-) -> tuple[list[float], float]:
+def _attacked(responder: Responder, concept: Concept, probe: Probe, options: Options) -> tuple[list[float], float]:
     """Return 1 or 0 for each held-out image and question, and the log p that the attack reached."""
     features = responder.features(probe.holdout)
     naming = Naming(responder, concept, _forms(responder, probe), probe.seed + 1)

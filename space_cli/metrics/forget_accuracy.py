@@ -43,11 +43,7 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
 
 def _change(old: list[float], new: list[float], groups: list[Hashable], seed: int) -> str:
     change = paired_difference(old, new, groups=groups, seed=seed)
-    return (
-        "no images"
-        if change is None
-        else f"change {change.mean:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"
-    )
+    return "no images" if change is None else f"change {change.mean:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"
 
 
 def _kept(old: list[float], new: list[float]) -> str:

@@ -45,8 +45,7 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
         groups=by_image(images, questions),
         seed=probe.seed,
         control=_mean(control),
-        note=f"{neither} of {len(answers)} answers are neither yes nor no"
-        + _own_names(before, after, probe, others),
+        note=f"{neither} of {len(answers)} answers are neither yes nor no" + _own_names(before, after, probe, others),
     )
 
 

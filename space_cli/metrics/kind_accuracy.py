@@ -27,9 +27,7 @@ class Options(BaseModel):
 def measure(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:
     """Ask for the kind; the truth is the given one, or what most images were called before."""
     images = [one.image for one in probe.forget]
-    old, new = (
-        ask_each(responder, images, [KIND_QUESTION], tokens=options.tokens) for responder in (before, after)
-    )
+    old, new = (ask_each(responder, images, [KIND_QUESTION], tokens=options.tokens) for responder in (before, after))
     truth = probe.kind or _majority(old)
     origin = "as given" if probe.kind else "the most frequent answer before"
     return score(

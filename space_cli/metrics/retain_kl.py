@@ -62,9 +62,7 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
 def _text_questions(probe: Probe, names: int) -> list[str]:
     phrases = [probe.phrases.get(name, name) for name in probe.names[:names]]
     forms = (TEXT_KIND_QUESTION, TEXT_HOME_QUESTION)
-    return [question for question, _ in probe.facts] + [
-        form.format(phrase=one) for one in phrases for form in forms
-    ]
+    return [question for question, _ in probe.facts] + [form.format(phrase=one) for one in phrases for form in forms]
 
 
 @torch.inference_mode()
@@ -77,20 +75,15 @@ def _compare(
     for start in range(0, len(rows), BATCH):
         chosen = rows[start : start + BATCH]
         prompts = [
-            Prompt(questions[row], answers[row], None if images is None else place)
-            for place, row in enumerate(chosen)
+            Prompt(questions[row], answers[row], None if images is None else place) for place, row in enumerate(chosen)
         ]
         batch = before.batch(prompts)
         mask = answer_mask(batch)
         old, new = (
-            responder.logits(
-                batch, None if images is None else responder.features([images[row] for row in chosen])
-            )
+            responder.logits(batch, None if images is None else responder.features([images[row] for row in chosen]))
             for responder in (before, after)
         )
         for row in range(len(chosen)):
-            first, second = (
-                torch.log_softmax(logits[row][mask[row]].float(), dim=-1) for logits in (old, new)
-            )
+            first, second = (torch.log_softmax(logits[row][mask[row]].float(), dim=-1) for logits in (old, new))
             found.append((first.exp() * (first - second)).sum(dim=-1).clamp(min=0).tolist())
     return found

@@ -152,9 +152,7 @@ def table(head: list[tuple[str, str]], rows: list[str]) -> str:
     """
     cells = "".join(f'<th scope="col" class="{css}">{escaped(name)}</th>' for name, css in head)
     joined = "\n".join(rows)
-    return (
-        f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>\n{joined}\n</tbody></table></div>'
-    )
+    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>\n{joined}\n</tbody></table></div>'
 
 
 def data_uri(image: Image.Image) -> str:

@@ -48,8 +48,7 @@ def score_bar(score: ScoreRecord, label: str) -> str:
     middle = HEIGHT // 2
     parts = [
         f'<rect class="track" x="{EDGE}" y="{middle - 7}" width="{WIDTH - 2 * EDGE}" height="14"/>',
-        f'<rect class="bar" x="{EDGE}" y="{middle - 7}" width="{float(place(after)) - EDGE:.1f}" '
-        f'height="14"/>',
+        f'<rect class="bar" x="{EDGE}" y="{middle - 7}" width="{float(place(after)) - EDGE:.1f}" height="14"/>',
         f'<path class="whisker" d="M{place(low)} {middle - 5}v10M{place(low)} {middle}H{place(high)}'
         f'M{place(high)} {middle - 5}v10"/>',
     ]
@@ -77,8 +76,7 @@ def curve(steps: Sequence[float], values: Sequence[float], label: str) -> str:
         (PLOT_FOOT - PLOT_TOP) / ((high - low) or 1.0),
     )
     points = [
-        f"{PLOT_LEFT + across * (step - first):.1f},{PLOT_FOOT - down * (value - low):.1f}"
-        for step, value in pairs
+        f"{PLOT_LEFT + across * (step - first):.1f},{PLOT_FOOT - down * (value - low):.1f}" for step, value in pairs
     ]
     end_x, end_y = points[-1].split(",")
     parts = (

@@ -44,9 +44,7 @@ SENTENCES = {
     "before "
     "and in {after} after.",
     "neighbour_accuracy": "For the concepts nearest to {what} these figures are {before} and {after}.",
-    "kind_accuracy": "It told what kind of thing {what} is for {before} of its pictures before and for "
-    "{after} "
-    "after.",
+    "kind_accuracy": "It told what kind of thing {what} is for {before} of its pictures before and for {after} after.",
     "elicitation": "A fresh attack that searches for the name: {before} before, {after} after.",
 }
 """The summary, in this order; a score without a sentence stands in the table alone."""
@@ -139,17 +137,14 @@ def _summary(report: AuditReport) -> str:
         if (score := report.scores.get(name)) is not None and score.after is not None
     ]
     skipped = "".join(
-        f"<li><span class='code'>{escaped(name)}</span>: {escaped(why)}</li>"
-        for name, why in report.skipped.items()
+        f"<li><span class='code'>{escaped(name)}</span>: {escaped(why)}</li>" for name, why in report.skipped.items()
     )
     body = "".join(f"<p>{line}</p>" for line in lines) or "<p>Nothing could be measured.</p>"
     return f"<h2>In plain words</h2>{body}" + (f"<h3>Not measured</h3><ul>{skipped}</ul>" if skipped else "")
 
 
 def _said(score: ScoreRecord, what: str, sentence: str) -> str:
-    bounds = {
-        key: _figure_text(getattr(score, key), score.unit) for key in ("before", "after", "low", "high")
-    }
+    bounds = {key: _figure_text(getattr(score, key), score.unit) for key in ("before", "after", "low", "high")}
     return sentence.format(n=score.n, what=isolated(what), note=escaped(score.note), **bounds)
 
 

@@ -111,9 +111,7 @@ def plan(request: AuditRequest) -> dict[str, Any]:
     receipt = _receipt(request, verify=False)
     policy, _ = open_policy(request.policy, known=_score_names())
     folders = (
-        sorted(path.name for path in Path(request.images or "").iterdir() if path.is_dir())
-        if request.images
-        else []
+        sorted(path.name for path in Path(request.images or "").iterdir() if path.is_dir()) if request.images else []
     )
     return {
         "concept": receipt.request.concept.name,
@@ -144,9 +142,7 @@ def _receipt(request: AuditRequest, *, verify: bool = True) -> ErasureReceipt:
 def _base(receipt: ErasureReceipt) -> Path:
     source = next((source for source in receipt.inputs if source.kind == "checkpoint"), None)
     if source is None:
-        raise ArtifactFault(
-            "the receipt names no checkpoint among its inputs: there is nothing to compare with"
-        )
+        raise ArtifactFault("the receipt names no checkpoint among its inputs: there is nothing to compare with")
     checkpoint = open_checkpoint(Path(source.path))
     check_recorded(checkpoint, receipt.base_files)
     return checkpoint.folder
@@ -157,9 +153,7 @@ def _inputs(request: AuditRequest) -> list[Source]:
     return [*sources, source_of(Path(request.images), "images")] if request.images else sources
 
 
-def _probe(
-    request: AuditRequest, receipt: ErasureReceipt, progress: Progress
-) -> tuple[Concept, Probe, dict[str, str]]:
+def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -> tuple[Concept, Probe, dict[str, str]]:
     """Return the concept, the probe, and why each empty field of it is empty."""
     folder = request.images
     shown = probe_images(Path(folder), limit=request.limit) if folder else []
@@ -194,9 +188,7 @@ def _ordered(
     if material.pool is None:
         return [], material.missing
     try:
-        embeddings = _text_embeddings(
-            material.pool, [concept.spoken, *(phrases[name] for name in names)], device
-        )
+        embeddings = _text_embeddings(material.pool, [concept.spoken, *(phrases[name] for name in names)], device)
     except (ArtifactFault, NetworkFault) as fault:
         return [], f"the pool's encoder is not at hand: {fault.message}"
     return nearest_first(names, embeddings[1:] @ embeddings[0]), ""
@@ -261,9 +253,7 @@ def _asked(before: Responder, after: Responder, role: str, shown: Sequence[Probe
     ]
 
 
-def _write_documents(
-    draft: Draft, report: AuditReport, receipt: ErasureReceipt, samples: Sequence[Sample]
-) -> None:
+def _write_documents(draft: Draft, report: AuditReport, receipt: ErasureReceipt, samples: Sequence[Sample]) -> None:
     rows = [
         json.dumps(
             {key: getattr(one, key) for key in ("role", "name", "path", "question", "before", "after")},

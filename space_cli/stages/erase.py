@@ -78,7 +78,7 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
             layers=receipts,
             steps=context.outcome.steps,
             stopped=context.outcome.stopped,
-            signals=signals | context.outcome.signals,
+            signals=context.outcome.signals | signals,
             base_files=file_records(folder),
         )
         draft.finish(record)
@@ -87,7 +87,7 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
 
 def plan(request: EraseRequest) -> dict[str, Any]:
     """Say what `erase` would touch and need, from headers alone."""
-    method, options = _method(request)
+    _, options = _method(request)
     folder = resolve(request.model, request.revision)
     checkpoint = open_checkpoint(folder)
     family = family_of(folder)
@@ -127,7 +127,8 @@ def _method(request: EraseRequest) -> tuple[Any, BaseModel]:
         where = ".".join(str(part) for part in first["loc"])
         known = ", ".join(method.Options.model_fields)
         raise UsageFault(
-            f"option `{where}` of the method `{request.method}`: {first['msg']}", hint=f"known options: {known}"
+            f"option `{where}` of the method `{request.method}`: {first['msg']}",
+            hint=f"known options: {known}",
         ) from None
 
 
@@ -213,7 +214,7 @@ def _neighbours_changed(context: EditContext, factors: dict[str, Tensor]) -> flo
     features = context.of_role("neighbour")
     if not len(features):
         return 0.0
-    questions = [list(context.knowledge.forms)[0]] * len(features)
+    questions = [next(iter(context.knowledge.forms))] * len(features)
     before = context.responder.answer_features(features, questions)
     with context.edited(factors):
         after = context.responder.answer_features(features, questions)

@@ -185,9 +185,7 @@ def _embed_fresh(feed: Feed, request: IndexRequest, folder: Path, draft: Draft, 
     while batch := list(islice(ready, request.batch_size)):
         writer.add([ready.item for ready in batch], embedder([ready.pixels for ready in batch]))
         made += len(batch)
-        task(
-            feed.seen - shown, images_per_second=round(made / (monotonic() - started), 1), errors=feed.failed
-        )
+        task(feed.seen - shown, images_per_second=round(made / (monotonic() - started), 1), errors=feed.failed)
         shown = feed.seen
     writer.flush()
     task(feed.seen - shown)

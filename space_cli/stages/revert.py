@@ -93,9 +93,7 @@ def _subtract(erased: Path, receipt: ErasureReceipt, draft: Path, *, approximate
             f"without the base, {len(differing)} shards come back only up to rounding: nothing was written",
             hint="pass `--base FOLDER`, or `--approximate` to accept that",
         )
-    return (
-        f"edits subtracted: {len(differing)} shards are equal to the base up to rounding in {receipt.dtype}"
-    )
+    return f"edits subtracted: {len(differing)} shards are equal to the base up to rounding in {receipt.dtype}"
 
 
 def _opposite(edit: Edit) -> Delta:
@@ -112,17 +110,13 @@ def _unlike_base(checkpoint: Checkpoint, base_files: list[FileRecord]) -> list[s
 
 def _refuse_place(erased: Path, out: Path, *, overwrite: bool) -> None:
     if erased.resolve() in out.resolve().parents:
-        raise UsageFault(
-            f"`{out}` lies inside `{erased}`, which it would change", hint="choose another folder"
-        )
+        raise UsageFault(f"`{out}` lies inside `{erased}`, which it would change", hint="choose another folder")
     if not out.exists():
         return
     if not overwrite:
         raise UsageFault(f"`{out}` exists already", hint="pass `--overwrite` to replace it")
     if not (out / RECORD_NAME).is_file():
-        raise UsageFault(
-            f"`{out}` was not written by space: it will not be replaced", hint="choose another folder"
-        )
+        raise UsageFault(f"`{out}` was not written by space: it will not be replaced", hint="choose another folder")
 
 
 @contextmanager

@@ -1,18 +1,20 @@
 """Text-guided proxy anchor selection: from a pool and a name to images with roles."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from torch import Tensor
 
 from space_cli import __version__
 from space_cli.core import phrasing, registry, selection
 from space_cli.core.anchor_bank import anchor_prompts
 from space_cli.core.answer_form import AnswerForm, answer_form
 from space_cli.core.context import EditContext
-from space_cli.core.errors import GateRefusal
+from space_cli.core.errors import GateRefusal, UsageFault
 from space_cli.core.familiarity import familiarity
 from space_cli.core.linalg import leverage, safe_basis
 from space_cli.core.matching import mentions
@@ -23,7 +25,7 @@ from space_cli.core.records import AnchorsManifest, LayerLeverage
 from space_cli.core.types import Anchor
 from space_cli.io.anchors import write_anchors
 from space_cli.io.artifact import new_artifact, source_of
-from space_cli.io.checkpoint import resolve
+from space_cli.io.checkpoint import open_checkpoint, resolve
 from space_cli.io.contact_sheet import write_contact_sheet
 from space_cli.io.model import CheckpointResponder, family_of, open_model
 from space_cli.io.pool import Pool, open_pool
@@ -33,6 +35,8 @@ LEAK = 1e-2
 """Share of retained energy left unprotected where leverage is reported; the default of `erase`."""
 KNOWN_MARGIN = 0.5
 """Nats per token that a push towards the name must get beyond a push towards scrambled names."""
+SHORTEST_DIGEST = 12
+"""Hexadecimal digits that `--exclude` needs; the contact sheet shows as many."""
 ACTIVE_MARGIN = 0.5
 """Nats per token below the reference that still count as active."""
 
@@ -58,12 +62,17 @@ def select(request: SelectRequest, out: Path, *, progress: Progress, overwrite: 
         family_of(model_folder)
     with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
         similarities, floor = _similarities(pool, request)
-        near = selection.candidates(
-            similarities, floor=floor, count=request.candidates, least=request.min_anchors
-        )
-        found = _without_model(pool, request, similarities, near)
+        allowed = _allowed(pool, request)
+        near = allowed[
+            selection.candidates(
+                similarities[allowed], floor=floor, count=request.candidates, least=request.min_anchors
+            )
+        ]
+        order = allowed[np.argsort(-similarities[allowed], kind="stable")]
         if model_folder:
-            found = _with_model(model_folder, pool, request, similarities, near, progress)
+            found = _with_model(model_folder, pool, request, similarities, (near, order), progress)
+        else:
+            found = _Found(_anchors(pool, request, similarities, (near, order), {}))
         write_anchors(draft.path, found.anchors)
         write_contact_sheet(draft.path, found.anchors, request.concept.name)
         inputs = [source_of(Path(request.pool), "pool")]
@@ -78,7 +87,10 @@ def select(request: SelectRequest, out: Path, *, progress: Progress, overwrite: 
             request=request,
             floor=floor,
             top_similarity=float(similarities.max()),
-            roles={role: sum(a.role == role for a in found.anchors) for role in ("forget", "holdout", "neighbour", "general")},
+            roles={
+                role: sum(a.role == role for a in found.anchors)
+                for role in ("forget", "holdout", "neighbour", "general")
+            },
             leaks=found.leaks,
             activation_rate=found.rate,
             activation_reference=found.reference,
@@ -115,7 +127,7 @@ def _similarities(pool: Pool, request: SelectRequest) -> tuple[np.ndarray, float
     """Return the cosine of each pool image to the concept, and the floor that chance sets."""
     asked = pool.manifest.request
     folder = resolve(asked.encoder, asked.revision)
-    encoder = registry.load("encoders", _model_type(folder)).load(folder, "cpu")
+    encoder = registry.load("encoders", open_checkpoint(folder).model_type).load(folder, "cpu")
     names = [template.format(name) for name in request.concept.names for template in selection.TEMPLATES]
     centre = encoder.texts(names).mean(0)
     direction = (centre / centre.norm()).numpy()
@@ -125,30 +137,30 @@ def _similarities(pool: Pool, request: SelectRequest) -> tuple[np.ndarray, float
     return pool.embeddings @ direction, floor
 
 
-def _model_type(folder: Path) -> str:
-    import json
+def _allowed(pool: Pool, request: SelectRequest) -> np.ndarray:
+    """Return the rows that no person excluded; the beginning of a digest excludes, too.
 
-    return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
-
-
-def _without_model(
-    pool: Pool, request: SelectRequest, similarities: np.ndarray, near: np.ndarray
-) -> _Found:
-    rejected = {row for row, item in enumerate(pool.items) if item.sha256 in set(request.exclude)}
-    near = np.array([row for row in near if int(row) not in rejected], dtype=np.int64)
-    order = np.array([row for row in np.argsort(-similarities, kind="stable") if int(row) not in rejected])
-    return _Found(_anchors(pool, request, similarities, near, order, {}))
+    Raises:
+        UsageFault: An excluded digest is in no row of the pool, or too short to name one.
+    """
+    rejected: set[int] = set()
+    for digest in request.exclude:
+        rows = [row for row, item in enumerate(pool.items) if item.sha256.startswith(digest)]
+        if len(digest) < SHORTEST_DIGEST or not rows:
+            raise UsageFault(f"the excluded image `{digest}` is not in the pool: a digest of an item is needed")
+        rejected.update(rows)
+    return np.array([row for row in range(len(pool.items)) if row not in rejected], dtype=np.int64)
 
 
 def _anchors(
     pool: Pool,
     request: SelectRequest,
     similarities: np.ndarray,
-    ranked: np.ndarray,
-    order: np.ndarray,
+    orders: tuple[np.ndarray, np.ndarray],
     activation: dict[int, float],
 ) -> list[Anchor]:
     """Diversify the best ranked candidates and give every image its role."""
+    ranked, order = orders
     counts = selection.Counts(request.anchors, request.holdout, request.neighbours, request.general)
     wanted = counts.anchors + counts.holdout
     # Twice as many as wanted: room to spread, without reaching down to candidates that are barely near.
@@ -167,33 +179,24 @@ def _with_model(
     pool: Pool,
     request: SelectRequest,
     similarities: np.ndarray,
-    near: np.ndarray,
+    orders: tuple[np.ndarray, np.ndarray],
     progress: Progress,
 ) -> _Found:
+    near, order = orders
     progress.note("loading the checkpoint")
     responder = open_model(folder, device=request.device)
-    stand_ins = [Anchor(pool.items[int(row)], "forget", float(similarities[row]), None) for row in near]
-    features = image_features(responder, stand_ins, progress)
-    answers = {q: responder.answer_features(features, [q] * len(near)) for q in phrasing.ERASE_OPEN}
-    forms = {question: answer_form(given) for question, given in answers.items()}
-    _require_known(responder, request, forms, features)
-    activation = Naming(responder, request.concept, forms, request.seed).activation(features)
-    leaking = _leaking(near, answers, request)
-    scores = {int(row): float(a) for row, a in zip(near, activation, strict=True)}
+    scores, leaking = _examined(responder, pool, request, near, progress)
     kept = [int(row) for row in near if request.allow_leaks or int(row) not in leaking]
     kept.sort(key=lambda row: -scores[row])
     _require_enough(kept, leaking, request)
-    found = _without_model(pool, request, similarities, np.array(kept))
-    order = [int(row) for row in np.argsort(-similarities, kind="stable") if int(row) not in leaking]
-    anchors = _anchors(pool, request, similarities, np.array(kept), np.array(order), scores)
-    context = subject_of(
-        responder, anchors, Aim(request.concept, request.scope, request.seed, max_change=1.0), progress=progress
-    )
+    clean = np.array([row for row in order if request.allow_leaks or int(row) not in leaking])
+    anchors = _anchors(pool, request, similarities, (np.array(kept), clean), scores)
+    aim = Aim(request.concept, request.scope, request.seed, max_change=1.0)
+    context = subject_of(responder, anchors, aim, progress=progress)
     anchors, late = _guarded(anchors, context, request)
     reference = _reference(context)
     active = [a.activation for a in anchors if a.role == "forget" and a.activation is not None]
-    return replace(
-        found,
+    return _Found(
         anchors=anchors,
         leaks=len(leaking) + late,
         rate=sum(a >= reference - ACTIVE_MARGIN for a in active) / max(len(active), 1),
@@ -202,8 +205,25 @@ def _with_model(
     )
 
 
+def _examined(
+    responder: CheckpointResponder, pool: Pool, request: SelectRequest, near: np.ndarray, progress: Progress
+) -> tuple[dict[int, float], set[int]]:
+    """Ask the checkpoint about every candidate: how active the concept is in it, and which it names as the concept.
+
+    Raises:
+        GateRefusal: It does not seem to know the concept.
+    """
+    stand_ins = [Anchor(pool.items[int(row)], "forget", 0.0, None) for row in near]
+    features = image_features(responder, stand_ins, progress)
+    answers = {q: responder.answer_features(features, [q] * len(near)) for q in phrasing.ERASE_OPEN}
+    forms = {question: answer_form(given) for question, given in answers.items()}
+    _require_known(responder, request, forms, features)
+    activation = Naming(responder, request.concept, forms, request.seed).activation(features)
+    return {int(row): float(a) for row, a in zip(near, activation, strict=True)}, _leaking(near, answers, request)
+
+
 def _require_known(
-    responder: CheckpointResponder, request: SelectRequest, forms: dict[str, AnswerForm], features: Any
+    responder: CheckpointResponder, request: SelectRequest, forms: dict[str, AnswerForm], features: Tensor
 ) -> None:
     found = familiarity(responder, request.concept, forms, features[:16], request.seed)
     if found.reached < found.nonsense + KNOWN_MARGIN:

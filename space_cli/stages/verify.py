@@ -71,9 +71,7 @@ def _added_checks(folder: Path, record: Record) -> list[Check]:
     added = sorted({path.relative_to(folder).as_posix() for path in found} - listed)
     if not added:
         return [Check("nothing added", True, f"{len(listed)} files")]
-    return [
-        Check(f"file {name}", False, f"{RECORD_NAME} does not list it: it was added later") for name in added
-    ]
+    return [Check(f"file {name}", False, f"{RECORD_NAME} does not list it: it was added later") for name in added]
 
 
 def _input_checks(source: Source, digests: dict[Path, str]) -> list[Check]:
@@ -90,9 +88,7 @@ def _input_checks(source: Source, digests: dict[Path, str]) -> list[Check]:
     else:
         checks = [Check(name, True, f"`{path}` as recorded")]
     if first and (path / RECORD_NAME).is_file():
-        checks += [
-            replace(check, name=f"{source.kind}: {check.name}") for check in _input_chain(path, digests)
-        ]
+        checks += [replace(check, name=f"{source.kind}: {check.name}") for check in _input_chain(path, digests)]
     return checks
 
 
@@ -134,9 +130,7 @@ def _base_check(before: Checkpoint, receipt: ErasureReceipt) -> Check:
 
 
 def _layout_check(before: Checkpoint, after: Checkpoint) -> Check:
-    old, new = (
-        {name: (info.shape, info.dtype) for name, info in x.parameters.items()} for x in (before, after)
-    )
+    old, new = ({name: (info.shape, info.dtype) for name, info in x.parameters.items()} for x in (before, after))
     differing = {name for name in {*old, *new} if old.get(name) != new.get(name)}
     return _verdict("parameter names, shapes and dtypes", differing, f"{len(old)} parameters as in the base")
 

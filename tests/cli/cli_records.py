@@ -47,9 +47,7 @@ def make_pool(folder: Path, *, seconds: float = 1.0, images: int = 3) -> PoolMan
     return written(folder, record)
 
 
-def make_anchors(
-    folder: Path, pool: Path, *, model: Path | None = None, concept: Concept | None = None, **request
-):
+def make_anchors(folder: Path, pool: Path, *, model: Path | None = None, concept: Concept | None = None, **request):
     inputs = [source_of(pool, "pool")]
     if model is not None:
         inputs.append(source_of(model, "checkpoint"))

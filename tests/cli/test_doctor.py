@@ -83,9 +83,7 @@ def test_a_missing_package_is_broken():
 
 @pytest.mark.parametrize(("state", "code"), [("ok", 0), ("warn", 0), ("broken", 5)])
 def test_exit_code_and_json(state, code, monkeypatch, capsys):
-    monkeypatch.setattr(
-        doctor, "examine", lambda workspace: iter([doctor.Check("thing", state, "found", "mend it")])
-    )
+    monkeypatch.setattr(doctor, "examine", lambda workspace: iter([doctor.Check("thing", state, "found", "mend it")]))
     assert run(["doctor", "--json"]) == code
     shown = json.loads(capsys.readouterr().out)
     assert shown["usable"] is (code == 0)

@@ -10,9 +10,7 @@ KNOWN = ("forget_accuracy", "retain_accuracy", "retain_kl")
 
 
 def policy(*rules, head='name = "test"'):
-    return parse_policy(
-        "\n".join((head, *(f"[[rule]]\n{rule}" for rule in rules))), origin="p.toml", known=KNOWN
-    )
+    return parse_policy("\n".join((head, *(f"[[rule]]\n{rule}" for rule in rules))), origin="p.toml", known=KNOWN)
 
 
 def figure(after, low=None, high=None, *, before=1.0, n=50):
@@ -122,9 +120,7 @@ def test_the_shipped_policy_reads_and_speaks_of_metrics_that_exist():
     shipped, digest = open_policy(None, known=known)
     assert shipped.name == "default"
     assert len(digest) == 64
-    assert {"forget_accuracy", "retain_accuracy", "neighbour_accuracy"} <= {
-        rule.score for rule in shipped.rule
-    }
+    assert {"forget_accuracy", "retain_accuracy", "neighbour_accuracy"} <= {rule.score for rule in shipped.rule}
 
 
 def test_a_policy_file_that_is_not_there_is_a_usage_fault(tmp_path):

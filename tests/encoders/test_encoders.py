@@ -31,9 +31,7 @@ def picture(width, height, seed=0):
 @pytest.mark.parametrize("size", [(80, 60), (45, 97), (SIDE, SIDE), (9, 13), (33, 32)])
 def test_pixels_equal_the_image_processors(loaded, size):
     encoder, folder = loaded
-    expected = AutoImageProcessor.from_pretrained(folder)(picture(*size), return_tensors="pt")[
-        "pixel_values"
-    ][0]
+    expected = AutoImageProcessor.from_pretrained(folder)(picture(*size), return_tensors="pt")["pixel_values"][0]
     found = encoder.preprocess(picture(*size))
     assert found.shape == (3, encoder.side, encoder.side)
     assert found.dtype == torch.float32

@@ -26,9 +26,7 @@ def tokenizer(*, ends: bool) -> PreTrainedTokenizerFast:
     inner = Tokenizer(models.WordLevel({word: row for row, word in enumerate(words)}, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     single = "<s> $A </s>" if ends else "<s> $A"
-    inner.post_processor = processors.TemplateProcessing(
-        single=single, special_tokens=[("<s>", 1), ("</s>", 3)]
-    )
+    inner.post_processor = processors.TemplateProcessing(single=single, special_tokens=[("<s>", 1), ("</s>", 3)])
     return PreTrainedTokenizerFast(
         tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
     )

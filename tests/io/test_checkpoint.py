@@ -107,9 +107,7 @@ def test_no_weights_at_all(tmp_path):
         open_checkpoint(folder)
 
 
-@pytest.mark.parametrize(
-    "name", ["pytorch_model.bin", "model.pt", "model.pth", "model.ckpt", "a.pkl", "a.pickle"]
-)
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pth", "model.ckpt", "a.pkl", "a.pickle"])
 def test_pickle_is_refused_with_the_way_out(tmp_path, name):
     folder = single(tmp_path / "base")
     (folder / "model.safetensors").rename(folder / name)

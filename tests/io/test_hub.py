@@ -140,9 +140,7 @@ def test_full_disk_while_downloading(monkeypatch):
 def offline_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "is_offline_mode", lambda: True)
     real = hub.snapshot_download
-    monkeypatch.setattr(
-        hub, "snapshot_download", lambda name, **options: real(name, cache_dir=folder, **options)
-    )
+    monkeypatch.setattr(hub, "snapshot_download", lambda name, **options: real(name, cache_dir=folder, **options))
 
 
 def test_offline_and_not_cached(tmp_path, monkeypatch):

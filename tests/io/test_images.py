@@ -105,9 +105,7 @@ def test_flipped_bytes_give_a_picture_or_a_reason(kind):
         assert "\n" not in outcome
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"hello", b"<svg/>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"BM"]
-)
+@pytest.mark.parametrize("data", [b"", b"hello", b"<svg/>", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"BM"])
 def test_what_is_no_picture_is_refused(data):
     with pytest.raises(ImageFault):
         decode(data, max_pixels=LIMIT)

@@ -39,9 +39,7 @@ def receipt(tmp_path):
             )
         )
     roles = ["forget", "forget", "holdout", "neighbour", "general"]
-    anchors = [
-        Anchor(item, role, 0.5, None) for item, role in zip(items[:4] + items[8:9], roles, strict=True)
-    ]
+    anchors = [Anchor(item, role, 0.5, None) for item, role in zip(items[:4] + items[8:9], roles, strict=True)]
     with new_artifact(tmp_path / "anchors", "anchors", overwrite=False) as draft:
         write_anchors(draft.path, anchors)
         draft.finish(

@@ -104,9 +104,7 @@ def test_what_is_carried_over(tmp_path):
     assert carried_files(base) == sorted([*kept, "config.json", INDEX])
     write_edited(base, {EDITED: tiny_delta}, tmp_path / "out")
     found = {
-        path.relative_to(tmp_path / "out").as_posix()
-        for path in (tmp_path / "out").rglob("*.*")
-        if path.is_file()
+        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*") if path.is_file()
     }
     assert found == {*kept, "config.json", INDEX, FIRST, SECOND, THIRD}
     assert all((tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes() for name in kept)
@@ -188,9 +186,7 @@ def test_disk_that_fills_up_while_a_shard_is_written(tmp_path, monkeypatch):
 
     def full(tensors: object, path: Path, metadata: object) -> None:
         # How safetensors 0.8 spells it.
-        raise safetensors.SafetensorError(
-            "Error while serializing: I/O error: No space left on device (os error 28)"
-        )
+        raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(shards, "save_file", full)
     with pytest.raises(EnvironmentFault, match="is full"):
@@ -265,6 +261,4 @@ def test_transformers_loads_the_edited_copy(tmp_path):
         if not torch.equal(old, new)
     }
     assert list(moved) == ["model.language_model.layers.1.mlp.down_proj.weight"]
-    assert torch.allclose(
-        moved["model.language_model.layers.1.mlp.down_proj.weight"].float(), delta, atol=1e-3
-    )
+    assert torch.allclose(moved["model.language_model.layers.1.mlp.down_proj.weight"].float(), delta, atol=1e-3)

@@ -114,9 +114,7 @@ def test_retain_and_neighbours_see_where_the_damage_is():
 
 def test_retain_does_not_take_a_longer_name_for_the_right_one():
     look = replace(probe(), names=(*NAMES[1:], "polar bear"))
-    assert measure(retain_accuracy, saying("a polar bear", about="bear"), look=look).after == pytest.approx(
-        6 / 7
-    )
+    assert measure(retain_accuracy, saying("a polar bear", about="bear"), look=look).after == pytest.approx(6 / 7)
 
 
 def test_kind_is_taken_from_the_probe_or_from_the_majority_before():
@@ -205,10 +203,7 @@ def test_remembering_never_confuses_images_that_are_gone():
 
 def test_remembering_does_not_change_a_score():
     plain = measure(forget_accuracy, AFTER)
-    assert (
-        forget_accuracy.measure(Remembering(BEFORE), Remembering(AFTER), probe(), forget_accuracy.Options())
-        == plain
-    )
+    assert forget_accuracy.measure(Remembering(BEFORE), Remembering(AFTER), probe(), forget_accuracy.Options()) == plain
 
 
 def test_controls_are_spread_over_names():

@@ -72,9 +72,7 @@ def report(name="panda", verdict="pass", **more):
         "verdict": verdict,
         "scores": {"forget_accuracy": score(note=name), "fluency": score(3.0, high=4.0, unit="perplexity")},
         "skipped": {"elicitation": f"because of {name}"},
-        "gates": [
-            GateRecord(score="forget_accuracy", rule="forget_accuracy ≤ 0.1", verdict=verdict, reason=name)
-        ],
+        "gates": [GateRecord(score="forget_accuracy", rule="forget_accuracy ≤ 0.1", verdict=verdict, reason=name)],
         "policy": "default",
         "policy_sha256": "cd" * 32,
         "seconds": {"forget_accuracy": 33.25},
@@ -157,10 +155,7 @@ def test_every_figure_stands_as_text_too():
         "elicitation",
     ):
         assert figure in text
-    assert (
-        'aria-label="Names the concept when asked openly: after 0.1, interval 0.05 to 0.2, before 0.9"'
-        in page
-    )
+    assert 'aria-label="Names the concept when asked openly: after 0.1, interval 0.05 to 0.2, before 0.9"' in page
 
 
 def test_a_control_and_an_unknown_metric_are_shown():

@@ -25,10 +25,7 @@ def picture(seed, kind="PNG"):
 
 def pictures(count, first=0):
     kinds = ["PNG", "JPEG", "WEBP"]
-    return {
-        f"{row:03}.{kinds[row % 3].lower()}": picture(row, kinds[row % 3])
-        for row in range(first, first + count)
-    }
+    return {f"{row:03}.{kinds[row % 3].lower()}": picture(row, kinds[row % 3]) for row in range(first, first + count)}
 
 
 def fill(folder, files):

@@ -43,8 +43,7 @@ def images(tmp_path):
         for view in range(12 if name == "panda" else 3):
             picture(name, view).save(folder / name / f"{view:02d}.png")
     (folder / "concepts.toml").write_text(
-        '[panda]\nkind = "animal"\naliases = ["giant panda"]\nfacts = [["Where would you find a panda?", '
-        '"the wild"]]\n'
+        '[panda]\nkind = "animal"\naliases = ["giant panda"]\nfacts = [["Where would you find a panda?", "the wild"]]\n'
     )
     return folder
 
@@ -192,9 +191,7 @@ def test_a_base_that_changed_is_refused(erased, images, tmp_path):
 
 
 def test_the_training_of_the_erasure_is_drawn(erased, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        stage, "open_training", lambda folder: [{"step": 1.0, "loss": 2.0}, {"step": 2.0, "loss": 1.0}]
-    )
+    monkeypatch.setattr(stage, "open_training", lambda folder: [{"step": 1.0, "loss": 2.0}, {"step": 2.0, "loss": 1.0}])
     run(erased, tmp_path / "audit", images=str(images), metrics=("kind_accuracy",))
     assert "loss from 2 at step 1 to 1 at step 2" in (tmp_path / "audit" / "report.html").read_text()
 

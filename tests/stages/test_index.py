@@ -48,9 +48,7 @@ def test_rows_are_the_encoders_own_embeddings(tmp_path, encoder):
     assert pool.manifest == manifest
     assert [item.member for item in pool.items] == sorted(pictures(10))
     tower = clip.load(encoder, "cpu")
-    expected = tower.images(
-        torch.stack([tower.preprocess(image) for image in load_items(pool.items)])
-    ).numpy()
+    expected = tower.images(torch.stack([tower.preprocess(image) for image in load_items(pool.items)])).numpy()
     np.testing.assert_allclose(pool.embeddings, expected, atol=1e-5)
     _, rows = pool.search(pool.embeddings, 1)
     assert rows[:, 0].tolist() == list(range(10))
@@ -120,9 +118,7 @@ def test_nothing_usable_is_refused(tmp_path, encoder, files):
         run(tmp_path / "in", encoder, tmp_path / "pool")
     bad = sum(not name.endswith("txt") for name in files)
     assert caught.value.figures == {"images": 0, "errors": bad}
-    assert [path.name for path in tmp_path.iterdir() if "lock" not in path.name] == ["in"], (
-        "nothing is left behind"
-    )
+    assert [path.name for path in tmp_path.iterdir() if "lock" not in path.name] == ["in"], "nothing is left behind"
 
 
 def test_a_name_that_is_not_utf8_is_recorded(tmp_path, encoder):
@@ -136,9 +132,7 @@ def test_a_name_that_is_not_utf8_is_recorded(tmp_path, encoder):
 def test_copies_are_embedded_once(tmp_path, encoder, embedded):
     files = pictures(5)
     copies = {f"copy/{name}": data for name, data in files.items()}
-    manifest = run(
-        fill(tmp_path / "in", {**files, **copies, "x.png": b"x", "y.png": b"x"}), encoder, tmp_path / "pool"
-    )
+    manifest = run(fill(tmp_path / "in", {**files, **copies, "x.png": b"x", "y.png": b"x"}), encoder, tmp_path / "pool")
     assert (manifest.images, manifest.errors, manifest.duplicates) == (5, 1, 6)
     assert sum(embedded) == 5
 
@@ -186,9 +180,7 @@ def test_a_full_device_halves_the_batch(tmp_path, encoder, monkeypatch):
 
 
 def test_an_encoder_that_gives_nonsense_is_refused(tmp_path, encoder, monkeypatch):
-    monkeypatch.setattr(
-        clip.ClipEncoder, "images", lambda _, pixels: torch.full((len(pixels), 16), torch.nan)
-    )
+    monkeypatch.setattr(clip.ClipEncoder, "images", lambda _, pixels: torch.full((len(pixels), 16), torch.nan))
     with pytest.raises(ArtifactFault, match="not finite"):
         run(fill(tmp_path / "in", pictures(2)), encoder, tmp_path / "pool")
 

@@ -168,9 +168,7 @@ def test_two_runs_on_one_folder(tmp_path, encoder):
     assert run(source, encoder, tmp_path / "pool").images == 2
 
 
-@pytest.mark.parametrize(
-    ("number", "reason"), [(errno.ENOSPC, "is full"), (errno.EACCES, "may not be written")]
-)
+@pytest.mark.parametrize(("number", "reason"), [(errno.ENOSPC, "is full"), (errno.EACCES, "may not be written")])
 @pytest.mark.parametrize("where", ["save_tensors", "write_items", "faiss"])
 def test_a_disk_that_refuses(tmp_path, encoder, monkeypatch, number, reason, where):
     source = fill(tmp_path / "in", pictures(3))

@@ -43,9 +43,7 @@ def attempt(folder: Path, **options: object) -> list[str]:
 
 
 def leftovers(folder: Path) -> list[str]:
-    return sorted(
-        path.name for path in folder.iterdir() if path.name.startswith(".") and path.suffix != ".lock"
-    )
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith(".") and path.suffix != ".lock")
 
 
 def test_base_gives_its_own_bytes_back(erasure):
@@ -65,9 +63,7 @@ def test_base_that_moved_can_be_named(erasure):
 def test_named_base_that_is_another_is_refused(erasure):
     other = shutil.copytree(erasure / "base", erasure / "other")
     tensors = load_file(other / FIRST)
-    save_file(
-        {**tensors, "embed.weight": tensors["embed.weight"] + 1}, other / FIRST, metadata={"format": "pt"}
-    )
+    save_file({**tensors, "embed.weight": tensors["embed.weight"] + 1}, other / FIRST, metadata={"format": "pt"})
     with pytest.raises(ArtifactFault, match="was altered"):
         attempt(erasure, base=other)
     with pytest.raises(ArtifactFault, match="does not exist"):

@@ -35,17 +35,13 @@ def chain(request, tmp_path) -> Path:
     pool = make_pool(tmp_path / "pool", tmp_path / "images")
     anchors = make_anchors(tmp_path / "anchors", pool)
     base = make_base(tmp_path / "base", request.param)
-    make_erased(
-        tmp_path / "erased", base, edits=make_edits(), inputs=[source_of(anchors, "anchors")], link=False
-    )
+    make_erased(tmp_path / "erased", base, edits=make_edits(), inputs=[source_of(anchors, "anchors")], link=False)
     return tmp_path
 
 
 @pytest.fixture
 def half(tmp_path) -> Path:
-    make_erased(
-        tmp_path / "erased", make_base(tmp_path / "base", torch.float16), edits=make_edits(), link=False
-    )
+    make_erased(tmp_path / "erased", make_base(tmp_path / "base", torch.float16), edits=make_edits(), link=False)
     return tmp_path
 
 
@@ -115,9 +111,7 @@ def test_an_edit_that_is_not_the_recorded_one_is_found(half):
 
 
 def test_an_edit_of_another_shape_is_found(half):
-    write_edits(
-        half / "erased" / EDITS, [make_edits()[0], Edit("model.layers.1.down", dense=torch.ones(2, 2))]
-    )
+    write_edits(half / "erased" / EDITS, [make_edits()[0], Edit("model.layers.1.down", dense=torch.ones(2, 2))])
     forge(half / "erased")
     assert set(failed(half / "erased")) == {"edited parameters"}
 
@@ -143,10 +137,7 @@ def test_another_key_set_is_found(half):
     save_file(tensors, path, metadata={"format": "pt"})
     forge(half / "erased")
     found = failed(half / "erased")
-    assert (
-        found["parameter names, shapes and dtypes"]
-        == "not as recorded: backdoor.weight, layers.0.down.weight"
-    )
+    assert found["parameter names, shapes and dtypes"] == "not as recorded: backdoor.weight, layers.0.down.weight"
     assert found["edited parameters"] == "not as recorded: layers.0.down.weight"
 
 
@@ -277,6 +268,4 @@ def test_an_erasure_of_an_erasure(half):
 def test_a_record_that_lists_nothing_lists_every_file_as_added(half):
     forge(half / "erased", files=[FileRecord(path="config.json", sha256="0", bytes=1)])
     found = failed(half / "erased")
-    assert {"file config.json", f"file {FIRST}", f"file {SECOND}", f"file {EDITS}", "file README.md"} <= set(
-        found
-    )
+    assert {"file config.json", f"file {FIRST}", f"file {SECOND}", f"file {EDITS}", "file README.md"} <= set(found)
