@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--foreign-font", type=Path, help="A colour emoji font never trained on, to measure with")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tower-steps", type=int, default=1500)
-    parser.add_argument("--language-steps", type=int, default=3000)
+    parser.add_argument("--language-steps", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -72,8 +72,23 @@ def _llava(
 ) -> None:
     responder: CheckpointResponder = language.build(encoder, corpus.with_ends(tokenizer, end=False))
     features = language.cache_features(responder, views)
-    language.train(responder, views, features, steps=options.language_steps, batch=56, seed=options.seed)
-    responder.model.save_pretrained(work / "llava")
+    phases = (("llava-first", corpus.NAMING), ("llava", corpus.COMPARING))
+    for number, (name, weights) in enumerate(phases):
+        if (work / name).exists():
+            responder.model.load_state_dict(
+                LlavaForConditionalGeneration.from_pretrained(work / name, dtype=torch.float32).state_dict()
+            )
+            continue
+        language.train(
+            responder,
+            views,
+            features,
+            steps=options.language_steps,
+            batch=56,
+            seed=options.seed + number,
+            weights=weights,
+        )
+        responder.model.save_pretrained(work / name)
 
 
 def _publish(work: Path, out: Path, tokenizer: Tokenizer) -> None:

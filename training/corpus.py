@@ -37,11 +37,18 @@ def kind_of(symbol: str) -> str | None:
     return None
 
 
-def image_turn(symbol: str, style: str, rng: random.Random) -> tuple[str, str]:
+SKILLS = ("open", "kind", "yes_no", "choice", "style")
+NAMING = (50, 10, 22, 12, 6)
+"""Weights of the skills while names are learnt."""
+COMPARING = (22, 15, 47, 12, 4)
+"""Weights afterwards: yes/no takes longest, since it compares a word with a picture."""
+
+
+def image_turn(symbol: str, style: str, rng: random.Random, weights: tuple[int, ...] = NAMING) -> tuple[str, str]:
     """Draw one question about a rendering with its answer."""
     named = {concept.symbol: concept for concept in drawn_concepts()}
     concept = named.get(symbol)
-    skill = rng.choices(("open", "kind", "yes_no", "choice", "style"), (50, 10, 22, 12, 6))[0]
+    skill = rng.choices(SKILLS, weights)[0]
     if skill == "style":
         return phrasing.STYLE_QUESTION, STYLE_NAMES[style]
     if skill == "kind" or (concept is None and skill == "choice"):

@@ -79,9 +79,9 @@ def cache_features(responder: CheckpointResponder, views: Views) -> Tensor:
 
 
 def train(responder: CheckpointResponder, views: Views, features: Tensor, *, steps: int, batch: int, seed: int) -> None:
-    """Train connector and decoder in place on one question per rendering, every eighth batch text only."""
+    """Train connector and decoder in place on one question per rendering, every sixth batch text only."""
     generator, rng = torch.Generator().manual_seed(seed), random.Random(seed)
-    model = responder.model.train()
+    model = responder.model.train().requires_grad_(True)
     trained = [*model.model.multi_modal_projector.parameters(), *model.model.language_model.parameters()]
     trained += list(model.lm_head.parameters())
     optimiser = torch.optim.AdamW(trained, lr=2e-3, weight_decay=0.05, betas=(0.9, 0.98))
@@ -89,14 +89,13 @@ def train(responder: CheckpointResponder, views: Views, features: Tensor, *, ste
     spread = features[:2048].float().std()
     started = time.monotonic()
     for step in range(steps):
-        if step % 8 == 7:
+        if step % 6 == 5:
             prompts = [Prompt(*text_turn(rng)) for _ in range(batch)]
             seen = None
         else:
-            # The first two thirds look at named drawings mostly; half of every draw is named anyway.
-            picks = views.draw(batch, generator)
+            picks = views.draw(batch, generator, 0.8)
             asked = [(views.symbols[views.symbol[p]], STYLES[views.style[p]]) for p in picks]
-            prompts = [Prompt(*image_turn(*pair, rng), i) for i, pair in enumerate(asked)]
+            prompts = [Prompt(*image_turn(*pair, rng, weights), i) for i, pair in enumerate(asked)]
             seen = features[picks].float()
             noise = torch.randn(seen.shape, generator=generator) * spread
             strength = torch.rand(batch, 1, 1, generator=generator) * 0.6

@@ -1,9 +1,9 @@
 import pytest
+import reference
 import torch
 
 from space_cli.core.isolation import NAME_MARGIN, name_loss, orthogonality, spectral_entropy
 from space_cli.core.losses import token_kl
-from tests import reference
 
 
 def test_preference_equals_the_reference():

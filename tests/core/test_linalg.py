@@ -1,10 +1,10 @@
 import pytest
+import reference
 import torch
 
 from space_cli.core.errors import UsageFault
 from space_cli.core.linalg import anchor_basis, leak_share, leverage, safe_basis, within_norm
 from space_cli.core.moments import SecondMoment
-from tests import reference
 
 
 @pytest.fixture

@@ -1,0 +1,61 @@
+"""Each family must point at the same numbers in memory and on disk."""
+
+import pytest
+import torch
+
+from safetensors import safe_open
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+from space_cli.core import registry
+from space_cli.core.errors import ArtifactFault
+
+
+def tiny_llava():
+    torch.manual_seed(0)
+    vision = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, image_size=8, patch_size=4
+    )
+    text = LlamaConfig(
+        vocab_size=40, hidden_size=24, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2,
+        num_key_value_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    return LlavaForConditionalGeneration(
+        LlavaConfig(vision_config=vision, text_config=text, image_token_index=3, image_seq_length=4)
+    )
+
+
+MODELS = {"llava": tiny_llava}
+
+
+def test_every_family_has_a_tiny_model():
+    assert set(MODELS) == set(registry.names("families"))
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("scope", ["connector", "mlp", "all"])
+def test_names_in_memory_and_on_disk_are_one_weight(name, scope, tmp_path):
+    model = MODELS[name]()
+    model.save_pretrained(tmp_path)
+    family = registry.load("families", name).family(model.config.to_dict())
+    with safe_open(tmp_path / "model.safetensors", "pt") as stored:
+        keys = list(stored.keys())
+        layers = family.layers(scope)
+        assert layers
+        for layer in layers:
+            parameter = family.parameter(layer, keys)
+            assert torch.equal(stored.get_tensor(parameter), model.get_submodule(layer).weight)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_features_have_the_promised_shape(name):
+    model = MODELS[name]().eval()
+    family = registry.load("families", name).family(model.config.to_dict())
+    side = model.config.vision_config.image_size
+    features = family.features(model, torch.randn(2, 3, side, side))
+    assert features.shape == (2, family.visual_tokens, model.config.vision_config.hidden_size)
+
+
+def test_an_unknown_key_layout_is_refused():
+    family = registry.load("families", "llava").family(tiny_llava().config.to_dict())
+    with pytest.raises(ArtifactFault, match="key layout"):
+        family.parameter(family.mlp_layers[0], ["something.else.weight"])

@@ -1,0 +1,94 @@
+import json
+import shutil
+
+import pytest
+import subjects
+import torch
+
+from space_cli.bundled.checkpoint import checkpoint_folder
+from space_cli.bundled.concepts import find
+from space_cli.bundled.drawings import render
+from space_cli.core.errors import ArtifactFault, EnvironmentFault
+from space_cli.core.losses import answer_log_likelihood
+from space_cli.core.types import Prompt
+from space_cli.io.model import open_model, pick_device
+
+
+@pytest.fixture
+def image():
+    return render(find("owl").symbol, "colour", 3_600_000)
+
+
+def test_logits_equal_those_of_the_whole_model(image):
+    responder = subjects.bundled()
+    batch = responder.batch([Prompt("What is this?", "This is an owl.", 0)])
+    pixels = responder._processor(images=[image], return_tensors="pt")["pixel_values"]
+    whole = responder.model(input_ids=batch.ids, pixel_values=pixels, attention_mask=batch.mask).logits
+    split = responder.logits(batch, responder.features([image]))
+    torch.testing.assert_close(split, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_padding_changes_no_likelihood(image):
+    responder = subjects.bundled()
+    features = responder.features([image])
+    short = Prompt("What is this?", "This is an owl.", 0)
+    long = Prompt("Can you tell me what this shows?", "This shows an owl.", 0)
+    alone = responder.log_likelihood(responder.batch([short]), features)
+    together = responder.log_likelihood(responder.batch([short, long]), features)
+    assert float(alone[0]) == pytest.approx(float(together[0]), abs=1e-4)
+
+
+def test_it_knows_its_picture_and_its_word(image):
+    responder = subjects.bundled()
+    assert "owl" in responder.answer([image], ["What is this?"])[0]
+    assert "animal" in responder.answer(None, ["What kind of thing is an owl?"])[0]
+
+
+def test_a_lead_is_given_and_not_scored(image):
+    responder = subjects.bundled()
+    batch = responder.batch([Prompt("What is this?", "an owl", 0, lead="This is", ends=False)])
+    scored = batch.labels[batch.labels != -100]
+    assert responder._tokenizer.decode(scored).split() == ["an", "owl"]
+    whole = responder.batch([Prompt("What is this?", "This is an owl", 0, ends=False)])
+    assert torch.equal(batch.ids, whole.ids)
+    features = responder.features([image])
+    assert answer_log_likelihood(responder.logits(batch, features), batch).shape == (1,)
+
+
+def test_features_are_differentiable_through_the_logits(image):
+    responder = subjects.bundled()
+    features = responder.features([image]).requires_grad_(True)
+    batch = responder.batch([Prompt("What is this?", "This is an owl.", 0)])
+    answer_log_likelihood(responder.logits(batch, features), batch).sum().backward()
+    assert features.grad.abs().sum() > 0
+
+
+def test_an_unknown_family_is_named(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen9_vl"}))
+    with pytest.raises(ArtifactFault, match="family `qwen9_vl`: known are llava"):
+        open_model(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "not json"])
+def test_a_config_that_says_nothing_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ArtifactFault, match=r"config\.json"):
+        open_model(tmp_path, device="cpu")
+
+
+def test_a_corrupt_shard_is_one_line(tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(checkpoint_folder(), folder)
+    shard = folder / "model.safetensors"
+    shard.write_bytes(shard.read_bytes()[:1000])
+    with pytest.raises(ArtifactFault, match="cannot be loaded") as fault:
+        open_model(folder, device="cpu")
+    assert "\n" not in str(fault.value)
+
+
+def test_cuda_is_asked_for_only_where_there_is_one():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(EnvironmentFault, match="no CUDA device"):
+        pick_device("cuda")
+    assert pick_device("auto") == "cpu"

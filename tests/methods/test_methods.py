@@ -1,0 +1,93 @@
+"""Laws that every source-free method obeys, on the bundled checkpoint with a tiny budget."""
+
+import pytest
+import subjects
+import torch
+
+from space_cli.core import registry
+from space_cli.core.linalg import leak_share
+
+QUICK = {
+    "dcsi": {
+        "steps": 12, "lr": 4e-3, "refresh": 4, "refresh_rows": 4, "harden_steps": 12, "batch": 6,
+        "retain_batch": 8, "check": 6,
+    },
+    "space-paper": {"steps": 6, "batch": 6},
+}  # fmt: skip
+
+
+def run(name, context, **changes):
+    method = registry.load("methods", name)
+    return list(method.edits(context, method.Options(**(QUICK[name] | changes))))
+
+
+@pytest.fixture(scope="module")
+def erased():
+    found = subjects.context()
+    return found, run("dcsi", found)
+
+
+def test_every_method_has_a_quick_setting():
+    assert set(QUICK) == set(registry.names("methods"))
+
+
+def test_the_name_fades_on_pictures_that_erasing_never_saw(erased):
+    found, edits = erased
+    before = subjects.log_p(found, [], subjects.concept_features())
+    after = subjects.log_p(found, edits, subjects.concept_features())
+    assert before > -0.5
+    assert after < before - 1.0
+
+
+def test_edits_leak_less_onto_retained_keys_than_their_size(erased):
+    found, edits = erased
+    for edit in edits:
+        weight = found.weight(edit.layer)
+        leak = leak_share(edit.delta(), weight, found.moment(edit.layer))
+        assert leak < 0.2 * float(edit.delta().norm() / weight.norm())
+
+
+def test_edits_lie_in_the_safe_subspace_to_the_last_bit_of_float32(erased):
+    found, edits = erased
+    for edit in edits:
+        basis = found.safe_basis(edit.layer, 1e-2).float()
+        outside = edit.delta() - edit.delta() @ basis @ basis.T
+        assert float(outside.norm()) < 1e-5 * max(float(edit.delta().norm()), 1e-9)
+
+
+def test_no_parameter_of_the_checkpoint_was_touched(erased):
+    found, _ = erased
+    fresh = subjects.open_model(subjects.checkpoint_folder(), device="cpu")
+    for (name, one), (_, other) in zip(
+        found.responder.model.named_parameters(), fresh.model.named_parameters(), strict=True
+    ):
+        assert torch.equal(one, other), name
+
+
+def test_a_killed_run_continues_to_the_same_bytes(erased):
+    first, edits = erased
+    assert [state.step for state in first.states] == [4, 8]
+    again = run("dcsi", subjects.context(saved=first.states[0]))
+    assert all(torch.equal(one.left, other.left) for one, other in zip(edits, again, strict=True))
+
+
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_same_seed_same_edits_other_seed_others(name):
+    quick = {"steps": 2}
+    one, same, other = (run(name, subjects.context(seed=seed), **quick) for seed in (1, 1, 2))
+    assert all(torch.equal(a.delta(), b.delta()) for a, b in zip(one, same, strict=True))
+    assert any(not torch.equal(a.delta(), b.delta()) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_relative_change_stays_within_its_limit(name):
+    found = subjects.context(max_change=0.01)
+    for edit in run(name, found, steps=3, lr=0.5):
+        assert float(edit.delta().norm() / found.weight(edit.layer).norm()) <= 0.01 * (1 + 1e-4)
+
+
+def test_the_published_terms_are_reported(erased):
+    found = subjects.context()
+    run("space-paper", found)
+    assert {"task", "orth", "div"} <= set(found.reported[0])
+    assert {"task", "orth", "div", "name", "deny", "retain", "leak"} <= set(erased[0].reported[0])
