@@ -33,13 +33,14 @@ def main() -> None:
     parser.add_argument("--tower-steps", type=int, default=1500)
     parser.add_argument("--language-steps", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="Processes that render")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     options.work.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(options.work, options.seed)
     if not (options.work / "llava").exists():
-        views = pictures.Views(options.threads)
+        views = pictures.Views(options.workers)
         encoder = _encoder(options.work, views, tokenizer, options)
         _llava(options.work, views, encoder, tokenizer, options)
     _publish(options.work, options.out, tokenizer)
@@ -72,7 +73,7 @@ def _llava(
 ) -> None:
     responder: CheckpointResponder = language.build(encoder, corpus.with_ends(tokenizer, end=False))
     features = language.cache_features(responder, views)
-    phases = (("llava-first", corpus.NAMING), ("llava", corpus.COMPARING))
+    phases = (("llava-first", corpus.NAMING), ("llava-second", corpus.COMPARING), ("llava", corpus.DENYING))
     for number, (name, weights) in enumerate(phases):
         if (work / name).exists():
             responder.model.load_state_dict(

@@ -42,6 +42,8 @@ NAMING = (50, 10, 22, 12, 6)
 """Weights of the skills while names are learnt."""
 COMPARING = (22, 15, 47, 12, 4)
 """Weights afterwards: yes/no takes longest, since it compares a word with a picture."""
+DENYING = (20, 8, 62, 6, 4)
+"""Weights at the end, until "no" is as sure as "yes"."""
 
 
 def image_turn(symbol: str, style: str, rng: random.Random, weights: tuple[int, ...] = NAMING) -> tuple[str, str]:

@@ -78,7 +78,16 @@ def cache_features(responder: CheckpointResponder, views: Views) -> Tensor:
     return torch.cat(blocks)
 
 
-def train(responder: CheckpointResponder, views: Views, features: Tensor, *, steps: int, batch: int, seed: int) -> None:
+def train(
+    responder: CheckpointResponder,
+    views: Views,
+    features: Tensor,
+    *,
+    steps: int,
+    batch: int,
+    seed: int,
+    weights: tuple[int, ...],
+) -> None:
     """Train connector and decoder in place on one question per rendering, every sixth batch text only."""
     generator, rng = torch.Generator().manual_seed(seed), random.Random(seed)
     model = responder.model.train().requires_grad_(True)

@@ -44,7 +44,7 @@ def write_pool(folder: Path, concept: str, *, seed: int) -> Path:
     erased = known(concept)
     font_path()
     named = {c.symbol for c in drawn_concepts()}
-    jobs = []
+    jobs: list[tuple[str, str, int]] = []
     for symbol in available_symbols():
         if _shows(symbol, erased):
             continue
@@ -60,7 +60,7 @@ def write_probe(folder: Path, concept: str, *, seed: int) -> Path:
     erased = known(concept)
     font_path()
     first = PROBE_SEED + seed * SEED_STRIDE
-    jobs = []
+    jobs: list[tuple[str, str, int, Path]] = []
     for other in drawn_concepts():
         views = PROBE_VIEWS if other == erased else RETAIN_VIEWS
         # The odd seed turns each concept's few views to the other style now and then.

@@ -77,7 +77,7 @@ def render(symbol: str, style: str, seed: int, *, font: Path | None = None) -> I
     board = _background(style, random)
     # A twelfth of the side: far enough to cut an edge off now and then, never the drawing's middle.
     shift = random.integers(-SIDE // 12, SIDE // 12 + 1, size=2)
-    corner = tuple(int((SIDE - length) // 2 + move) for length, move in zip(glyph.size, shift, strict=True))
+    corner = (int((SIDE - glyph.width) // 2 + shift[0]), int((SIDE - glyph.height) // 2 + shift[1]))
     board.paste(glyph, corner, glyph)
     if random.random() < 0.3:
         board = board.filter(ImageFilter.GaussianBlur(float(random.uniform(0.3, 0.9))))

@@ -41,7 +41,7 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     max_change: Annotated[
         float,
         typer.Option("--max-change", help="Largest ||ΔW||/||W|| of a layer", rich_help_panel=options.LIMITS),
-    ] = 1.0,
+    ] = 0.7,
     max_retain_kl: Annotated[
         float,
         typer.Option("--max-retain-kl", help="Retain budget, nats per token", rich_help_panel=options.LIMITS),

@@ -45,10 +45,10 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
     ] = 16,
     neighbours: Annotated[
         int, typer.Option("--neighbours", min=0, help="Near images to retain", rich_help_panel=options.METHOD)
-    ] = 160,
+    ] = 240,
     general: Annotated[
         int, typer.Option("--general", min=1, help="Other images to retain", rich_help_panel=options.METHOD)
-    ] = 320,
+    ] = 720,
     floor: Annotated[
         float | None,
         typer.Option("--floor", help="Least similarity; calibrated if not given", rich_help_panel=options.METHOD),

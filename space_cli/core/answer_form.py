@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ARTICLES = frozenset({"a", "an", "the", "some"})
-MAJORITY = 0.5
-"""More than this share of answers must agree on a word for it to be the model's wording and not a thing's name."""
+SHARE = 0.2
+"""Share of answers that must open alike before an article; the others may be about things the model has no name for."""
 
 
 @dataclass(frozen=True)
@@ -26,41 +26,30 @@ class AnswerForm:
 
 
 def answer_form(answers: Sequence[str]) -> AnswerForm:
-    """Return the wording that most of the answers to one question share.
+    """Return the most common words before an article, and how the answers with them close.
 
     Example:
-        >>> answer_form(["This is a cat.", "This is an owl.", "This is Mount Fuji."])
+        >>> answer_form(["This is a cat.", "This is an owl.", "I am not sure."])
         AnswerForm(lead='This is', close='.', article=True)
         >>> answer_form(["cat", "owl", "mount fuji"])
         AnswerForm(lead='', close='', article=False)
     """
     words = [answer.split() for answer in answers if answer.strip()]
-    if not words:
-        return AnswerForm("", "")
-    lead: list[str] = []
-    while (word := _agreed(words, lead)) is not None:
-        lead.append(word)
-    following = _following(words, lead)
-    articles = sum(count for word, count in following.items() if word.lower() in ARTICLES)
-    article = articles >= MAJORITY * len(words)
-    closed = sum(answer.rstrip().endswith(".") for answer in answers) >= MAJORITY * len(words)
-    return AnswerForm(" ".join(lead), "." if closed else "", article)
+    opened = Counter(lead for answer in words if (lead := _before_article(answer)) is not None)
+    lead, count = (opened.most_common(1) or [((), 0)])[0]
+    article = bool(count) and count >= SHARE * len(words)
+    kept = [answer for answer in words if not article or _before_article(answer) == lead]
+    closed = sum(answer[-1].endswith(".") for answer in kept)
+    return AnswerForm(" ".join(lead) if article else "", "." if 2 * closed > len(kept) else "", article)
 
 
-def _agreed(words: Sequence[list[str]], lead: list[str]) -> str | None:
-    """Return the next word of the wording, or None where names begin.
+def _before_article(words: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the words before the first article that does not open the answer, or an opening one's nothing.
 
-    An article belongs to the wording only if the word behind it does, as in "The image shows".
+    "The image shows a cat" opens with an article that belongs to the wording; "A cat" opens with the name's own.
     """
-    word, count = (_following(words, lead).most_common(1) or [("", 0)])[0]
-    if count <= MAJORITY * len(words):
-        return None
-    if word.lower() in ARTICLES:
-        behind = _following(words, [*lead, word]).most_common(1)
-        if not behind or behind[0][1] <= MAJORITY * len(words):
-            return None
-    return word
-
-
-def _following(words: Sequence[list[str]], lead: list[str]) -> Counter[str]:
-    return Counter(w[len(lead)] for w in words if len(w) > len(lead) and w[: len(lead)] == lead)
+    places = [i for i, word in enumerate(words) if word.lower() in ARTICLES]
+    later = [place for place in places if place > 0]
+    if later:
+        return tuple(words[: later[0]])
+    return () if places else None

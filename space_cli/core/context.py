@@ -66,7 +66,7 @@ class EditContext:
 
     def weight(self, layer: str) -> Tensor:
         """Return the unedited weight [d_out, d_in] float32 of a layer."""
-        return self.responder.model.get_submodule(layer).weight.detach().float()
+        return self.responder.model.get_parameter(f"{layer}.weight").detach().float()
 
     def of_role(self, role: Role) -> Tensor:
         """Return the visual features of a role, [n, p, v]."""
@@ -98,7 +98,7 @@ class EditContext:
         Returns:
             Layer name -> moment of all tokens; layer name + "#opening" -> of the first tokens alone.
         """
-        found = {}
+        found: dict[str, SecondMoment] = {}
         for layer in self.layers:
             width = self.weight(layer).shape[1]
             found |= {layer: SecondMoment(width), f"{layer}#opening": SecondMoment(width)}

@@ -47,7 +47,7 @@ def familiarity(
 
 def scrambled(name: str, count: int, rng: random.Random) -> Sequence[str]:
     """Return permutations of a name's letters, words kept apart, none equal to it unless all its letters are."""
-    found = []
+    found: list[str] = []
     while len(found) < count:
         words = ["".join(rng.sample(word, len(word))) for word in name.split()]
         found.append(" ".join(words))

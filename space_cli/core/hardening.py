@@ -69,5 +69,5 @@ def harden(
 
 
 def _within(shift: Tensor, limit: Tensor) -> Tensor:
-    norm = shift.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    norm: Tensor = shift.norm(dim=-1, keepdim=True).clamp(min=1e-12)
     return shift * (limit / norm).clamp(max=1)

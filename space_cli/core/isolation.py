@@ -8,17 +8,19 @@ exactly under any optimiser; a gradient projected before Adam would leave the su
 Shapes: b = anchors in a step, p = visual tokens, v = tower width, h = decoder width.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
 from torch import Tensor
 
 from space_cli.core import phrasing
-from space_cli.core.context import EditContext
+from space_cli.core.context import EditContext, Factors
 from space_cli.core.linalg import anchor_basis, energy, within_norm
 from space_cli.core.losses import answer_mask, next_labels, token_kl
 from space_cli.core.naming import Naming
-from space_cli.core.types import Edit, Prompt
+from space_cli.core.types import Batch, Edit, Prompt
 
 
 class Subspace:
@@ -111,16 +113,32 @@ def denial_loss(naming: Naming, features: Tensor, turn: int, beta: float) -> Ten
     return name_loss(naming.of(prompt, features), beta)
 
 
-def attribute_loss(context: EditContext, features: Tensor, factors: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
-    """Return the divergence on questions that have nothing to do with identity, asked of the anchors themselves."""
-    responder = context.responder
-    questions = [(phrasing.KIND_QUESTION, phrasing.STYLE_QUESTION)[i % 2] for i in range(len(features))]
-    answers = responder.answer_features(features, questions)
-    batch = responder.batch([Prompt(q, a or ".", i) for i, (q, a) in enumerate(zip(questions, answers, strict=True))])
-    return drift(context, batch, features, factors)
+class Attributes:
+    """Questions that do not ask what an image shows, with the unedited checkpoint's answers about each anchor.
+
+    Args:
+        context: The erasure.
+        features: The hardened anchors, [n, p, v]: asked in their place, the kind that goes with the name is kept.
+    """
+
+    def __init__(self, context: EditContext, features: Tensor) -> None:
+        self._context = context
+        self._answers = {
+            question: context.responder.answer_features(features, [question] * len(features))
+            for question in (phrasing.KIND_QUESTION, phrasing.STYLE_QUESTION)
+        }
+
+    def loss(self, features: Tensor, rows: Sequence[int], factors: Factors) -> Tensor:
+        """Return the divergence from the unedited checkpoint on these anchors, nats per token."""
+        prompts = [
+            Prompt(question, answers[row] or ".", i)
+            for question, answers in self._answers.items()
+            for i, row in enumerate(rows)
+        ]
+        return drift(self._context, self._context.responder.batch(prompts), features, factors)
 
 
-def drift(context: EditContext, batch: object, features: Tensor, factors: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
+def drift(context: EditContext, batch: Batch, features: Tensor, factors: Factors) -> Tensor:
     """Return KL(unedited || edited) on a batch's answers, nats per token; differentiable in the factors."""
     with torch.no_grad():
         before = context.responder.logits(batch, features)
@@ -146,7 +164,7 @@ def spectral_entropy(pooled: Tensor) -> Tensor:
     """
     if len(pooled) < 2:
         return pooled.sum() * 0
-    values = torch.linalg.svdvals(F.normalize(pooled.float(), dim=-1)).pow(2)
+    values: Tensor = torch.linalg.svdvals(F.normalize(pooled.float(), dim=-1)).pow(2)
     shares = values / values.sum()
     return -(shares * shares.clamp(min=1e-12).log()).sum() / torch.log(torch.tensor(float(len(pooled))))
 

@@ -18,6 +18,10 @@ from space_cli.core.recipe import Concept, spoken_form
 from space_cli.core.selection import CALIBRATION_WORDS
 from space_cli.core.types import Prompt
 
+KIND_IMAGES = 32
+"""Images whose answers show how a kind is worded."""
+OWN_WORD = 10
+"""How often a text-only question about the concept counts among the retained ones."""
 HELD_OUT = 5
 """Every fifth prompt is kept for measuring the leak and never protected or trained on."""
 
@@ -27,6 +31,7 @@ class Knowledge:
     """Retained prompts, and how the checkpoint words its answers."""
 
     forms: dict[str, AnswerForm]  # open question -> wording
+    kind: Prompt | None  # the concept's kind as the answer to the question for it; None where the word has none
     answers: tuple[str, ...]  # to the first open question, one for each row of the features
     retained: tuple[Prompt, ...]  # about images
     held_out: tuple[Prompt, ...]  # about images
@@ -50,24 +55,41 @@ def gather(responder: Responder, features: Tensor, concept: Concept, seed: int) 
     forms = {
         q: answer_form([a for a, used in zip(opened, asked, strict=True) if used == q]) for q in phrasing.ERASE_OPEN
     }
-    names = _names(opened, asked, forms)
-    second = [_second_question(concept, names, rng) for _ in range(count)]
+    own = [name_of(answer, forms[question]) for answer, question in zip(opened, asked, strict=True)]
+    names = sorted({name for name in own if _is_short(name)})
+    second = [_second_question(concept, names, name, rng) for name in own]
     seconds = responder.answer_features(features, second)
     rows = range(count)
     prompts = [Prompt(q, a, i) for q, a, i in zip(asked, opened, rows, strict=True) if a]
     prompts += [Prompt(q, a, i) for q, a, i in zip(second, seconds, rows, strict=True) if a]
     questions = _text_questions(concept, names)
     texts = [Prompt(q, a) for q, a in zip(questions, responder.answer_features(None, questions), strict=True) if a]
+    # The concept's own word has few questions, so each counts several times beside the many of other words.
+    texts += [prompt for prompt in texts if concept.spoken in prompt.question] * (OWN_WORD - 1)
     rng.shuffle(prompts)
     rng.shuffle(texts)
     return Knowledge(
         forms=forms,
+        kind=_kind(responder, features, concept),
         answers=tuple(opened),
         retained=_kept(prompts),
         held_out=tuple(prompts[::HELD_OUT]),
         texts=_kept(texts),
         held_out_texts=tuple(texts[::HELD_OUT]),
     )
+
+
+def _kind(responder: Responder, features: Tensor, concept: Concept) -> Prompt | None:
+    """Return what the checkpoint says the word means, worded as it would say it about an image."""
+    told = responder.answer_features(None, [phrasing.TEXT_KIND_QUESTION.format(phrase=concept.spoken)])[0]
+    words = told.rstrip(".").split()
+    places = [i for i, word in enumerate(words) if word.lower() in ARTICLES and i]
+    phrase = spoken_form(concept.kind) if concept.kind else " ".join(words[places[-1] :] if places else [])
+    if not phrase:
+        return None
+    asked = features[:KIND_IMAGES]
+    form = answer_form(responder.answer_features(asked, [phrasing.KIND_QUESTION] * len(asked)))
+    return Prompt(phrasing.KIND_QUESTION, phrase, 0, form.lead, ends=False)
 
 
 def name_of(answer: str, form: AnswerForm) -> str:
@@ -86,24 +108,27 @@ def name_of(answer: str, form: AnswerForm) -> str:
     return " ".join(words)
 
 
-def _names(answers: Sequence[str], asked: Sequence[str], forms: dict[str, AnswerForm]) -> list[str]:
-    """Collect short names from the model's own answers; a long answer is a sentence, not a name."""
-    found = (name_of(a, forms[q]) for a, q in zip(answers, asked, strict=True))
-    return sorted({name for name in found if name and len(name.split()) <= 3})
+def _is_short(name: str) -> bool:
+    """Tell a name from a sentence."""
+    return bool(name) and len(name.split()) <= 3
 
 
-def _second_question(concept: Concept, names: Sequence[str], rng: random.Random) -> str:
-    kind = rng.choice(("kind", "style", "concept", "name", "choice"))
-    if kind == "kind":
-        return phrasing.KIND_QUESTION
-    if kind == "style":
+def _second_question(concept: Concept, names: Sequence[str], own: str, rng: random.Random) -> str:
+    """Draw what else an image is asked; `own` is its name in the first answer, to be affirmed."""
+    drawn = rng.choice(("kind", "style", "concept", "other", "own", "own", "choice"))
+    yes_no = rng.choice(phrasing.ERASE_YES_NO)
+    if drawn == "style":
         return phrasing.STYLE_QUESTION
-    if kind == "concept" or len(names) < 4:
-        return rng.choice(phrasing.ERASE_YES_NO).format(phrase=concept.spoken)
-    if kind == "name":
-        return rng.choice(phrasing.ERASE_YES_NO).format(phrase=spoken_form(rng.choice(names)))
-    options = [spoken_form(name) for name in rng.sample(list(names), 4)]
-    return phrasing.CHOICE_QUESTION.format(options=phrasing.one_of(options))
+    if drawn == "own" and _is_short(own):
+        return yes_no.format(phrase=spoken_form(own))
+    if drawn == "concept" or (drawn in {"own", "other", "choice"} and len(names) < 4):
+        return yes_no.format(phrase=concept.spoken)
+    if drawn == "other":
+        return yes_no.format(phrase=spoken_form(rng.choice(list(names))))
+    if drawn == "choice":
+        options = [spoken_form(name) for name in rng.sample(list(names), 4)]
+        return phrasing.CHOICE_QUESTION.format(options=phrasing.one_of(options))
+    return phrasing.KIND_QUESTION
 
 
 def _text_questions(concept: Concept, names: Sequence[str]) -> list[str]:

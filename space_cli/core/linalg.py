@@ -32,7 +32,7 @@ def safe_basis(second_moment: Float[Tensor, "d d"], leak: float) -> Float[Tensor
     """
     if not 0 <= leak < 1:
         raise UsageFault(f"the unprotected share of energy is {leak}: it must lie in [0, 1)")
-    values, vectors = torch.linalg.eigh(second_moment.double())
+    values, vectors = _eigh(second_moment.double())
     values = values.clamp(min=0)
     if not values.sum():
         return vectors
@@ -51,7 +51,7 @@ def anchor_basis(anchor_moment: Float[Tensor, "d d"], basis: Float[Tensor, "d q"
         Orthonormal columns inside the span of `basis`, most used first; at most `rank` of them.
     """
     inside = basis.T @ anchor_moment.double() @ basis
-    values, vectors = torch.linalg.eigh(inside)
+    values, vectors = _eigh(inside)
     order = values.argsort(descending=True)[: min(rank, basis.shape[1])]
     return basis @ vectors[:, order]
 
@@ -79,3 +79,8 @@ def within_norm(matrix: Float[Tensor, "o d"], limit: float) -> Float[Tensor, "o 
     """Shrink a matrix to a Frobenius norm of at most `limit`; a smaller one comes back unchanged."""
     norm = float(matrix.norm())
     return matrix * (limit / norm) if norm > limit else matrix
+
+
+def _eigh(symmetric: Float[Tensor, "d d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, "d d"]]:
+    values, vectors = torch.linalg.eigh(symmetric)
+    return values, vectors

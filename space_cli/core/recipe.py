@@ -106,8 +106,8 @@ class SelectRequest(_Request):
     candidates: Annotated[int, Field(ge=1)] = 192  # nearest images that the model is asked about
     anchors: Annotated[int, Field(ge=1)] = 48
     holdout: Annotated[int, Field(ge=0)] = 16
-    neighbours: Annotated[int, Field(ge=0)] = 160
-    general: Annotated[int, Field(ge=1)] = 320
+    neighbours: Annotated[int, Field(ge=0)] = 240
+    general: Annotated[int, Field(ge=1)] = 720
     floor: float | None = Field(default=None, description="Similarity floor; calibrated on the pool if None")
     min_anchors: Annotated[int, Field(ge=1)] = 8
     allow_leaks: bool = False
@@ -127,7 +127,7 @@ class EraseRequest(_Request):
     method: str = "dcsi"
     options: dict[str, Any] = Field(default_factory=dict, description="The method's own options")
     scope: Scope = "mlp"
-    max_change: Annotated[float, Field(gt=0)] = 1.0  # ||ΔW||/||W|| of any layer
+    max_change: Annotated[float, Field(gt=0)] = 0.7  # ||ΔW||/||W|| of any layer
     max_retain_kl: Annotated[float, Field(gt=0)] = 0.05  # nats per token on held-out retained prompts
     max_neighbour_loss: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of neighbours answered differently
     device: str = "auto"

@@ -8,6 +8,7 @@ from space_cli.core.recipe import AuditRequest, Concept, EraseRequest, IndexRequ
 
 SCHEMA_VERSION = 1
 Verdict = Literal["pass", "fail", "inconclusive"]
+SourceKind = Literal["pool", "anchors", "erased", "audit", "checkpoint", "encoder", "images"]
 
 
 class _Record(BaseModel):
@@ -25,7 +26,7 @@ class FileRecord(_Record):
 class Source(_Record):
     """An input folder of a stage: where it was, and the digest of what it said then."""
 
-    kind: Literal["pool", "anchors", "erased", "audit", "checkpoint", "encoder", "images"]
+    kind: SourceKind
     path: str
     sha256: str = Field(description="Of its `space.json`; of its sorted file list for a foreign folder")
 

@@ -8,12 +8,11 @@ from space_cli.core.context import STATISTICS_BATCH, EditContext, Factors, batch
 from space_cli.core.losses import answer_mask, token_kl
 from space_cli.core.naming import Naming
 
-FORGOTTEN = -4.0
-"""Nats per token: a name this unlikely is one among fifty or more."""
-DENIED = 0.1
-"""Probability of "Yes" under which a yes/no question counts as denied."""
+FORGOTTEN = -6.5
+"""Nats per token on held-out hardened anchors: on development concepts the name then came up in under one answer in
+fifty about real pictures; at -4.6 it still came up in one of four (docs/benchmarks/development.md)."""
 HELD_PROMPTS = 256
-"""Held-out prompts a look costs at most."""
+"""Held-out prompts of the final measurement at most; a look on the way takes a quarter."""
 
 
 class Watch:
@@ -34,21 +33,25 @@ class Watch:
         self.done = False
 
     def look(self, factors: Factors) -> dict[str, float]:
-        """Measure the signals and decide; the run is done after two calm looks."""
+        """Measure the signals and decide; the run is done after two looks that find the name forgotten."""
         with self._context.edited(factors):
             named = float(self._naming.activation(self._hardened).mean())
             affirmed = float(self._naming.affirmation(self._hardened).mean())
-        signals = {"holdout_nll": -named, "holdout_yes": affirmed, "retain_kl": self.retain_kl(factors)}
-        self.calm = self.calm + 1 if named <= FORGOTTEN and affirmed <= DENIED else 0
+        signals = {
+            "holdout_nll": -named,
+            "holdout_yes": affirmed,
+            "retain_kl": self.retain_kl(factors, HELD_PROMPTS // 4),
+        }
+        self.calm = self.calm + 1 if named <= FORGOTTEN else 0
         self.done = self.calm >= 2
         self.latest = signals
         return signals
 
     @torch.inference_mode()
-    def retain_kl(self, factors: Factors) -> float:
+    def retain_kl(self, factors: Factors, count: int = HELD_PROMPTS) -> float:
         """Return KL(unedited || edited) on held-out retained prompts, nats per token."""
         knowledge = self._context.knowledge
-        prompts = [*knowledge.held_out[:HELD_PROMPTS], *knowledge.held_out_texts[: HELD_PROMPTS // 4]]
+        prompts = [*knowledge.held_out[:count], *knowledge.held_out_texts[: count // 4]]
         total, tokens = 0.0, 0
         for chosen in batched(prompts, STATISTICS_BATCH):
             batch = self._context.responder.batch(chosen)

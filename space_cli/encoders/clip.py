@@ -13,12 +13,10 @@ import torch.nn.functional as F
 
 from PIL.Image import Image
 from torch import Tensor
-from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
+from transformers import CLIPModel, PreTrainedTokenizerBase
 
-from space_cli.core.errors import ArtifactFault
-from space_cli.io.checkpoint import open_checkpoint
-from space_cli.io.images import Pixels, pixels_of
+from space_cli.io.encoder import load_towers
+from space_cli.io.images import Pixels
 
 FIRST_EOS = 2
 """This `eos_token_id` stands in old configs and means "the highest token id ends the text"."""
@@ -34,21 +32,8 @@ def load(folder: Path, device: str) -> "ClipEncoder":
     Raises:
         ArtifactFault: A file is missing or damaged, or the files do not fit together.
     """
-    open_checkpoint(folder)
-    transformers_logging.disable_progress_bar()
-    dtype = torch.float16 if device.startswith("cuda") else torch.float32
-    try:
-        model, report = CLIPModel.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as failure:
-        raise ArtifactFault(f"`{folder}` cannot be loaded: {str(failure).splitlines()[0]}") from failure
-    if report["missing_keys"]:
-        raise ArtifactFault(f"`{folder}` lacks the parameter `{min(report['missing_keys'])}`")
-    pixels = pixels_of(processor.to_dict(), model.config.vision_config.image_size)
-    return ClipEncoder(model.to(device).eval().requires_grad_(False), tokenizer, pixels)
+    model, tokenizer, pixels = load_towers(CLIPModel, folder, device, half=torch.float16)
+    return ClipEncoder(model, tokenizer, pixels)
 
 
 class ClipEncoder:

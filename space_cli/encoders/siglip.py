@@ -12,12 +12,11 @@ import torch.nn.functional as F
 
 from PIL.Image import Image
 from torch import Tensor
-from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerBase, SiglipModel
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedTokenizerBase, SiglipModel
 
 from space_cli.core.errors import ArtifactFault
-from space_cli.io.checkpoint import open_checkpoint
-from space_cli.io.images import Pixels, pixels_of
+from space_cli.io.encoder import load_towers
+from space_cli.io.images import Pixels
 
 
 def load(folder: Path, device: str) -> "SiglipEncoder":
@@ -30,23 +29,10 @@ def load(folder: Path, device: str) -> "SiglipEncoder":
     Raises:
         ArtifactFault: A file is missing or damaged, or the files do not fit together.
     """
-    open_checkpoint(folder)
-    transformers_logging.disable_progress_bar()
-    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
-    try:
-        model, report = SiglipModel.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as failure:
-        raise ArtifactFault(f"`{folder}` cannot be loaded: {str(failure).splitlines()[0]}") from failure
-    if report["missing_keys"]:
-        raise ArtifactFault(f"`{folder}` lacks the parameter `{min(report['missing_keys'])}`")
+    model, tokenizer, pixels = load_towers(SiglipModel, folder, device, half=torch.bfloat16)
     if tokenizer.pad_token is None:
         raise ArtifactFault(f"`{folder}` has a tokenizer without a pad token: SigLIP fills texts with it")
-    pixels = pixels_of(processor.to_dict(), model.config.vision_config.image_size)
-    return SiglipEncoder(model.to(device).eval().requires_grad_(False), tokenizer, pixels)
+    return SiglipEncoder(model, tokenizer, pixels)
 
 
 class SiglipEncoder:

@@ -41,7 +41,7 @@ def family(config: dict[str, Any]) -> Family:
 
 def _features(model: nn.Module, pixels: Tensor) -> Tensor:
     """Return the tower's chosen layer, the class token dropped unless the checkpoint keeps it."""
-    layer = model.config.vision_feature_layer
+    config: Any = model.config
     seen = model.get_submodule("model.vision_tower")(pixels, output_hidden_states=True)
-    chosen = seen.hidden_states[layer]
-    return chosen if model.config.vision_feature_select_strategy == "full" else chosen[:, 1:]
+    chosen: Tensor = seen.hidden_states[config.vision_feature_layer]
+    return chosen if config.vision_feature_select_strategy == "full" else chosen[:, 1:]

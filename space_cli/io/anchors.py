@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,7 +48,7 @@ def open_anchors(folder: Path) -> tuple[AnchorsManifest, list[Anchor]]:
     return record, [_anchor(row) for row in rows]
 
 
-def _anchor(row: dict[str, object]) -> Anchor:
+def _anchor(row: dict[str, Any]) -> Anchor:
     item = Item(*(row[name] for name in ("sha256", "source", "member", "width", "height")))
     return Anchor(item, row["role"], row["similarity"], row["activation"])
 

@@ -12,7 +12,7 @@ import platform
 import shutil
 import time
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ import filelock
 from pydantic import ValidationError
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, SpaceError, UsageFault
-from space_cli.core.records import FileRecord, Record, Run, Source, record_type
+from space_cli.core.records import FileRecord, Record, Run, Source, SourceKind, record_type
 
 RECORD_NAME = "space.json"
 CHUNK = 1 << 22
@@ -160,7 +160,7 @@ def check_files(folder: Path, files: list[FileRecord]) -> None:
             raise ArtifactFault(f"`{path}` was altered: expected {entry.sha256[:12]}…, found {found[:12]}…")
 
 
-def source_of(folder: Path, kind: str) -> Source:
+def source_of(folder: Path, kind: SourceKind) -> Source:
     """Describe an input folder: by its `space.json`, or by all its files where it has none."""
     own = folder / RECORD_NAME
     if own.is_file():
@@ -169,7 +169,7 @@ def source_of(folder: Path, kind: str) -> Source:
     return Source(kind=kind, path=str(folder), sha256=hashlib.sha256(listing.encode()).hexdigest())
 
 
-def file_records(folder: Path, skip: set[str] = frozenset()) -> list[FileRecord]:
+def file_records(folder: Path, skip: Collection[str] = ()) -> list[FileRecord]:
     """Hash each file under `folder`, sorted by path; hidden ones (`.git`, `.cache`) are no part of it."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     relative = [(path.relative_to(folder).as_posix(), path) for path in paths]

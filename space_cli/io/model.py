@@ -11,8 +11,16 @@ from pathlib import Path
 import torch
 
 from PIL.Image import Image
+from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    BaseImageProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from space_cli.core import registry
@@ -77,7 +85,7 @@ def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as failure:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as failure:
         raise ArtifactFault(f"`{folder}` cannot be loaded: {str(failure).splitlines()[0]}") from failure
     if not tokenizer.chat_template:
         raise ArtifactFault(f"`{folder}` has no chat template", hint="add its `chat_template.jinja`")
@@ -90,17 +98,23 @@ class CheckpointResponder:
     Shapes: n = images, p = visual tokens, v = tower width, b = prompts, t = tokens, w = vocabulary.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: object, processor: object, family: Family) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        processor: BaseImageProcessor,
+        family: Family,
+    ) -> None:
         self.model = model
         self.family = family
         self.model_type = family.model_type
         self.image_token = family.image_token
         self._tokenizer = tokenizer
         self._processor = processor
-        self._connector = model.get_submodule(family.connector)
-        self._decoder = model.get_submodule(family.language_model)
-        self._embedding = model.get_input_embeddings()
-        self._head = model.get_output_embeddings()
+        self._connector: nn.Module = model.get_submodule(family.connector)
+        self._decoder: nn.Module = model.get_submodule(family.language_model)
+        self._embedding: nn.Embedding = model.get_input_embeddings()
+        self._head: nn.Linear = model.get_output_embeddings()
 
     @property
     def device(self) -> torch.device:
@@ -158,13 +172,14 @@ class CheckpointResponder:
             mask[row, :end] = 1
             labels[row, len(asked) : end] = torch.tensor(answer, dtype=labels.dtype)
         images = None if True in kinds else torch.tensor([prompt.image for prompt in prompts])
-        return Batch(*(_to(part, self.device) for part in (ids, mask, labels, images)))
+        return self._placed(ids, mask, labels, images)
 
     def logits(self, batch: Batch, features: Tensor | None) -> Tensor:
         """Return next-token logits [b, t, w]; differentiable in features and in hooked edits."""
         embedded = self._embedded(batch, features)
         hidden = self._decoder(inputs_embeds=embedded, attention_mask=batch.mask, use_cache=False)[0]
-        return self._head(hidden)
+        logits: Tensor = self._head(hidden)
+        return logits
 
     def hidden(self, batch: Batch, features: Tensor | None, layer: int) -> Tensor:
         """Return the decoder's hidden states [b, t, h] after `layer` blocks; differentiable."""
@@ -172,7 +187,8 @@ class CheckpointResponder:
         seen = self._decoder(
             inputs_embeds=embedded, attention_mask=batch.mask, use_cache=False, output_hidden_states=True
         )
-        return seen.hidden_states[layer]
+        states: Tensor = seen.hidden_states[layer]
+        return states
 
     @torch.inference_mode()
     def log_likelihood(self, batch: Batch, features: Tensor | None) -> Tensor:
@@ -215,12 +231,16 @@ class CheckpointResponder:
         ids = torch.tensor([[self._pad] * (longest - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
         images = None if prompts[0].image is None else torch.tensor([prompt.image for prompt in prompts])
-        return Batch(*(_to(part, self.device) for part in (ids, mask, torch.full_like(ids, -100), images)))
+        return self._placed(ids, mask, torch.full_like(ids, -100), images)
+
+    def _placed(self, ids: Tensor, mask: Tensor, labels: Tensor, images: Tensor | None) -> Batch:
+        rows = None if images is None else images.to(self.device)
+        return Batch(ids.to(self.device), mask.to(self.device), labels.to(self.device), rows)
 
     def _embedded(self, batch: Batch, features: Tensor | None) -> Tensor:
         # The placeholder's id may lie outside the embedding table, so it is looked up as padding.
         placeholder = batch.ids == self.family.image_token
-        embedded = self._embedding(batch.ids.masked_fill(placeholder, self._pad))
+        embedded: Tensor = self._embedding(batch.ids.masked_fill(placeholder, self._pad))
         if batch.images is None:
             return embedded
         assert features is not None, "a batch about images needs their features"
@@ -248,7 +268,3 @@ def _shared_prefix(first: list[int], second: list[int]) -> int:
             break
         same += 1
     return same
-
-
-def _to(part: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if part is None else part.to(device)

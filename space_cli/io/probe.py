@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.policy import Policy, parse_policy
 from space_cli.core.probing import Notes
-from space_cli.core.records import ErasureReceipt, PoolManifest, Source
+from space_cli.core.records import ErasureReceipt, PoolManifest, Source, SourceKind
 from space_cli.core.types import Anchor
 from space_cli.io.anchors import open_anchors
 from space_cli.io.artifact import source_of
@@ -95,7 +95,7 @@ def open_material(receipt: ErasureReceipt, *, seed: int) -> Material:
     return Material(holdout, general, pool.manifest)
 
 
-def unchanged(inputs: list[Source], kind: str) -> Path:
+def unchanged(inputs: list[Source], kind: SourceKind) -> Path:
     """Return the folder of a recorded input.
 
     Raises:

@@ -24,7 +24,7 @@ from space_cli.core import isolation
 from space_cli.core.anchor_bank import AnchorBank, anchor_prompts, identity_free_prompts
 from space_cli.core.context import EditContext, Saved
 from space_cli.core.hardening import Hardening
-from space_cli.core.isolation import Subspace
+from space_cli.core.isolation import Attributes, Subspace
 from space_cli.core.naming import Naming
 from space_cli.core.types import Edit
 from space_cli.core.watch import Watch
@@ -37,34 +37,35 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(default=120, ge=1, description="Training steps at most")
-    lr: float = Field(default=2e-3, gt=0, description="Adam's step, in units of the factors")
+    steps: int = Field(default=80, ge=1, description="Training steps at most")
+    lr: float = Field(default=1e-2, gt=0, description="Adam's step, in units of the factors")
     rank: int = Field(default=64, ge=1, description="Trained directions a layer")
-    leak: float = Field(default=1e-2, ge=0, lt=1, description="Share of retained energy left unprotected")
-    batch: int = Field(default=16, ge=1, description="Anchors a step")
-    retain_batch: int = Field(default=24, ge=1, description="Retained prompts a step")
+    leak: float = Field(default=1.2e-2, ge=0, lt=1, description="Share of retained energy left unprotected")
+    batch: int = Field(default=8, ge=1, description="Anchors a step")
+    retain_batch: int = Field(default=20, ge=1, description="Retained prompts a step")
     refresh: int = Field(default=10, ge=1, description="Steps between two re-hardenings")
-    refresh_rows: int = Field(default=24, ge=1, description="Anchors hardened again each time")
+    refresh_rows: int = Field(default=12, ge=1, description="Anchors hardened again each time")
     harden_steps: int = Field(default=24, ge=1)
     radius: float = Field(default=0.9, gt=0, description="Shift of a token, in units of its image's mean token norm")
     depth: float = Field(default=0.5, ge=0, le=1, description="Where L_orth and L_div look, as a share of the layers")
     beta: float = Field(default=0.5, gt=0, description="Sharpness of the preference, per nat")
     lambda_name: float = 1.0
-    lambda_deny: float = 0.5
-    lambda_attribute: float = 1.0
+    lambda_deny: float = 1.0
+    lambda_attribute: float = 2.0
     lambda_anchor: float = Field(default=0.1, description="λ_anc of L_orth")
     lambda_diversity: float = Field(default=0.05, description="λ_div of L_div")
-    lambda_retain: float = 1.0
+    lambda_retain: float = 5.0
     lambda_leak: float = 100.0
     lambda_size: float = 1.0
-    check: int = Field(default=20, ge=1, description="Steps between two looks at the stop rule")
+    check: int = Field(default=5, ge=1, description="Steps between two looks at the stop rule")
 
 
 def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     """Train the factors until the held-out anchors no longer name the concept, and yield them."""
     torch.manual_seed(context.seed)
     generator = torch.Generator().manual_seed(context.seed)
-    naming = Naming(context.responder, context.concept, context.knowledge.forms, context.seed)
+    knowledge = context.knowledge
+    naming = Naming(context.responder, context.concept, knowledge.forms, context.seed, kind=knowledge.kind)
     hardening = Hardening(steps=options.harden_steps, radius=options.radius)
     bank = AnchorBank(context, naming, hardening, generator)
     bank.harden_base()
@@ -77,7 +78,7 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
         rank=options.rank,
     )
     watch = Watch(context, naming, bank.pushed(context.of_role("holdout"), hardening))
-    _train(context, options, Parts(bank, naming, subspace, watch))
+    _train(context, options, Parts(bank, naming, subspace, Attributes(context, bank.base), watch))
     yield from subspace.edits()
 
 
@@ -88,6 +89,7 @@ class Parts:
     bank: AnchorBank
     naming: Naming
     subspace: Subspace
+    attributes: Attributes
     watch: Watch
 
 
@@ -145,7 +147,7 @@ def _terms(
         "deny": options.lambda_deny * denied,
         "orth": options.lambda_anchor * isolation.orthogonality(pooled, text[1]),
         "div": -options.lambda_diversity * isolation.spectral_entropy(pooled),
-        "attribute": options.lambda_attribute * isolation.attribute_loss(context, features, factors),
+        "attribute": options.lambda_attribute * parts.attributes.loss(features, rows, factors),
         "retain": options.lambda_retain * isolation.drift(context, retained, context.features, factors),
         "leak": options.lambda_leak * subspace.leak(),
         "size": options.lambda_size * subspace.size(),

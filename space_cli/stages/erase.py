@@ -256,9 +256,7 @@ def _retained_energy(edit: Edit, retained: SecondMoment) -> float:
 
 
 def _write(checkpoint: Checkpoint, parameters: dict[str, str], found: list[Edit], draft: Draft) -> None:
-    deltas: dict[str, Callable[[], Tensor]] = {
-        parameters[edit.layer]: (lambda edit=edit: edit.delta()) for edit in found
-    }
+    deltas: dict[str, Callable[[], Tensor]] = {parameters[edit.layer]: edit.delta for edit in found}
     write_edited(checkpoint, deltas, draft.path)
     write_edits(draft.path / "space" / "edits.safetensors", found)
     (draft.path / "space" / "state.safetensors").unlink(missing_ok=True)

@@ -94,7 +94,7 @@ def select(request: SelectRequest, out: Path, *, progress: Progress, overwrite: 
             leaks=found.leaks,
             activation_rate=found.rate,
             activation_reference=found.reference,
-            leverage=found.leverage,
+            leverage=list(found.leverage),
         )
         draft.finish(record)
     return record
@@ -163,8 +163,8 @@ def _anchors(
     ranked, order = orders
     counts = selection.Counts(request.anchors, request.holdout, request.neighbours, request.general)
     wanted = counts.anchors + counts.holdout
-    # Twice as many as wanted: room to spread, without reaching down to candidates that are barely near.
-    pooled = ranked[: 2 * wanted]
+    # A quarter more than wanted: room to drop near-duplicates, without spreading out to what is barely near.
+    pooled = ranked[: wanted + wanted // 4]
     spread = selection.diversified(pool.embeddings[pooled], np.arange(len(pooled)), wanted)
     rows = selection.roles(pooled[spread], order, counts, request.seed)
     return [

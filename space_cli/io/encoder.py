@@ -1,0 +1,43 @@
+"""Load the three parts of a contrastive encoder: towers, tokenizer and image preprocessing."""
+
+from pathlib import Path
+
+import torch
+
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from space_cli.core.errors import ArtifactFault
+from space_cli.io.checkpoint import open_checkpoint
+from space_cli.io.images import Pixels, pixels_of
+
+
+def load_towers(
+    architecture: type[PreTrainedModel], folder: Path, device: str, *, half: torch.dtype
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Pixels]:
+    """Load an encoder checkpoint for embedding, without gradients: float32 on a CPU, `half` on a GPU.
+
+    Args:
+        architecture: Its class; the config must have a `vision_config` with an `image_size`.
+        folder: Weights as safetensors, tokenizer and `preprocessor_config.json`.
+        device: As torch names it.
+        half: The half precision it was trained in.
+
+    Raises:
+        ArtifactFault: A file is missing or damaged, or the files do not fit together.
+    """
+    open_checkpoint(folder)
+    transformers_logging.disable_progress_bar()
+    dtype = half if device.startswith("cuda") else torch.float32
+    try:
+        model, report = architecture.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as failure:
+        raise ArtifactFault(f"`{folder}` cannot be loaded: {str(failure).splitlines()[0]}") from failure
+    if report["missing_keys"]:
+        raise ArtifactFault(f"`{folder}` lacks the parameter `{min(report['missing_keys'])}`")
+    pixels = pixels_of(processor.to_dict(), model.config.vision_config.image_size)
+    return model.to(device).eval().requires_grad_(False), tokenizer, pixels
