@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--baseline-seeds", type=int, default=1, help="Seeds of space-paper")
     parser.add_argument("--concepts", nargs="*", help="Instead of the ten test concepts")
     parser.add_argument("--development", action="store_true", help="The development concepts, for tuning")
+    parser.add_argument("--shard", default="0/1", help="I/N: run the missing rows of every N-th concept and stop")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

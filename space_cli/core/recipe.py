@@ -129,7 +129,7 @@ class EraseRequest(_Request):
     scope: Scope = "mlp"
     max_change: Annotated[float, Field(gt=0)] = 0.7  # ||ΔW||/||W|| of any layer
     max_retain_kl: Annotated[float, Field(gt=0)] = 0.05  # nats per token on held-out retained prompts
-    max_neighbour_loss: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of neighbours answered differently
+    max_neighbour_loss: Annotated[float, Field(ge=0, le=1)] = 0.1  # share of neighbours answered differently
     device: str = "auto"
     seed: int = 0
 

@@ -40,7 +40,7 @@ class Options(BaseModel):
     steps: int = Field(default=80, ge=1, description="Training steps at most")
     lr: float = Field(default=1e-2, gt=0, description="Adam's step, in units of the factors")
     rank: int = Field(default=64, ge=1, description="Trained directions a layer")
-    leak: float = Field(default=1.2e-2, ge=0, lt=1, description="Share of retained energy left unprotected")
+    leak: float = Field(default=1.5e-2, ge=0, lt=1, description="Share of retained energy left unprotected")
     batch: int = Field(default=8, ge=1, description="Anchors a step")
     retain_batch: int = Field(default=20, ge=1, description="Retained prompts a step")
     refresh: int = Field(default=10, ge=1, description="Steps between two re-hardenings")
@@ -49,9 +49,9 @@ class Options(BaseModel):
     radius: float = Field(default=0.9, gt=0, description="Shift of a token, in units of its image's mean token norm")
     depth: float = Field(default=0.5, ge=0, le=1, description="Where L_orth and L_div look, as a share of the layers")
     beta: float = Field(default=0.5, gt=0, description="Sharpness of the preference, per nat")
-    lambda_name: float = 1.0
-    lambda_deny: float = 1.0
-    lambda_attribute: float = 2.0
+    lambda_name: float = 1.5
+    lambda_deny: float = 0.5
+    lambda_attribute: float = 1.0
     lambda_anchor: float = Field(default=0.1, description="λ_anc of L_orth")
     lambda_diversity: float = Field(default=0.05, description="λ_div of L_div")
     lambda_retain: float = 5.0
