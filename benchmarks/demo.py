@@ -50,11 +50,11 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     concepts = _concepts(options)
-    rows = _rows(
-        options.out / "demo.rows.jsonl",
-        concepts,
-        {"dcsi": options.seeds, "space-paper": options.baseline_seeds},
-    )
+    store, seeds = options.out / "demo.rows.jsonl", {"dcsi": options.seeds, "space-paper": options.baseline_seeds}
+    number, shards = (int(part) for part in options.shard.split("/"))
+    rows = _rows(store, concepts[number::shards], seeds)
+    if shards > 1:
+        return
     command = "python -m benchmarks.demo"
     result = {
         "rows": rows,

@@ -45,7 +45,7 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     max_retain_kl: Annotated[
         float,
         typer.Option("--max-retain-kl", help="Retain budget, nats per token", rich_help_panel=options.LIMITS),
-    ] = 0.1,
+    ] = 0.05,
     max_neighbour_loss: Annotated[
         float,
         typer.Option("--max-neighbour-loss", help="Share of neighbours answered anew", rich_help_panel=options.LIMITS),

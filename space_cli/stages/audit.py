@@ -45,7 +45,7 @@ from space_cli.core.types import Probe, ProbeImage
 from space_cli.io.artifact import Draft, new_artifact, open_artifact, source_of, write_text
 from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
 from space_cli.io.images import probe_images
-from space_cli.io.model import open_model
+from space_cli.io.model import open_model, pick_device
 from space_cli.io.probe import Material, open_material, open_notes, open_policy, open_training
 from space_cli.reports.html import Evidence, Sample, render
 
@@ -197,7 +197,7 @@ def _ordered(
 def _text_embeddings(pool: PoolManifest, phrases: Sequence[str], device: str) -> np.ndarray:
     folder = resolve(pool.request.encoder, pool.request.revision)
     model_type = open_checkpoint(folder).model_type
-    encoder = registry.load("encoders", model_type).load(folder, device)
+    encoder = registry.load("encoders", model_type).load(folder, pick_device(device))
     texts = [template.format(phrase) for phrase in phrases for template in TEMPLATES]
     embedded = np.asarray(encoder.texts(texts).cpu(), dtype=np.float64)
     means = embedded.reshape(len(phrases), len(TEMPLATES), -1).mean(axis=1)
