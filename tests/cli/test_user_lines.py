@@ -19,6 +19,7 @@ from space_cli.bundled.drawings import STYLES, render
 
 SETTINGS = """
 [select]
+floor = 0.1
 anchors = 10
 holdout = 4
 neighbours = 20
@@ -69,7 +70,7 @@ def test_index_select_erase_audit_show_verify_revert(folder):
     for line in lines:
         made = run(folder, *line)
         assert made.returncode == 0, made.stderr
-        assert "hint: space " in made.stderr
+        assert "next: space " in made.stderr
     audited = run(folder, "audit", "--json")
     assert audited.returncode == 3, audited.stderr
     told = json.loads(audited.stdout)

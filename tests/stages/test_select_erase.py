@@ -21,6 +21,7 @@ from space_cli.stages.verify import verify
 
 OWL = Concept(name="owl", kind="animal")
 SIZES = {"candidates": 40, "anchors": 10, "holdout": 3, "neighbours": 16, "general": 30}
+NEAR = SIZES | {"floor": 0.2}  # a pool this small has few images that chance would not reach
 TINY = {"steps": 4, "refresh": 2, "refresh_rows": 2, "harden_steps": 4, "batch": 4, "retain_batch": 6, "check": 4}
 
 
@@ -39,7 +40,7 @@ def pool(tmp_path_factory):
 @pytest.fixture(scope="module")
 def anchors(pool):
     out = pool.parent / "anchors"
-    request = SelectRequest(concept=OWL, pool=str(pool), model=str(checkpoint_folder()), **SIZES)
+    request = SelectRequest(concept=OWL, pool=str(pool), model=str(checkpoint_folder()), **NEAR)
     select(request, out, progress=Silent())
     return out
 
@@ -69,14 +70,14 @@ def test_proxies_found_by_text_leave_the_concept_silent(anchors):
 
 
 def test_without_a_model_roles_are_given_by_similarity_alone(pool, tmp_path):
-    manifest = select(SelectRequest(concept=OWL, pool=str(pool), **SIZES), tmp_path / "a", progress=Silent())
+    manifest = select(SelectRequest(concept=OWL, pool=str(pool), **NEAR), tmp_path / "a", progress=Silent())
     assert manifest.activation_rate is None
     assert not manifest.leverage
 
 
 def test_an_excluded_image_gets_no_role(pool, anchors, tmp_path):
     rejected = open_anchors(anchors)[1][0].item.sha256
-    request = SelectRequest(concept=OWL, pool=str(pool), exclude=(rejected[:12],), **SIZES)
+    request = SelectRequest(concept=OWL, pool=str(pool), exclude=(rejected[:12],), **NEAR)
     select(request, tmp_path / "a", progress=Silent())
     assert rejected not in {anchor.item.sha256 for anchor in open_anchors(tmp_path / "a")[1]}
     with pytest.raises(UsageFault, match="not in the pool"):
@@ -100,9 +101,10 @@ def test_a_concept_the_checkpoint_does_not_know_is_refused(pool, tmp_path, name)
         select(request, tmp_path / "a", progress=Silent())
 
 
+@pytest.mark.slow
 def test_the_leak_guard_keeps_out_what_the_model_names(pool, tmp_path):
     leaky = Concept(name="penguin")  # the pool shows two of them
-    request = SelectRequest(concept=leaky, pool=str(pool), model=str(checkpoint_folder()), **SIZES)
+    request = SelectRequest(concept=leaky, pool=str(pool), model=str(checkpoint_folder()), **NEAR)
     manifest = select(request, tmp_path / "a", progress=Silent())
     assert manifest.leaks >= 2
     shown = open_anchors(tmp_path / "a")[1]
@@ -114,6 +116,7 @@ def test_the_leak_guard_keeps_out_what_the_model_names(pool, tmp_path):
     assert {f"{row:03d}-0.png", f"{row:03d}-1.png"} & {a.item.member for a in open_anchors(tmp_path / "b")[1]}
 
 
+@pytest.mark.slow
 def test_an_erased_folder_is_a_drop_in_that_verifies(anchors, tmp_path):
     out = tmp_path / "erased"
     receipt = erase(request_for(anchors), out, progress=Silent())
@@ -126,6 +129,7 @@ def test_an_erased_folder_is_a_drop_in_that_verifies(anchors, tmp_path):
     assert open_model(out, device="cpu").answer(None, ["What kind of thing is a cat?"])
 
 
+@pytest.mark.slow
 def test_same_request_same_bytes(anchors, tmp_path):
     one, other = (erase(request_for(anchors), tmp_path / name, progress=Silent()) for name in ("one", "other"))
     assert one.files == other.files
@@ -164,6 +168,7 @@ class _Dying:
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_killed_erase_resumes_to_the_same_checkpoint(anchors, tmp_path):
     whole = erase(request_for(anchors), tmp_path / "whole", progress=Silent())
     out = tmp_path / "killed"
@@ -191,7 +196,7 @@ def test_bad_requests_fail_before_a_weight_is_read(anchors, tmp_path, monkeypatc
 
 
 def test_anchors_without_a_model_are_not_enough(pool, tmp_path):
-    select(SelectRequest(concept=OWL, pool=str(pool), **SIZES), tmp_path / "a", progress=Silent())
+    select(SelectRequest(concept=OWL, pool=str(pool), **NEAR), tmp_path / "a", progress=Silent())
     with pytest.raises(ArtifactFault, match="without the checkpoint"):
         erase(request_for(tmp_path / "a"), tmp_path / "erased", progress=Silent())
 
