@@ -90,4 +90,4 @@ def anchor_prompts(naming: Naming, count: int) -> list[Prompt]:
 
 def identity_free_prompts(count: int) -> list[Prompt]:
     """Return the questions about an image that do not ask what it is, without answers."""
-    return [Prompt(q, "", i) for i in range(count) for q in (phrasing.KIND_QUESTION, phrasing.STYLE_QUESTION)]
+    return [Prompt(q, "", i) for i in range(count) for q in phrasing.IDENTITY_FREE]

@@ -125,7 +125,7 @@ class Attributes:
         self._context = context
         self._answers = {
             question: context.responder.answer_features(features, [question] * len(features))
-            for question in (phrasing.KIND_QUESTION, phrasing.STYLE_QUESTION)
+            for question in phrasing.IDENTITY_FREE
         }
 
     def loss(self, features: Tensor, rows: Sequence[int], factors: Factors) -> Tensor:

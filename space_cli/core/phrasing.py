@@ -25,6 +25,8 @@ CHOICE_QUESTION = "Is this {options}?"
 TEXT_KIND_QUESTION = "What kind of thing is {phrase}?"
 TEXT_HOME_QUESTION = "Where would you find {phrase}?"
 STYLE_QUESTION = "How is this picture drawn?"
+IDENTITY_FREE = (KIND_QUESTION, STYLE_QUESTION)
+"""Questions about an image that do not ask which thing it shows."""
 
 
 def one_of(options: list[str]) -> str:

@@ -1,6 +1,6 @@
 """What a plug-in may ask for: the narrow faces of the encoder, the model and the terminal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -111,6 +111,3 @@ class _Unseen:
 
     def __call__(self, steps: int = 1, /, **figures: float | str) -> None:
         """Count nothing."""
-
-
-Listener = Callable[[dict[str, float]], None]

@@ -9,8 +9,8 @@ from space_cli.core.losses import answer_mask, token_kl
 from space_cli.core.naming import Naming
 
 FORGOTTEN = -6.5
-"""Nats per token on held-out hardened anchors: on development concepts the name then came up in under one answer in
-fifty about real pictures; at -4.6 it still came up in one of four (docs/benchmarks/development.md)."""
+"""Nats per token on held-out hardened anchors: on development concepts the name then came up in at most one answer
+in twenty about real pictures; at -4.6 it still came up in one of four (docs/benchmarks/development.md)."""
 HELD_PROMPTS = 256
 """Held-out prompts of the final measurement at most; a look on the way takes a quarter."""
 
@@ -59,7 +59,7 @@ class Watch:
             with self._context.edited(factors):
                 after = self._context.responder.logits(batch, self._context.features)
             mask = answer_mask(batch)
-            count = int(mask.sum())
-            total += float(token_kl(before, after, mask)) * count
-            tokens += count
+            answered = int(mask.sum())
+            total += float(token_kl(before, after, mask)) * answered
+            tokens += answered
         return total / max(tokens, 1)

@@ -12,7 +12,7 @@ import platform
 import shutil
 import time
 
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -160,12 +160,18 @@ def check_files(folder: Path, files: list[FileRecord]) -> None:
             raise ArtifactFault(f"`{path}` was altered: expected {entry.sha256[:12]}…, found {found[:12]}…")
 
 
-def source_of(folder: Path, kind: SourceKind) -> Source:
-    """Describe an input folder: by its `space.json`, or by all its files where it has none."""
+def source_of(folder: Path, kind: SourceKind, files: Sequence[FileRecord] | None = None) -> Source:
+    """Describe an input folder: by its `space.json`, or by all its files where it has none.
+
+    Args:
+        folder: The input.
+        kind: What it is to the stage.
+        files: Its `file_records`, where the caller has hashed them already.
+    """
     own = folder / RECORD_NAME
     if own.is_file():
         return Source(kind=kind, path=str(folder), sha256=digest_file(own))
-    listing = "\n".join(f"{entry.path} {entry.sha256}" for entry in file_records(folder))
+    listing = "\n".join(f"{entry.path} {entry.sha256}" for entry in (file_records(folder) if files is None else files))
     return Source(kind=kind, path=str(folder), sha256=hashlib.sha256(listing.encode()).hexdigest())
 
 

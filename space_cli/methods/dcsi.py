@@ -29,8 +29,6 @@ from space_cli.core.naming import Naming
 from space_cli.core.types import Edit
 from space_cli.core.watch import Watch
 
-NEEDS_FORGET_IMAGES = False
-
 
 class Options(BaseModel):
     """Settings of the method; one set serves every concept and model."""

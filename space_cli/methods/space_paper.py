@@ -22,8 +22,6 @@ from space_cli.core.isolation import Subspace
 from space_cli.core.naming import Naming
 from space_cli.core.types import Edit
 
-NEEDS_FORGET_IMAGES = False
-
 
 class Options(BaseModel):
     """Settings of the published description."""

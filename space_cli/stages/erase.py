@@ -56,8 +56,7 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
     family = family_of(folder)
     manifest, anchors = open_anchors(Path(request.anchors))
     _require_fresh(manifest, request)
-    layers = family.layers(request.scope)
-    parameters = {layer: family.parameter(layer, checkpoint.parameters) for layer in layers}
+    parameters = {layer: family.parameter(layer, checkpoint.parameters) for layer in family.layers(request.scope)}
     with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
         context = _context(request, folder, anchors, draft, progress)
         # On the CPU from here on, where `space verify` will compute the same products again.
@@ -67,19 +66,20 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
         receipts = _receipts(context, checkpoint, parameters, found, rounded)
         progress.note("writing the checkpoint")
         _write(checkpoint, parameters, found, draft)
+        base_files = file_records(folder)
         record = ErasureReceipt(
             space_version=__version__,
             seed=request.seed,
-            inputs=[source_of(folder, "checkpoint"), source_of(Path(request.anchors), "anchors")],
+            inputs=[source_of(folder, "checkpoint", base_files), source_of(Path(request.anchors), "anchors")],
             files=draft.files(),
             run=draft.run(),
             request=request,
-            dtype=checkpoint.parameters[parameters[layers[0]]].dtype,
+            dtype=checkpoint.parameters[next(iter(parameters.values()))].dtype,
             layers=receipts,
             steps=context.outcome.steps,
             stopped=context.outcome.stopped,
             signals=context.outcome.signals | signals,
-            base_files=file_records(folder),
+            base_files=base_files,
         )
         draft.finish(record)
     return record

@@ -32,7 +32,7 @@ from space_cli.io.pool import Pool, open_pool
 from space_cli.io.subject import Aim, image_features, subject_of
 
 LEAK = 1e-2
-"""Share of retained energy left unprotected where leverage is reported; the default of `erase`."""
+"""Share of retained energy left unprotected where leverage is reported; `erase` has an option of its own."""
 KNOWN_MARGIN = 5.0
 """Nats per token that a push towards the name must get beyond a push towards scrambled names: on the bundled checkpoint
 known names got 11 to 15 beyond, unknown ones at most 3."""
