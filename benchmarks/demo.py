@@ -8,6 +8,7 @@ Writes `docs/benchmarks/demo.json` and `demo.md`. A finished row is kept in `dem
 import argparse
 import json
 import math
+import os
 import platform
 import resource
 import statistics
@@ -100,6 +101,7 @@ def _rows(store: Path, concepts: list[Drawn], seeds: dict[str, int]) -> list[dic
 
 def _row(method: str, concept: Drawn, seed: int) -> dict[str, Any]:
     """Run `space demo` once, as a user would, in a process of its own."""
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "run"
         command = [
@@ -128,6 +130,9 @@ def _row(method: str, concept: Drawn, seed: int) -> dict[str, Any]:
         "stopped": receipt["stopped"],
         "signals": receipt["signals"],
         # Linux counts kilobytes; the largest child so far, so one row's figure is an upper bound of its own.
+        # Seconds mean little without these two: other work on the machine, and threads of this run.
+        "load_average": round(load, 2),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
         "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6, 3),
     }
 

@@ -41,15 +41,17 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     max_change: Annotated[
         float,
         typer.Option("--max-change", help="Largest ||ΔW||/||W|| of a layer", rich_help_panel=options.LIMITS),
-    ] = 0.7,
+    ] = 0.4,
     max_retain_kl: Annotated[
         float,
         typer.Option("--max-retain-kl", help="Retain budget, nats per token", rich_help_panel=options.LIMITS),
     ] = 0.05,
     max_neighbour_loss: Annotated[
         float,
-        typer.Option("--max-neighbour-loss", help="Share of neighbours answered anew", rich_help_panel=options.LIMITS),
-    ] = 0.1,
+        typer.Option(
+            "--max-neighbour-loss", help="Share of sure neighbours named anew", rich_help_panel=options.LIMITS
+        ),
+    ] = 0.05,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     out: options.Out = None,

@@ -42,8 +42,12 @@ class AnchorBank:
         self.base = self.pushed(self.proxies, self._options)
         self.current = self.base.clone()
 
-    def refresh(self, factors: Factors, count: int) -> None:
-        """Harden some anchors again, against the edited checkpoint; half of them from their own proxies."""
+    def refresh(self, factors: Factors, count: int) -> float:
+        """Harden some anchors again, against the edited checkpoint; half of them from their own proxies.
+
+        Returns:
+            Log p(name) that the push reached, nats per token: high while some way to the name is still open.
+        """
         rows = torch.randperm(len(self.proxies), generator=self._generator)[:count]
         proxies = self.proxies[rows]
         fresh = torch.rand(len(rows), generator=self._generator) < 0.5
@@ -56,7 +60,10 @@ class AnchorBank:
             noise=self._options.noise,
         )
         with self._context.edited(factors):
-            self.current[rows] = harden(self._naming.objective, proxies, budget, self._generator, start=start)
+            pushed = harden(self._naming.objective, proxies, budget, self._generator, start=start)
+            reached = float(self._naming.activation(pushed).mean())
+        self.current[rows] = pushed
+        return reached
 
     def reseed(self, step: int) -> None:
         """Make the draws of one step follow from seed and step alone, so that a resumed run makes the same."""

@@ -117,8 +117,15 @@ class EditContext:
         What is drawn follows from seed and step alone, so that a resumed run sees the same.
         """
         pool = self.knowledge.texts if step % 4 == 3 else self.knowledge.retained
-        rng = random.Random(f"{self.seed} {step}")
-        return self.responder.batch(rng.sample(pool, min(size, len(pool))))
+        return self._drawn(pool, f"{self.seed} {step}", size)
+
+    def affirmed_batch(self, step: int, size: int) -> Batch | None:
+        """Return retained prompts that were answered with yes, drawn the same way; None where there is none."""
+        pool = self.knowledge.affirmed
+        return self._drawn(pool, f"{self.seed} {step} yes", size) if pool else None
+
+    def _drawn(self, pool: Sequence[Prompt], seed: str, size: int) -> Batch:
+        return self.responder.batch(random.Random(seed).sample(pool, min(size, len(pool))))
 
     def edited(self, factors: Factors) -> AbstractContextManager[None]:
         """Return a `with` block in which the layers carry `W + left @ right`."""

@@ -17,7 +17,8 @@ class Family:
     connector: str  # module name of the image-to-text adapter
     language_model: str  # module name of the decoder without its head
     connector_layers: tuple[str, ...]  # editable linears of the connector
-    mlp_layers: tuple[str, ...]  # editable linears of the decoder, first layer first
+    mlp_layers: tuple[str, ...]  # linears of the decoder's MLPs where identity is looked up, first block first
+    every_mlp_layer: tuple[str, ...]  # those of all blocks
     disk_prefixes: tuple[tuple[str, str], ...]  # (in memory, on disk), tried in this order
     image_token: int  # id of the placeholder that visual tokens replace
     visual_tokens: int  # placeholders an image takes
@@ -30,7 +31,7 @@ class Family:
             return self.connector_layers
         if scope == "mlp":
             return (self.connector_layers[-1], *self.mlp_layers)
-        return (*self.connector_layers, *self.mlp_layers)
+        return (*self.connector_layers, *self.every_mlp_layer)
 
     def parameter(self, layer: str, on_disk: Iterable[str]) -> str:
         """Return the name under which a checkpoint stores the weight of `layer`.

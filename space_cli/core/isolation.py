@@ -1,6 +1,7 @@
 """Dual-constraint semantic isolation: training inside the safe subspace of retained knowledge.
 
-    L = L_task + λ_name·L_name + λ_anc·L_orth + λ_div·L_div + λ_ret·KL_retain + λ_leak·leak + λ_size·size
+    L = L_task + λ_name·L_name + λ_deny·L_deny + λ_anc·L_orth + λ_div·L_div + λ_attr·L_attr
+        + λ_ret·KL_retain + λ_aff·KL_yes + λ_leak·leak + λ_size·size
 
 Every edit is `ΔW = B·Uᵀ` with U orthonormal inside the safe subspace and only B trained, so the constraint holds
 exactly under any optimiser; a gradient projected before Adam would leave the subspace.
@@ -9,6 +10,8 @@ Shapes: b = anchors in a step, p = visual tokens, v = tower width, h = decoder w
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +21,7 @@ from torch import Tensor
 from space_cli.core import phrasing
 from space_cli.core.context import EditContext, Factors
 from space_cli.core.linalg import anchor_basis, energy, within_norm
-from space_cli.core.losses import answer_mask, next_labels, token_kl
+from space_cli.core.losses import answer_log_likelihood, answer_mask, next_labels, token_kl
 from space_cli.core.naming import Naming
 from space_cli.core.types import Batch, Edit, Prompt
 
@@ -78,13 +81,14 @@ class Subspace:
         return [Edit(layer, left=self.left[layer].detach().clone(), right=self.right[layer]) for layer in self.right]
 
 
-def task_loss(context: EditContext, features: Tensor, rows: list[int], question: str) -> Tensor:
+def task_loss(context: EditContext, features: Tensor, rows: list[int]) -> Tensor:
     """Return the cross-entropy of each proxy's own answer, given these features in the proxy's place.
 
-    The answers are the unedited checkpoint's, so the anchors overwrite the concept with what they are.
+    Questions and answers are those of the unedited checkpoint's own round, so the anchors overwrite the concept with
+    what they are, in the wording that goes with each question.
     """
-    answers = [context.knowledge.answers[row] for row in rows]
-    batch = context.responder.batch([Prompt(question, a, i) for i, a in enumerate(answers)])
+    asked = [context.knowledge.own[row] for row in rows]
+    batch = context.responder.batch([Prompt(one.question, one.answer, i) for i, one in enumerate(asked)])
     mask = answer_mask(batch)
     return F.cross_entropy(context.responder.logits(batch, features)[mask].float(), next_labels(batch)[mask])
 
@@ -114,28 +118,40 @@ def denial_loss(naming: Naming, features: Tensor, turn: int, beta: float) -> Ten
 
 
 class Attributes:
-    """Questions that do not ask what an image shows, with the unedited checkpoint's answers about each anchor.
+    """Questions that do not ask what an image shows: what they are answered with is to stay.
+
+    The kind is what the unedited checkpoint says the concept's word means, so that a picture whose name is lost is
+    still known for the kind of thing it is; every other answer is the unedited checkpoint's own about each anchor.
 
     Args:
         context: The erasure.
-        features: The hardened anchors, [n, p, v]: asked in their place, the kind that goes with the name is kept.
+        features: The hardened anchors, [n, p, v]: asked in their place, what goes with the name is kept.
     """
 
     def __init__(self, context: EditContext, features: Tensor) -> None:
         self._context = context
+        self._kind = context.knowledge.kind
         self._answers = {
             question: context.responder.answer_features(features, [question] * len(features))
             for question in phrasing.IDENTITY_FREE
+            if self._kind is None or question != self._kind.question
         }
 
     def loss(self, features: Tensor, rows: Sequence[int], factors: Factors) -> Tensor:
-        """Return the divergence from the unedited checkpoint on these anchors, nats per token."""
+        """Return the divergence from the unedited checkpoint on these anchors plus -log p(kind), nats per token."""
         prompts = [
             Prompt(question, answers[row] or ".", i)
             for question, answers in self._answers.items()
             for i, row in enumerate(rows)
         ]
-        return drift(self._context, self._context.responder.batch(prompts), features, factors)
+        kept = drift(self._context, self._context.responder.batch(prompts), features, factors)
+        if self._kind is None:
+            return kept
+        asked = [replace(self._kind, image=i) for i in range(len(rows))]
+        batch = self._context.responder.batch(asked)
+        with self._context.edited(factors):
+            logits = self._context.responder.logits(batch, features)
+        return kept - answer_log_likelihood(logits, batch).mean()
 
 
 def drift(context: EditContext, batch: Batch, features: Tensor, factors: Factors) -> Tensor:
@@ -176,6 +192,12 @@ def pooled_states(context: EditContext, features: Tensor, layer: int) -> Tensor:
     visual = (batch.ids == responder.image_token)[..., None]
     hidden = responder.hidden(batch, features, layer)
     return (hidden * visual).sum(1) / visual.sum(1)
+
+
+def middle_block(context: EditContext, depth: float) -> int:
+    """Return after which decoder block `depth`, a share of all, ends; at least the first."""
+    config: Any = context.responder.model.config
+    return max(1, round(depth * config.get_text_config().num_hidden_layers))
 
 
 @torch.no_grad()

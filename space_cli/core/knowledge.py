@@ -32,8 +32,9 @@ class Knowledge:
 
     forms: dict[str, AnswerForm]  # open question -> wording
     kind: Prompt | None  # the concept's kind as the answer to the question for it; None where the word has none
-    answers: tuple[str, ...]  # to the first open question, one for each row of the features
+    own: tuple[Prompt, ...]  # each row of the features with the open question it was asked, and the answer
     retained: tuple[Prompt, ...]  # about images
+    affirmed: tuple[Prompt, ...]  # those of them that were answered with yes
     held_out: tuple[Prompt, ...]  # about images
     texts: tuple[Prompt, ...]  # text only
     held_out_texts: tuple[Prompt, ...]
@@ -55,9 +56,9 @@ def gather(responder: Responder, features: Tensor, concept: Concept, seed: int) 
     forms = {
         q: answer_form([a for a, used in zip(opened, asked, strict=True) if used == q]) for q in phrasing.ERASE_OPEN
     }
-    own = [name_of(answer, forms[question]) for answer, question in zip(opened, asked, strict=True)]
-    names = sorted({name for name in own if _is_short(name)})
-    second = [_second_question(concept, names, name, rng) for name in own]
+    called = [name_of(answer, forms[question]) for answer, question in zip(opened, asked, strict=True)]
+    names = sorted({name for name in called if _is_short(name)})
+    second = [_second_question(concept, names, name, rng) for name in called]
     seconds = responder.answer_features(features, second)
     rows = range(count)
     prompts = [Prompt(q, a, i) for q, a, i in zip(asked, opened, rows, strict=True) if a]
@@ -68,11 +69,13 @@ def gather(responder: Responder, features: Tensor, concept: Concept, seed: int) 
     texts += [prompt for prompt in texts if concept.spoken in prompt.question] * (OWN_WORD - 1)
     rng.shuffle(prompts)
     rng.shuffle(texts)
+    retained = _kept(prompts)
     return Knowledge(
         forms=forms,
         kind=_kind(responder, features, concept),
-        answers=tuple(opened),
-        retained=_kept(prompts),
+        own=tuple(Prompt(q, a, i) for q, a, i in zip(asked, opened, rows, strict=True)),
+        retained=retained,
+        affirmed=tuple(p for p in retained if p.answer.lower().startswith("yes")),
         held_out=tuple(prompts[::HELD_OUT]),
         texts=_kept(texts),
         held_out_texts=tuple(texts[::HELD_OUT]),

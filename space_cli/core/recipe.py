@@ -127,9 +127,9 @@ class EraseRequest(_Request):
     method: str = "dcsi"
     options: dict[str, Any] = Field(default_factory=dict, description="The method's own options")
     scope: Scope = "mlp"
-    max_change: Annotated[float, Field(gt=0)] = 0.7  # ||ΔW||/||W|| of any layer
+    max_change: Annotated[float, Field(gt=0)] = 0.4  # ||ΔW||/||W|| of any layer
     max_retain_kl: Annotated[float, Field(gt=0)] = 0.05  # nats per token on held-out retained prompts
-    max_neighbour_loss: Annotated[float, Field(ge=0, le=1)] = 0.1  # share of neighbours answered differently
+    max_neighbour_loss: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of surely named neighbours named otherwise
     device: str = "auto"
     seed: int = 0
 

@@ -11,6 +11,11 @@ from space_cli.core.naming import Naming
 FORGOTTEN = -6.5
 """Nats per token on held-out hardened anchors: on development concepts the name then came up in at most one answer
 in twenty about real pictures; at -4.6 it still came up in one of four (docs/benchmarks/development.md)."""
+RESISTED = -2.0
+"""Nats per token that anchors reach when pushed anew against the edited checkpoint: below it the audit's own, longer
+attack on held-out anchors found the name in about one of three (docs/benchmarks/development.md)."""
+AFFIRMED = 0.3
+"""Probability of "Yes" to the concept's questions about held-out anchors that counts as denied."""
 HELD_PROMPTS = 256
 """Held-out prompts of the final measurement at most; a look on the way takes a quarter."""
 
@@ -29,20 +34,26 @@ class Watch:
         self._naming = naming
         self._hardened = hardened
         self.calm = 0
+        self.reached = 0.0  # log p(name) of anchors as last pushed against the edited checkpoint
         self.latest: dict[str, float] = {}
         self.done = False
 
     def look(self, factors: Factors) -> dict[str, float]:
-        """Measure the signals and decide; the run is done after two looks that find the name forgotten."""
+        """Measure the signals and decide.
+
+        The run is done after two looks that find the name forgotten, no longer within reach of a new push, and denied.
+        """
         with self._context.edited(factors):
             named = float(self._naming.activation(self._hardened).mean())
             affirmed = float(self._naming.affirmation(self._hardened).mean())
         signals = {
             "holdout_nll": -named,
+            "pushed_nll": -self.reached,
             "holdout_yes": affirmed,
             "retain_kl": self.retain_kl(factors, HELD_PROMPTS // 4),
         }
-        self.calm = self.calm + 1 if named <= FORGOTTEN else 0
+        calm = named <= FORGOTTEN and self.reached <= RESISTED and affirmed <= AFFIRMED
+        self.calm = self.calm + 1 if calm else 0
         self.done = self.calm >= 2
         self.latest = signals
         return signals

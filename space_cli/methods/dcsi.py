@@ -7,8 +7,9 @@ Deviations:
     The paper's text was not available in full; this implements its published description and adds to it:
     - the proxies are hardened (features pushed until the checkpoint names the concept) before and during training;
     - `ΔW = B·Uᵀ` with U inside the safe subspace replaces the projected gradient, which Adam would leave;
-    - a bounded preference against the name and against "yes", a divergence term on retained prompts and on
-      identity-free questions, and an explicit leak term join the three published terms;
+    - a bounded preference against the name and against "yes", the concept's kind as the answer to the question for it,
+      divergence terms on retained prompts, on retained "yes" and on identity-free questions, and an explicit leak term
+      join the three published terms;
     - `--method space-paper` keeps the published terms alone.
 """
 
@@ -35,24 +36,27 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(default=80, ge=1, description="Training steps at most")
+    steps: int = Field(default=60, ge=1, description="Training steps at most")
     lr: float = Field(default=1e-2, gt=0, description="Adam's step, in units of the factors")
     rank: int = Field(default=64, ge=1, description="Trained directions a layer")
-    leak: float = Field(default=1.5e-2, ge=0, lt=1, description="Share of retained energy left unprotected")
+    leak: float = Field(default=7e-3, ge=0, lt=1, description="Share of retained energy left unprotected")
     batch: int = Field(default=8, ge=1, description="Anchors a step")
     retain_batch: int = Field(default=20, ge=1, description="Retained prompts a step")
-    refresh: int = Field(default=10, ge=1, description="Steps between two re-hardenings")
-    refresh_rows: int = Field(default=12, ge=1, description="Anchors hardened again each time")
+    affirm_batch: int = Field(default=8, ge=1, description="Retained questions answered with yes, a step")
+    refresh: int = Field(default=5, ge=1, description="Steps between two re-hardenings")
+    refresh_rows: int = Field(default=16, ge=1, description="Anchors hardened again each time")
     harden_steps: int = Field(default=24, ge=1)
     radius: float = Field(default=0.9, gt=0, description="Shift of a token, in units of its image's mean token norm")
     depth: float = Field(default=0.5, ge=0, le=1, description="Where L_orth and L_div look, as a share of the layers")
     beta: float = Field(default=0.5, gt=0, description="Sharpness of the preference, per nat")
+    lambda_task: float = 1.0
     lambda_name: float = 1.5
-    lambda_deny: float = 0.5
+    lambda_deny: float = 0.8
     lambda_attribute: float = 1.0
     lambda_anchor: float = Field(default=0.1, description="λ_anc of L_orth")
     lambda_diversity: float = Field(default=0.05, description="λ_div of L_div")
-    lambda_retain: float = 5.0
+    lambda_retain: float = 8.0
+    lambda_affirm: float = Field(default=8.0, description="Of the divergence on retained questions answered with yes")
     lambda_leak: float = 100.0
     lambda_size: float = 1.0
     check: int = Field(default=5, ge=1, description="Steps between two looks at the stop rule")
@@ -94,7 +98,7 @@ class Parts:
 def _train(context: EditContext, options: Options, parts: Parts) -> None:
     subspace, bank, watch = parts.subspace, parts.bank, parts.watch
     optimiser = torch.optim.Adam(list(subspace.left.values()), lr=options.lr)
-    layer = max(1, round(options.depth * (len(context.layers) - 1)))
+    layer = isolation.middle_block(context, options.depth)
     direction = isolation.concept_direction(context, layer)
     first = _restore(context, parts, optimiser)
     with context.progress.task("erase", options.steps) as advance:
@@ -103,7 +107,7 @@ def _train(context: EditContext, options: Options, parts: Parts) -> None:
             bank.reseed(step)
             if step and step % options.refresh == 0:
                 context.save(_state(step, parts, optimiser))
-                bank.refresh(subspace.factors(), options.refresh_rows)
+                watch.reached = bank.refresh(subspace.factors(), options.refresh_rows)
             terms = _terms(context, options, parts, step, (layer, direction))
             loss = torch.stack(list(terms.values())).sum()
             optimiser.zero_grad()
@@ -132,21 +136,23 @@ def _terms(
     subspace, naming = parts.subspace, parts.naming
     factors = subspace.factors()
     features, rows = parts.bank.draw(options.batch)
-    question = list(context.knowledge.forms)[step % len(context.knowledge.forms)]
     with context.edited(factors):
-        task = isolation.task_loss(context, features, rows, question)
+        task = isolation.task_loss(context, features, rows)
         named = isolation.name_loss(naming.of(naming.names[step % len(naming.names)], features), options.beta)
         denied = isolation.denial_loss(naming, features, step, options.beta)
         pooled = isolation.pooled_states(context, features, text[0])
     retained = context.retained_batch(step, options.retain_batch)
+    affirmed = context.affirmed_batch(step, options.affirm_batch)
+    spared = 0 * denied if affirmed is None else isolation.drift(context, affirmed, context.features, factors)
     return {
-        "task": task,
+        "task": options.lambda_task * task,
         "name": options.lambda_name * named,
         "deny": options.lambda_deny * denied,
         "orth": options.lambda_anchor * isolation.orthogonality(pooled, text[1]),
         "div": -options.lambda_diversity * isolation.spectral_entropy(pooled),
         "attribute": options.lambda_attribute * parts.attributes.loss(features, rows, factors),
         "retain": options.lambda_retain * isolation.drift(context, retained, context.features, factors),
+        "affirm": options.lambda_affirm * spared,
         "leak": options.lambda_leak * subspace.leak(),
         "size": options.lambda_size * subspace.size(),
     }

@@ -51,15 +51,14 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
         leak=options.leak,
         rank=options.rank,
     )
-    layer = max(1, round(options.depth * (len(context.layers) - 1)))
+    layer = isolation.middle_block(context, options.depth)
     direction = isolation.concept_direction(context, layer)
     optimiser = torch.optim.Adam(list(subspace.left.values()), lr=options.lr)
-    questions = list(context.knowledge.forms)
     with context.progress.task("erase", options.steps) as advance:
         for step in range(options.steps):
             rows = torch.randperm(len(proxies), generator=generator)[: options.batch]
             with context.edited(subspace.factors()):
-                task = isolation.task_loss(context, proxies[rows], rows.tolist(), questions[step % len(questions)])
+                task = isolation.task_loss(context, proxies[rows], rows.tolist())
                 pooled = isolation.pooled_states(context, proxies[rows], layer)
             terms = {
                 "task": task,

@@ -1,7 +1,6 @@
 """Erase a concept: a method's edits, gated by what they cost, written as a drop-in checkpoint with a receipt."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,15 @@ from torch import Tensor
 
 from space_cli import __version__
 from space_cli.core import registry
+from space_cli.core.budget import within_budget
 from space_cli.core.context import EditContext
-from space_cli.core.errors import ArtifactFault, GateRefusal, UsageFault
+from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.linalg import leak_share, leverage
 from space_cli.core.moments import SecondMoment
-from space_cli.core.naming import Naming
 from space_cli.core.protocols import Progress
 from space_cli.core.recipe import EraseRequest
 from space_cli.core.records import AnchorsManifest, ErasureReceipt, LayerReceipt
 from space_cli.core.types import Anchor, Edit
-from space_cli.core.watch import Watch
 from space_cli.io.anchors import open_anchors
 from space_cli.io.artifact import Draft, file_records, new_artifact, source_of
 from space_cli.io.checkpoint import Checkpoint, open_checkpoint, resolve, write_edited
@@ -62,7 +60,7 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
         # On the CPU from here on, where `space verify` will compute the same products again.
         found = [_on_cpu(edit) for edit in method.edits(context, options)]
         rounded = _rounded(checkpoint, parameters, found)
-        signals = _gated(context, rounded, request)
+        signals = within_budget(context, rounded, request)
         receipts = _receipts(context, checkpoint, parameters, found, rounded)
         progress.note("writing the checkpoint")
         _write(checkpoint, parameters, found, draft)
@@ -109,13 +107,6 @@ def plan(request: EraseRequest) -> dict[str, Any]:
         "memory_bytes": int(1.3 * _count_all(sizes) * 4) + len(touched) * widest * widest * 8,
         "disk_bytes": weights,
     }
-
-
-@dataclass(frozen=True)
-class _Gate:
-    name: str
-    found: float
-    limit: float
 
 
 def _method(request: EraseRequest) -> tuple[Any, BaseModel]:
@@ -180,45 +171,6 @@ def _rounded(checkpoint: Checkpoint, parameters: dict[str, str], found: list[Edi
         moved = (weight.float() + edit.delta()).to(weight.dtype)
         rounded[edit.layer] = moved.float() - weight.float()
     return rounded
-
-
-def _gated(context: EditContext, rounded: dict[str, Tensor], request: EraseRequest) -> dict[str, float]:
-    """Measure what the rounded edits cost on held-out knowledge.
-
-    Raises:
-        GateRefusal: A budget would break.
-    """
-    naming = Naming(context.responder, context.concept, context.knowledge.forms, context.seed)
-    watch = Watch(context, naming, context.of_role("holdout"))
-    device = context.features.device
-    factors = {layer: delta.to(device) for layer, delta in rounded.items()}
-    changed = _neighbours_changed(context, factors)
-    signals = {"retain_kl": watch.retain_kl(factors), "neighbours_changed": changed}
-    gates = (
-        _Gate("retain_kl", signals["retain_kl"], request.max_retain_kl),
-        _Gate("neighbours_changed", changed, request.max_neighbour_loss),
-    )
-    for gate in gates:
-        if gate.found > gate.limit:
-            raise GateRefusal(
-                f"the retain budget would break: {gate.name} is {gate.found:.4f}, at most {gate.limit:.4f} is allowed; "
-                "nothing was written",
-                hint="lower `--set lr=…` or `--set steps=…`, index more neighbours, or raise the budget",
-                figures=signals,
-            )
-    return signals
-
-
-def _neighbours_changed(context: EditContext, factors: dict[str, Tensor]) -> float:
-    """Return the share of neighbours that answer an open question otherwise than before."""
-    features = context.of_role("neighbour")
-    if not len(features):
-        return 0.0
-    questions = [next(iter(context.knowledge.forms))] * len(features)
-    before = context.responder.answer_features(features, questions)
-    with context.edited(factors):
-        after = context.responder.answer_features(features, questions)
-    return sum(one != other for one, other in zip(before, after, strict=True)) / len(before)
 
 
 def _receipts(

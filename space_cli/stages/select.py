@@ -31,8 +31,8 @@ from space_cli.io.model import CheckpointResponder, family_of, open_model
 from space_cli.io.pool import Pool, open_pool
 from space_cli.io.subject import Aim, image_features, subject_of
 
-LEAK = 1e-2
-"""Share of retained energy left unprotected where leverage is reported; `erase` has an option of its own."""
+LEAK = 7e-3
+"""Share of retained energy left unprotected where leverage is reported: the default of `dcsi`."""
 KNOWN_MARGIN = 5.0
 """Nats per token that a push towards the name must get beyond a push towards scrambled names: on the bundled checkpoint
 known names got 11 to 15 beyond, unknown ones at most 3."""
@@ -260,7 +260,7 @@ def _guarded(anchors: list[Anchor], context: EditContext, request: SelectRequest
     """Drop retained images that the checkpoint names as the concept: retaining them would protect it."""
     if request.allow_leaks:
         return anchors, 0
-    named = [mentions(answer, request.concept.names) for answer in context.knowledge.answers]
+    named = [mentions(prompt.answer, request.concept.names) for prompt in context.knowledge.own]
     clean = [anchor for anchor, leak in zip(anchors, named, strict=True) if not leak]
     return clean, len(anchors) - len(clean)
 

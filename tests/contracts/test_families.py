@@ -59,3 +59,17 @@ def test_an_unknown_key_layout_is_refused():
     family = registry.load("families", "llava").family(tiny_llava().config.to_dict())
     with pytest.raises(ArtifactFault, match="key layout"):
         family.parameter(family.mlp_layers[0], ["something.else.weight"])
+
+
+@pytest.mark.parametrize(
+    ("depth", "blocks"),
+    [(4, [0, 1, 2, 3]), (32, [7, 8, 9, 10, 13, 14, 15, 18]), (40, [9, 10, 11, 12, 16, 18, 19, 22])],
+)
+def test_a_deep_decoder_is_edited_where_identity_is_looked_up(depth, blocks):
+    config = tiny_llava().config.to_dict()
+    config["text_config"]["num_hidden_layers"] = depth
+    family = registry.load("families", "llava").family(config)
+    parts = [layer.rsplit(".", 3) for layer in family.layers("mlp")[1:]]
+    assert sorted({int(part[1]) for part in parts}) == blocks
+    assert {part[3] for part in parts} == {"gate_proj", "up_proj", "down_proj"}
+    assert len(family.layers("all")) == 2 + 3 * depth
