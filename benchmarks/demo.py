@@ -139,7 +139,7 @@ def _row(method: str, concept: Drawn, seed: int) -> dict[str, Any]:
 
 def _refused(method: str, concept: Drawn, seed: int, made: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """Keep a refusal as a row: leaving it out would flatter the table."""
-    reason = (made.stderr.strip().splitlines() or ["no message"])[-1]
+    reason = " ".join(line for line in made.stderr.splitlines() if line.startswith(("error:", "hint:"))) or "no message"
     return {
         "method": method, "concept": concept.name, "kind": concept.kind, "seed": seed,
         "verdict": f"refused with exit code {made.returncode}", "reason": reason, "scores": {}, "seconds": {},
