@@ -13,6 +13,7 @@ from torch import Tensor
 
 from space_cli.core import phrasing
 from space_cli.core.answer_form import ARTICLES, AnswerForm, answer_form
+from space_cli.core.matching import mentions
 from space_cli.core.protocols import Responder
 from space_cli.core.recipe import Concept, spoken_form
 from space_cli.core.selection import CALIBRATION_WORDS
@@ -63,6 +64,7 @@ def gather(responder: Responder, features: Tensor, concept: Concept, seed: int) 
     rows = range(count)
     prompts = [Prompt(q, a, i) for q, a, i in zip(asked, opened, rows, strict=True) if a]
     prompts += [Prompt(q, a, i) for q, a, i in zip(second, seconds, rows, strict=True) if a]
+    prompts = [prompt for prompt in prompts if not _sees(concept, prompt)]
     questions = _text_questions(concept, names)
     texts = [Prompt(q, a) for q, a in zip(questions, responder.answer_features(None, questions), strict=True) if a]
     # The concept's own word has few questions, so each counts several times beside the many of other words.
@@ -80,6 +82,12 @@ def gather(responder: Responder, features: Tensor, concept: Concept, seed: int) 
         texts=_kept(texts),
         held_out_texts=tuple(texts[::HELD_OUT]),
     )
+
+
+def _sees(concept: Concept, prompt: Prompt) -> bool:
+    """Tell whether an answer finds the concept in an image: what is to be forgotten cannot be retained as well."""
+    affirmed = concept.spoken in prompt.question and prompt.answer.lower().startswith("yes")
+    return affirmed or mentions(prompt.answer, concept.names)
 
 
 def _kind(responder: Responder, features: Tensor, concept: Concept) -> Prompt | None:

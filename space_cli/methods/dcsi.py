@@ -48,8 +48,8 @@ class Options(BaseModel):
     harden_steps: int = Field(default=24, ge=1)
     radius: float = Field(default=0.9, gt=0, description="Shift of a token, in units of its image's mean token norm")
     depth: float = Field(default=0.5, ge=0, le=1, description="Where L_orth and L_div look, as a share of the layers")
-    beta: float = Field(default=0.5, gt=0, description="Sharpness of the preference, per nat")
-    lambda_task: float = 1.0
+    beta: float = Field(default=1.0, gt=0, description="Sharpness of the preference, per nat")
+    lambda_task: float = 1.5
     lambda_name: float = 1.5
     lambda_deny: float = 0.8
     lambda_attribute: float = 1.0
