@@ -1,1 +1,7 @@
-"""Puts this folder on the import path, so that tests share `fakes.py`."""
+"""Puts this folder on the import path, so that tests share `fakes.py`, and checks shapes as tests run."""
+
+from jaxtyping import install_import_hook
+
+SHAPED = ("hardening", "linalg", "losses", "moments", "probing", "selection")
+# Before anything imports the package; production never pays for it.
+install_import_hook([f"space_cli.core.{name}" for name in SHAPED], "beartype.beartype")

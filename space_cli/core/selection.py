@@ -47,7 +47,7 @@ def candidates(similarities: Float[np.ndarray, " n"], *, floor: float, count: in
 
 
 def diversified(
-    embeddings: Float[np.ndarray, "c d"], ranking: Int[np.ndarray, " c"], count: int
+    embeddings: Float[np.ndarray, "c d"], ranking: Int[np.ndarray, " r"], count: int
 ) -> Int[np.ndarray, " k"]:
     """Pick `count` positions by farthest-point sampling, starting from the best ranked.
 
