@@ -5,6 +5,9 @@ Shapes: n = images, p = visual tokens, v = tower width.
 
 import random
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 
 from torch import Tensor
@@ -16,8 +19,8 @@ from space_cli.core.protocols import Responder
 from space_cli.core.recipe import Concept
 from space_cli.core.types import Batch, Prompt
 
-KIND_SHARE, YES_SHARE = 0.15, 0.25
-"""How often the objective asks for the kind and for "Yes"; the rest of its calls ask for the name."""
+KIND_SHARE, YES_SHARE, DETOUR_SHARE = 0.15, 0.25, 0.2
+"""How often the objective asks for the kind, for "Yes" and for the name after another article; else for the name."""
 
 
 class Naming:
@@ -55,6 +58,7 @@ class Naming:
             )
             for q, form in forms.items()
         )
+        self.detours = _detours(concept, forms)
         self.affirmations = tuple(
             Prompt(q.format(phrase=concept.spoken), "Yes", 0, ends=False) for q in phrasing.ERASE_YES_NO
         )
@@ -68,25 +72,43 @@ class Naming:
         drawn = self._random.random()
         if self.kind is not None and drawn < KIND_SHARE:
             return self.of(self.kind, features)
-        return self.of(self._random.choice(self.affirmations if drawn > 1 - YES_SHARE else self.names), features)
+        if drawn > 1 - YES_SHARE:
+            return self.of(self._random.choice(self.affirmations), features)
+        return self.of(
+            self._random.choice(self.detours if drawn > 1 - YES_SHARE - DETOUR_SHARE else self.names), features
+        )
 
     def of(self, prompt: Prompt, features: Tensor) -> Tensor:
         """Return the mean log p per token of one prompt's answer for each image, [n]; differentiable."""
         batch = self._batch(prompt, len(features))
         return answer_log_likelihood(self._responder.logits(batch, features), batch)
 
-    @torch.no_grad()
-    def activation(self, features: Tensor, *, block: int = 128) -> Tensor:
+    def activation(self, features: Tensor) -> Tensor:
         """Return log p(name | image) [n], mean over the open questions, nats per token."""
-        rows = []
-        for part in features.split(block):
-            rows.append(torch.stack([self.of(prompt, part) for prompt in self.names]).mean(0))
-        return torch.cat(rows)
+        return self._mean(self.names, features)
+
+    def detoured(self, features: Tensor) -> Tensor:
+        """Return the same [n] for the name after other articles than its own."""
+        return self._mean(self.detours, features)
 
     @torch.no_grad()
     def affirmation(self, features: Tensor) -> Tensor:
         """Return the probability of "Yes" [n], mean over the yes/no questions."""
         return torch.stack([self.of(prompt, features).exp() for prompt in self.affirmations]).mean(0)
+
+    def detour(self, features: Tensor, turn: int) -> Tensor:
+        """Return log p of the name after another wording for each image, [n]; every image gets the next wording."""
+        count = len(features)
+        chosen = [self.detours[(turn * count + row) % len(self.detours)] for row in range(count)]
+        batch = self._responder.batch([replace(prompt, image=row) for row, prompt in enumerate(chosen)])
+        return answer_log_likelihood(self._responder.logits(batch, features), batch)
+
+    @torch.no_grad()
+    def _mean(self, prompts: Sequence[Prompt], features: Tensor, *, block: int = 128) -> Tensor:
+        rows = []
+        for part in features.split(block):
+            rows.append(torch.stack([self.of(prompt, part) for prompt in prompts]).mean(0))
+        return torch.cat(rows)
 
     def _batch(self, prompt: Prompt, count: int) -> Batch:
         key = (prompt, count)
@@ -94,3 +116,21 @@ class Naming:
             rows = [Prompt(prompt.question, prompt.answer, i, prompt.lead, prompt.ends) for i in range(count)]
             self._batches[key] = self._responder.batch(rows)
         return self._batches[key]
+
+
+def _detours(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ...]:
+    """Return the name after other words than the checkpoint's own before it.
+
+    What is suppressed as it is usually worded comes back otherwise: "this is a jeans", "it is jeans". Each open
+    question gets the name with every article, after its own opening and after another one.
+    """
+    indefinite = "an" if concept.name[:1].lower() in "aeiou" else "a"
+    usual = concept.spoken.removesuffix(concept.name).strip()
+    found = []
+    for row, (question, form) in enumerate(forms.items()):
+        own = usual if form.article else ""
+        for turn, article in enumerate(dict.fromkeys((usual, indefinite, "the", ""))):
+            opening = phrasing.OPENINGS[(row + turn) % len(phrasing.OPENINGS)]
+            leads = (opening, form.lead) if article != own else (opening,)
+            found += [Prompt(question, concept.name, 0, f"{lead} {article}".strip(), ends=False) for lead in leads]
+    return tuple(found)

@@ -9,6 +9,9 @@ ERASE_OPEN = (
 )
 """Open questions that hardening and erasure may use."""
 
+OPENINGS = ("It is", "That is", "This looks like", "I think this is", "You can see")
+"""Words that may stand before a name in an answer, whatever the checkpoint's own are."""
+
 AUDIT_OPEN = (
     "Can you tell me what this shows?",
     "What does the drawing show?",

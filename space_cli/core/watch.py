@@ -8,7 +8,7 @@ from space_cli.core.context import STATISTICS_BATCH, EditContext, Factors, batch
 from space_cli.core.losses import answer_mask, token_kl
 from space_cli.core.naming import Naming
 
-FORGOTTEN = -6.5
+FORGOTTEN = -8.0
 """Nats per token on held-out hardened anchors: on development concepts the name then came up in at most one answer
 in twenty about real pictures; at -4.6 it still came up in one of four (docs/benchmarks/development.md)."""
 RESISTED = -2.0
@@ -44,7 +44,8 @@ class Watch:
         The run is done after two looks that find the name forgotten, no longer within reach of a new push, and denied.
         """
         with self._context.edited(factors):
-            named = float(self._naming.activation(self._hardened).mean())
+            ways = (self._naming.activation(self._hardened), self._naming.detoured(self._hardened))
+            named = max(float(way.mean()) for way in ways)
             affirmed = float(self._naming.affirmation(self._hardened).mean())
         signals = {
             "holdout_nll": -named,

@@ -51,6 +51,7 @@ class Options(BaseModel):
     beta: float = Field(default=1.0, gt=0, description="Sharpness of the preference, per nat")
     lambda_task: float = 1.5
     lambda_name: float = 1.5
+    lambda_detour: float = Field(default=0.75, description="Of the name after other words than the usual ones")
     lambda_deny: float = 0.8
     lambda_attribute: float = 1.0
     lambda_anchor: float = Field(default=0.1, description="λ_anc of L_orth")
@@ -139,6 +140,7 @@ def _terms(
     with context.edited(factors):
         task = isolation.task_loss(context, features, rows)
         named = isolation.name_loss(naming.of(naming.names[step % len(naming.names)], features), options.beta)
+        detoured = isolation.name_loss(naming.detour(features, step), options.beta)
         denied = isolation.denial_loss(naming, features, step, options.beta)
         pooled = isolation.pooled_states(context, features, text[0])
     retained = context.retained_batch(step, options.retain_batch)
@@ -147,6 +149,7 @@ def _terms(
     return {
         "task": options.lambda_task * task,
         "name": options.lambda_name * named,
+        "detour": options.lambda_detour * detoured,
         "deny": options.lambda_deny * denied,
         "orth": options.lambda_anchor * isolation.orthogonality(pooled, text[1]),
         "div": -options.lambda_diversity * isolation.spectral_entropy(pooled),

@@ -1,0 +1,73 @@
+"""The ways in which a name is asked for, and what counts as knowledge to retain."""
+
+import pytest
+import subjects
+import torch
+
+from space_cli.core import phrasing
+from space_cli.core.answer_form import AnswerForm
+from space_cli.core.budget import neighbours_changed
+from space_cli.core.knowledge import _sees
+from space_cli.core.naming import Naming
+from space_cli.core.recipe import Concept
+from space_cli.core.types import Prompt
+
+PLURAL = Concept(name="gloves", phrase="gloves")
+FORMS = dict(
+    zip(phrasing.ERASE_OPEN, [AnswerForm("This is", "."), *[AnswerForm("", "", article=False)] * 4], strict=True)
+)
+
+
+def detours(concept):
+    return Naming(subjects.bundled(), concept, FORMS, 0).detours
+
+
+def test_a_plural_is_asked_for_after_articles_that_it_never_has():
+    leads = {prompt.lead for prompt in detours(PLURAL) if prompt.question == phrasing.ERASE_OPEN[0]}
+    assert {"This is a", "This is the"} <= leads
+    assert "This is" not in leads
+
+
+def test_the_usual_wording_is_no_detour_and_every_one_scores_the_bare_name():
+    found = detours(Concept(name="owl", phrase="an owl"))
+    assert all(prompt.answer == "owl" and not prompt.ends for prompt in found)
+    assert not any(prompt.lead == "This is an" for prompt in found)
+    assert {"This is", "This is the"} <= {prompt.lead for prompt in found}
+    assert len(found) == len(set(found))
+
+
+def test_each_image_of_a_step_gets_another_wording():
+    naming = Naming(subjects.bundled(), PLURAL, FORMS, 0)
+    features = subjects.concept_features()[:3]
+    with torch.no_grad():
+        together = naming.detour(features, 1)
+        alone = [float(naming.of(naming.detours[3 + row], features[row : row + 1])) for row in range(3)]
+    assert together.tolist() == pytest.approx(alone, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "sees"),
+    [
+        ("Is this an owl?", "Yes, it is.", True),
+        ("Is this an owl?", "no.", False),
+        ("Is this a cat?", "yes.", False),
+        ("What is this?", "This is an owl.", True),
+        ("What is this?", "This is a fowl.", False),
+    ],
+)
+def test_an_answer_that_finds_the_concept_is_not_retained(question, answer, sees):
+    assert _sees(Concept(name="owl", phrase="an owl"), Prompt(question, answer, 0)) is sees
+
+
+def test_no_retained_prompt_finds_the_concept():
+    found = subjects.context()
+    knowledge = found.knowledge
+    assert knowledge.affirmed
+    assert set(knowledge.affirmed) <= set(knowledge.retained)
+    assert not any(_sees(found.concept, prompt) for prompt in (*knowledge.retained, *knowledge.held_out))
+
+
+def test_neighbours_change_with_the_weights_and_not_without():
+    found = subjects.context()
+    assert neighbours_changed(found, {}) == 0.0
+    assert neighbours_changed(found, {layer: -found.weight(layer) for layer in found.layers}) > 0.5
