@@ -87,7 +87,8 @@ def task_loss(context: EditContext, features: Tensor, rows: list[int]) -> Tensor
     Questions and answers are those of the unedited checkpoint's own round, so the anchors overwrite the concept with
     what they are, in the wording that goes with each question.
     """
-    asked = [context.knowledge.own[row] for row in rows]
+    # An oracle may train on more images than there are proxies; they are told what the proxies in turn are.
+    asked = [context.knowledge.own[row % len(context.rows["forget"])] for row in rows]
     batch = context.responder.batch([Prompt(one.question, one.answer, i) for i, one in enumerate(asked)])
     mask = answer_mask(batch)
     return F.cross_entropy(context.responder.logits(batch, features)[mask].float(), next_labels(batch)[mask])
@@ -197,7 +198,8 @@ def pooled_states(context: EditContext, features: Tensor, layer: int) -> Tensor:
 def middle_block(context: EditContext, depth: float) -> int:
     """Return after which decoder block `depth`, a share of all, ends; at least the first."""
     config: Any = context.responder.model.config
-    return max(1, round(depth * config.get_text_config().num_hidden_layers))
+    blocks: int = config.get_text_config().num_hidden_layers
+    return max(1, round(depth * blocks))
 
 
 @torch.no_grad()

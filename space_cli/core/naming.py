@@ -5,7 +5,6 @@ Shapes: n = images, p = visual tokens, v = tower width.
 
 import random
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -21,6 +20,8 @@ from space_cli.core.types import Batch, Prompt
 
 KIND_SHARE, YES_SHARE, DETOUR_SHARE = 0.15, 0.25, 0.2
 """How often the objective asks for the kind, for "Yes" and for the name after another article; else for the name."""
+DETOURS_AN_IMAGE = 4
+"""Other wordings that each image is asked about where the mean is wanted."""
 
 
 class Naming:
@@ -83,13 +84,18 @@ class Naming:
         batch = self._batch(prompt, len(features))
         return answer_log_likelihood(self._responder.logits(batch, features), batch)
 
-    def activation(self, features: Tensor) -> Tensor:
+    @torch.no_grad()
+    def activation(self, features: Tensor, *, block: int = 128) -> Tensor:
         """Return log p(name | image) [n], mean over the open questions, nats per token."""
-        return self._mean(self.names, features)
+        rows = []
+        for part in features.split(block):
+            rows.append(torch.stack([self.of(prompt, part) for prompt in self.names]).mean(0))
+        return torch.cat(rows)
 
+    @torch.no_grad()
     def detoured(self, features: Tensor) -> Tensor:
-        """Return the same [n] for the name after other articles than its own."""
-        return self._mean(self.detours, features)
+        """Return log p of the name after other words [n], mean over some of them; together, images get all."""
+        return torch.stack([self.detour(features, turn) for turn in range(DETOURS_AN_IMAGE)]).mean(0)
 
     @torch.no_grad()
     def affirmation(self, features: Tensor) -> Tensor:
@@ -102,13 +108,6 @@ class Naming:
         chosen = [self.detours[(turn * count + row) % len(self.detours)] for row in range(count)]
         batch = self._responder.batch([replace(prompt, image=row) for row, prompt in enumerate(chosen)])
         return answer_log_likelihood(self._responder.logits(batch, features), batch)
-
-    @torch.no_grad()
-    def _mean(self, prompts: Sequence[Prompt], features: Tensor, *, block: int = 128) -> Tensor:
-        rows = []
-        for part in features.split(block):
-            rows.append(torch.stack([self.of(prompt, part) for prompt in prompts]).mean(0))
-        return torch.cat(rows)
 
     def _batch(self, prompt: Prompt, count: int) -> Batch:
         key = (prompt, count)
