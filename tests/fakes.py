@@ -76,7 +76,9 @@ class Table:
     def answer(self, images: Sequence[Image.Image] | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
         return self.answer_features(None if images is None else self.features(images), questions, tokens=tokens)
 
-    def answer_features(self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
+    def answer_features(
+        self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24, lead: str = ""
+    ) -> list[str]:
         self.asked += len(questions)
         names = [None] * len(questions) if features is None else [_name(row.item()) for row in features[:, 0, 0]]
         return [self.say(name, question) for name, question in zip(names, questions, strict=True)]
@@ -126,6 +128,7 @@ def probe(forget: int = 12, retain: int = 3) -> Probe:
         names=others,
         phrases={name: f"a {name}" for name in others},
         facts=(("What kind of thing is a panda?", "animal"), ("Where would you find a panda?", "")),
+        used=[picture("panda", view) for view in range(90, 93)],
         general=[picture("rose", view) for view in range(4)],
         seed=3,
     )

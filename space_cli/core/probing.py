@@ -125,13 +125,22 @@ def build_probe(
         names=tuple(names),
         phrases=phrases_of(names, notes),
         facts=_facts(concept, notes),
+        other_facts=_other_facts(names, notes),
+        kinds={name: kind for name in names if (kind := notes.get(name, Notes()).kind)},
         seed=seed,
     )
 
 
 def _facts(concept: Concept, notes: Mapping[str, Notes]) -> list[tuple[str, str]]:
     given = [fact for name, note in notes.items() if is_one_of(name, concept.names) for fact in note.facts]
-    return given or [
-        (TEXT_KIND_QUESTION.format(phrase=concept.spoken), concept.kind or ""),
-        (TEXT_HOME_QUESTION.format(phrase=concept.spoken), ""),
-    ]
+    return given or _usual_facts(concept.spoken, concept.kind)
+
+
+def _other_facts(names: Sequence[str], notes: Mapping[str, Notes]) -> list[tuple[str, str]]:
+    phrases = phrases_of(names, notes)
+    known = {name: notes.get(name, Notes()) for name in names}
+    return [fact for name, note in known.items() for fact in note.facts or _usual_facts(phrases[name], note.kind)]
+
+
+def _usual_facts(phrase: str, kind: str | None) -> list[tuple[str, str]]:
+    return [(TEXT_KIND_QUESTION.format(phrase=phrase), kind or ""), (TEXT_HOME_QUESTION.format(phrase=phrase), "")]

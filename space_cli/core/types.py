@@ -97,6 +97,9 @@ class Probe:
     names: tuple[str, ...] = ()  # other names for forced choice and controls, nearest first
     phrases: dict[str, str] = field(default_factory=dict)  # name -> name with article
     facts: Sequence[tuple[str, str]] = ()  # text-only (question, expected answer) about the concept
+    other_facts: Sequence[tuple[str, str]] = ()  # the same about every other name
+    kinds: dict[str, str] = field(default_factory=dict)  # name -> what kind of thing, where somebody said so
+    used: Sequence[Image] = ()  # what erasing trained on: its forget anchors, or the images it was given
     holdout: Sequence[Image] = ()  # held-out anchors: pool images that erasing did not train on
     general: Sequence[Image] = ()  # pool images of anything else
     seed: int = 0

@@ -1,6 +1,20 @@
 """Perplexity of the answers after erasing, as the checkpoint before erasing reads them; names do not count.
 
-A wrong name is unlikely by design and gibberish by accident; leaving the names out separates the two.
+    fluency = exp(mean over answers a of mean over tokens t of a, names left out, of -log p(t))
+
+A wrong name is unlikely by design and gibberish by accident; leaving the names out separates the two. Unit: perplexity.
+Direction: lower is better.
+
+References:
+    Single Image Unlearning: Efficient Machine Unlearning in Multimodal Large Language Models (Li et al., 2024),
+    arXiv:2405.12523, whose Fluency is the perplexity of answers with the concept's tokens masked.
+
+Deviations:
+    - p is the checkpoint's before erasing, since one that learnt gibberish finds gibberish likely. The note adds the
+      perplexity of the erased checkpoint reading its own answers.
+    - Every known name is left out, not the concept's alone. A public reimplementation keeps name tokens and counts each
+      as one word of the vocabulary drawn blindly, which adds the same to every answer with a name.
+    - Each answer counts the same, however long.
 """
 
 import math
@@ -42,6 +56,7 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
     told = [responder.answer(images, questions) if images else [] for responder in (before, after)]
     old, new = (_surprise(before, images, questions, answers, names) for answers in told)
     shared = [row for row in range(len(images)) if old[row] and new[row]]
+    own = _surprise(after, images, questions, told[1], names)
     record = score(
         [sum(old[row]) / len(old[row]) for row in shared],
         [sum(new[row]) / len(new[row]) for row in shared],
@@ -49,7 +64,7 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
         seed=probe.seed,
         unit="perplexity",
         note=f"{_unique(told[1]):.2f} of an answer's words are unique, {_unique(told[0]):.2f} before; "
-        f"{sum(not answer.strip() for answer in told[1])} of {len(images)} answers are empty",
+        f"{sum(not answer.strip() for answer in told[1])} of {len(images)} answers are empty{_itself(own, shared)}",
     )
     return record.model_copy(
         update={key: _exponent(getattr(record, key)) for key in ("before", "after", "low", "high")}
@@ -96,6 +111,11 @@ def _shared(whole: list[int], part: Batch) -> int:
     tokens = part.labels[0][part.labels[0] != -100].tolist()
     same = [one == other for one, other in zip(whole, tokens, strict=False)]
     return same.index(False) if False in same else len(same)
+
+
+def _itself(own: Sequence[Sequence[float]], shared: Sequence[int]) -> str:
+    nats = _exponent(sum(sum(own[row]) / len(own[row]) for row in shared) / len(shared)) if shared else None
+    return "" if nats is None else f"; {nats:.2f} as the erased checkpoint reads itself"
 
 
 def _unique(answers: Sequence[str]) -> float:
