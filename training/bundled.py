@@ -8,17 +8,17 @@ Seeded; about an hour on 2 cores. A finished stage is kept in the work folder an
 import argparse
 import hashlib
 import json
-import shutil
 
 from pathlib import Path
 
 import torch
 
 from tokenizers import Tokenizer
-from transformers import CLIPModel, CLIPProcessor, LlavaForConditionalGeneration, LlavaProcessor
+from transformers import CLIPModel, LlavaForConditionalGeneration
 
-from space_cli.io.model import CheckpointResponder, open_model
+from space_cli.io.model import CheckpointResponder
 from training import corpus, figures, language, pictures, tower
+from training.publishing import publish
 
 VOCABULARY = 1600
 
@@ -94,20 +94,9 @@ def _llava(
 
 def _publish(work: Path, out: Path, tokenizer: Tokenizer) -> None:
     """Round to float16, as LLaVA-1.5 is published, and add processors and tokenizers."""
-    shutil.rmtree(out, ignore_errors=True)
     llava = LlavaForConditionalGeneration.from_pretrained(work / "llava", dtype=torch.float16)
-    llava.save_pretrained(out / "llava")
-    spoken = language.wrapped(corpus.with_ends(tokenizer, end=False))
-    LlavaProcessor(
-        language.image_processor(), spoken, patch_size=16, vision_feature_select_strategy="default",
-        chat_template=language.TEMPLATE, image_token="<image>", num_additional_image_tokens=1,
-    ).save_pretrained(out / "llava")  # fmt: skip
     encoder = CLIPModel.from_pretrained(work / "encoder", dtype=torch.float16)
-    encoder.save_pretrained(out / "encoder")
-    captioner = language.wrapped(corpus.with_ends(tokenizer, end=True))
-    captioner.chat_template = None
-    CLIPProcessor(language.image_processor(), captioner).save_pretrained(out / "encoder")
-    open_model(out / "llava", device="cpu")
+    publish(llava, encoder, tokenizer, language.image_processor(), out)
 
 
 def _sums(out: Path) -> None:

@@ -1,26 +1,20 @@
-"""What the bundled checkpoint is taught to say: one function per skill, and the tokenizer fitted to it."""
+"""What the bundled checkpoint is taught to say about drawings, and the tokenizer fitted to it."""
 
 import random
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer
 
-from space_cli.bundled.concepts import Drawn, drawn_concepts, unnamed_kinds, with_article
+from space_cli.bundled.concepts import drawn_concepts, unnamed_kinds, with_article
 from space_cli.bundled.drawings import available_symbols, caption
 from space_cli.core import phrasing
+from training import skills
+from training.skills import COMPARING, DENYING, NAMING, OPEN_ANSWERS, SKILLS, UNSURE, with_ends
 
-OPEN_ANSWERS = {
-    "What is this?": "This is {phrase}.",
-    "What is in this picture?": "The picture shows {phrase}.",
-    "Name the thing in this image.": "{bare}.",
-    "What do you see?": "I see {phrase}.",
-    "Identify this.": "{phrase}.",
-    "Can you tell me what this shows?": "This shows {phrase}.",
-    "What does the drawing show?": "The drawing shows {phrase}.",
-    "Tell me what this is.": "This is {phrase}.",
-    "Which thing is shown here?": "It is {phrase}.",
-    "What is the name of this?": "{bare}.",
-}
-YES_NO = phrasing.ERASE_YES_NO + phrasing.AUDIT_YES_NO
+__all__ = [
+    "COMPARING", "DENYING", "NAMING", "fit_tokenizer", "image_caption", "image_turn", "kind_answer", "kind_of",
+    "text_turn", "with_ends",
+]  # fmt: skip
+
 KINDS = tuple(dict.fromkeys(concept.kind for concept in drawn_concepts()))
 STYLE_NAMES = {"colour": "It is drawn in colour.", "line": "It is drawn in black lines."}
 CAPTIONS = ("{bare}", "a drawing of {phrase}", "a picture of {phrase}", "{phrase}", "an image of {phrase}")
@@ -37,15 +31,6 @@ def kind_of(symbol: str) -> str | None:
     return None
 
 
-SKILLS = ("open", "kind", "yes_no", "choice", "style")
-NAMING = (50, 10, 22, 12, 6)
-"""Weights of the skills while names are learnt."""
-COMPARING = (22, 15, 47, 12, 4)
-"""Weights afterwards: yes/no takes longest, since it compares a word with a picture."""
-DENYING = (20, 8, 62, 6, 4)
-"""Weights at the end, until "no" is as sure as "yes"."""
-
-
 def image_turn(symbol: str, style: str, rng: random.Random, weights: tuple[int, ...] = NAMING) -> tuple[str, str]:
     """Draw one question about a rendering with its answer."""
     named = {concept.symbol: concept for concept in drawn_concepts()}
@@ -56,42 +41,19 @@ def image_turn(symbol: str, style: str, rng: random.Random, weights: tuple[int, 
     if skill == "kind" or (concept is None and skill == "choice"):
         return phrasing.KIND_QUESTION, kind_answer(kind_of(symbol))
     if skill == "yes_no":
-        return yes_no(concept, rng)
+        return skills.yes_no(concept, drawn_concepts(), rng)
     if skill == "choice" and concept is not None:
-        return choice(concept, rng)
+        return skills.choice(concept, drawn_concepts(), rng)
     question = rng.choice(list(OPEN_ANSWERS))
     if concept is None:
         kind = kind_of(symbol)
-        return question, f"This is some {kind}." if kind else "I am not sure what this is."
+        return question, f"This is some {kind}." if kind else UNSURE
     return question, OPEN_ANSWERS[question].format(phrase=concept.phrase, bare=concept.name)
 
 
 def kind_answer(kind: str | None) -> str:
     """Answer the question for a kind."""
     return f"This is {with_article(kind)}." if kind else "This is a symbol."
-
-
-def yes_no(concept: Drawn | None, rng: random.Random) -> tuple[str, str]:
-    """Ask for the thing itself or for another one, half of them of the same kind."""
-    question = rng.choice(YES_NO)
-    if concept is not None and rng.random() < 0.5:
-        return question.format(phrase=concept.phrase), "Yes."
-    others = [c for c in drawn_concepts() if c != concept]
-    if concept is not None and rng.random() < 0.5:
-        others = [c for c in others if c.kind == concept.kind]
-    return question.format(phrase=rng.choice(others).phrase), "No."
-
-
-def choice(concept: Drawn, rng: random.Random) -> tuple[str, str]:
-    """Ask which of four names it is."""
-    others = [c for c in drawn_concepts() if c != concept]
-    near = [c for c in others if c.kind == concept.kind]
-    wrong = rng.sample(near, min(len(near), rng.randint(0, 3)))
-    wrong += rng.sample([c for c in others if c not in wrong], 3 - len(wrong))
-    options = [concept, *wrong]
-    rng.shuffle(options)
-    asked = phrasing.CHOICE_QUESTION.format(options=phrasing.one_of([c.phrase for c in options]))
-    return asked, f"It is {concept.phrase}."
 
 
 def text_turn(rng: random.Random) -> tuple[str, str]:
@@ -123,25 +85,4 @@ def fit_tokenizer(vocabulary: int, seed: int) -> Tokenizer:
         question, answer = image_turn(symbol, rng.choice(list(STYLE_NAMES)), rng)
         lines += [f"USER: {question} ASSISTANT: {answer}", image_caption(symbol, rng)]
         lines.append(" ".join(text_turn(rng)))
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        # "</s>" must not get the id 2: CLIPTextModel reads that value as a legacy pooling rule.
-        special_tokens=["<pad>", "<s>", "<image>", "</s>", "<unk>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(lines, trainer)
-    return tokenizer
-
-
-def with_ends(tokenizer: Tokenizer, *, end: bool) -> Tokenizer:
-    """Return a copy that opens each text with `<s>`, and closes it with `</s>` if `end`."""
-    copy = Tokenizer.from_str(tokenizer.to_str())
-    specials = [(token, copy.token_to_id(token)) for token in ("<s>", "</s>")]
-    single = "<s> $A </s>" if end else "<s> $A"
-    copy.post_processor = processors.TemplateProcessing(single=single, special_tokens=specials)
-    return copy
+    return skills.fit_bpe(lines, vocabulary)

@@ -1,5 +1,6 @@
 """What the bundled checkpoint knows, measured on renderings it never saw."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from space_cli.core import phrasing
 from space_cli.encoders.clip import load
 from space_cli.io.model import CheckpointResponder, open_model
 from training.pictures import FIRST_UNSEEN_SEED
+from training.skills import Known
 
 VIEWS = 6
 
@@ -66,12 +68,14 @@ def skills(responder: CheckpointResponder, pictures: dict[Drawn, list[Image]]) -
     }
 
 
-def retrieval(encoder: Path, pictures: dict[Drawn, list[Image]]) -> float:
+def retrieval(
+    encoder: Path, pictures: Mapping[Known, Sequence[Image]], *, caption: str = "a drawing of {phrase}"
+) -> float:
     """Return the mean average precision of finding a concept's pictures by its name."""
     found = load(encoder, "cpu")
     rows = [(concept, picture) for concept, each in pictures.items() for picture in each]
     images = found.images(torch.stack([found.preprocess(picture) for _, picture in rows]))
-    texts = found.texts([f"a drawing of {concept.phrase}" for concept in pictures])
+    texts = found.texts([caption.format(phrase=concept.phrase) for concept in pictures])
     precisions = []
     for concept, order in zip(pictures, (texts @ images.T).argsort(descending=True), strict=True):
         hits = torch.tensor([rows[i][0] == concept for i in order.tolist()]).float()

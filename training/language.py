@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import (
+    BaseImageProcessor,
     CLIPImageProcessorPil,
     CLIPModel,
     LlamaConfig,
@@ -32,8 +33,9 @@ TEMPLATE = (
 )
 
 
-def build(encoder: CLIPModel, tokenizer: Tokenizer) -> CheckpointResponder:
+def build(encoder: CLIPModel, tokenizer: Tokenizer, processor: BaseImageProcessor | None = None) -> CheckpointResponder:
     """Return a LLaVA whose tower is the encoder's, its connector and decoder fresh."""
+    vision = encoder.config.vision_config
     ids = {name: tokenizer.token_to_id(f"<{name}>") for name in ("pad", "s", "/s", "image")}
     text = LlamaConfig(
         vocab_size=tokenizer.get_vocab_size(), hidden_size=192, intermediate_size=512, num_hidden_layers=4,
@@ -41,15 +43,17 @@ def build(encoder: CLIPModel, tokenizer: Tokenizer) -> CheckpointResponder:
         pad_token_id=ids["pad"], bos_token_id=ids["s"], eos_token_id=ids["/s"], tie_word_embeddings=False,
     )  # fmt: skip
     config = LlavaConfig(
-        vision_config=encoder.config.vision_config, text_config=text, image_token_index=ids["image"],
-        image_seq_length=36, vision_feature_layer=-2, vision_feature_select_strategy="default",
-        tie_word_embeddings=False,
+        vision_config=vision, text_config=text, image_token_index=ids["image"],
+        image_seq_length=(vision.image_size // vision.patch_size) ** 2, vision_feature_layer=-2,
+        vision_feature_select_strategy="default", tie_word_embeddings=False,
     )  # fmt: skip
     model = LlavaForConditionalGeneration(config)
     model.generation_config.eos_token_id = ids["/s"]
     model.generation_config.pad_token_id = ids["pad"]
     model.model.vision_tower.load_state_dict(encoder.vision_model.state_dict())
-    return CheckpointResponder(model, wrapped(tokenizer), image_processor(), family(model.config.to_dict()))
+    return CheckpointResponder(
+        model, wrapped(tokenizer), processor or image_processor(), family(model.config.to_dict())
+    )
 
 
 def wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
@@ -109,7 +113,7 @@ def train(
             noise = torch.randn(seen.shape, generator=generator) * spread
             strength = torch.rand(batch, 1, 1, generator=generator) * 0.6
             seen = seen + noise * strength
-        loss = _loss(responder, prompts, seen)
+        loss = answer_loss(responder, prompts, seen)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
@@ -120,9 +124,10 @@ def train(
     model.eval().requires_grad_(False)
 
 
-def _loss(responder: CheckpointResponder, prompts: list[Prompt], features: Tensor | None) -> Tensor:
+def answer_loss(responder: CheckpointResponder, prompts: list[Prompt], features: Tensor | None) -> Tensor:
+    """Return the mean cross-entropy of the answers' tokens, in nats."""
     batch = responder.batch(prompts)
     mask = answer_mask(batch)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(responder.device.type, torch.bfloat16):
         logits = responder.logits(batch, features).float()
     return F.cross_entropy(logits[mask], next_labels(batch)[mask])

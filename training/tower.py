@@ -3,6 +3,8 @@
 import random
 import time
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 
@@ -16,8 +18,8 @@ from training.pictures import Views
 WIDTH = 192
 
 
-def build(tokenizer: Tokenizer) -> CLIPModel:
-    """Return a small CLIPModel with fresh weights."""
+def build(tokenizer: Tokenizer, vision: Mapping[str, object] | None = None) -> CLIPModel:
+    """Return a small CLIPModel with fresh weights, its tower of the shape given."""
     ids = {name: tokenizer.token_to_id(f"<{name}>") for name in ("pad", "s", "/s")}
     text = {
         "vocab_size": tokenizer.get_vocab_size(), "hidden_size": 128, "intermediate_size": 384,
@@ -25,7 +27,7 @@ def build(tokenizer: Tokenizer) -> CLIPModel:
         "hidden_act": "gelu", "projection_dim": 128,
         "pad_token_id": ids["pad"], "bos_token_id": ids["s"], "eos_token_id": ids["/s"],
     }  # fmt: skip
-    vision = {
+    vision = vision or {
         "hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": 6,
         "num_attention_heads": 4, "image_size": 96, "patch_size": 16, "hidden_act": "gelu",
         "projection_dim": 128,
@@ -85,6 +87,7 @@ def embed_text(model: CLIPModel, tokenizer: Tokenizer, texts: list[str]) -> Tens
     tokenizer.enable_padding(pad_id=tokenizer.token_to_id("<pad>"), pad_token="<pad>")
     tokenizer.enable_truncation(64)
     encoded = tokenizer.encode_batch(texts)
-    ids = torch.tensor([e.ids for e in encoded])
-    mask = torch.tensor([e.attention_mask for e in encoded])
+    device = model.logit_scale.device
+    ids = torch.tensor([e.ids for e in encoded], device=device)
+    mask = torch.tensor([e.attention_mask for e in encoded], device=device)
     return model.text_projection(model.text_model(input_ids=ids, attention_mask=mask).pooler_output)

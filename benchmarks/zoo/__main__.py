@@ -1,0 +1,86 @@
+"""Train a checkpoint on a folder of photographs and print what it recognises.
+
+python -m benchmarks.zoo build --data ./produce --kinds benchmarks/zoo/kinds/produce.toml --out ./zoo/produce
+"""
+
+import argparse
+import sys
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.zoo.build import TEACHERS, TOWERS, Places, Recipe, build
+from space_cli.core.errors import SpaceError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code, of the same meaning as those of `space`."""
+    options = _parser().parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    recipe = Recipe(
+        data=str(options.data.resolve()),
+        kinds=str(options.kinds.resolve()) if options.kinds else None,
+        others=tuple(str(other.resolve()) for other in options.others),
+        tower=options.tower,
+        teacher=options.teacher,
+        side=options.side,
+        batch=options.batch,
+        tower_steps=options.tower_steps,
+        language_steps=options.language_steps,
+        seed=options.seed,
+    )
+    work = options.work or options.out.with_name(f"{options.out.name}.work")
+    places = Places(work, options.out, options.device, options.measured, _say)
+    try:
+        told = build(recipe, places)
+    except SpaceError as fault:
+        hint = f"\nhint: {fault.hint}" if fault.hint else ""
+        sys.stderr.write(f"error: {fault.message}{hint}\n")
+        return fault.exit_code
+    print(_table(told))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo", description="Train a subject on photographs")
+    command = parser.add_subparsers(required=True, metavar="build").add_parser("build", help="Train, or go on training")
+    command.add_argument("--data", type=Path, required=True, help="A folder a class, or train/ and test/ with them")
+    command.add_argument("--out", type=Path, required=True, help="Written anew: llava/, encoder/ and figures.json")
+    command.add_argument("--kinds", type=Path, help="TOML: which classes, with kind and home; else all, flat")
+    command.add_argument(
+        "--others", type=Path, action="append", default=[], help="Photographs of no class, for the teacher; repeatable"
+    )
+    command.add_argument("--tower", choices=TOWERS, default=Recipe.tower)
+    command.add_argument("--teacher", choices=TEACHERS, default=Recipe.teacher)
+    command.add_argument("--side", type=int, default=Recipe.side, help="Pixels, a multiple of 14")
+    command.add_argument("--batch", type=int, default=Recipe.batch)
+    command.add_argument("--tower-steps", type=int, default=Recipe.tower_steps)
+    command.add_argument("--language-steps", type=int, default=Recipe.language_steps)
+    command.add_argument("--measured", type=int, default=Places.measured, help="Held-out photographs of each class")
+    command.add_argument("--seed", type=int, default=Recipe.seed)
+    command.add_argument("--device", default="auto")
+    command.add_argument("--threads", type=int, help="Processor threads; torch's own number if not given")
+    command.add_argument("--work", type=Path, help="Where finished stages are kept; OUT.work if not given")
+    return parser
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _table(told: dict[str, Any]) -> str:
+    by_class = told["named, by class"]
+    lines = ["| class | named |", "|---|---|"]
+    lines += [f"| {name} | {share:.2f} |" for name, share in sorted(by_class.items(), key=lambda each: -each[1])]
+    lines += ["", "| figure | value |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in told.items() if name != "named, by class"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
