@@ -36,6 +36,12 @@ class AnchorBank:
         self.proxies = context.of_role("forget")
         self.base = self.proxies
         self.current = self.proxies
+        self._oracle = False
+
+    def take(self, images: Tensor) -> None:
+        """Use images of the concept itself, [n, p, v], in place of hardened proxies: no anchor is pushed any more."""
+        self.proxies = self.base = self.current = images
+        self._oracle = True
 
     def harden_base(self) -> None:
         """Harden every anchor against the unedited checkpoint."""
@@ -48,6 +54,9 @@ class AnchorBank:
         Returns:
             Log p(name) that the push reached, nats per token: high while some way to the name is still open.
         """
+        if self._oracle:
+            with self._context.edited(factors):
+                return float(self._naming.activation(self.base).mean())
         rows = torch.randperm(len(self.proxies), generator=self._generator)[:count]
         proxies = self.proxies[rows]
         fresh = torch.rand(len(rows), generator=self._generator) < 0.5

@@ -30,6 +30,8 @@ from space_cli.core.naming import Naming
 from space_cli.core.types import Edit
 from space_cli.core.watch import Watch
 
+IMAGES_OPTION = "oracle"
+
 
 class Options(BaseModel):
     """Settings of the method; one set serves every concept and model."""
@@ -43,9 +45,9 @@ class Options(BaseModel):
     batch: int = Field(default=8, ge=1, description="Anchors a step")
     retain_batch: int = Field(default=20, ge=1, description="Retained prompts a step")
     affirm_batch: int = Field(default=8, ge=1, description="Retained questions answered with yes, a step")
-    refresh: int = Field(default=5, ge=1, description="Steps between two re-hardenings")
+    refresh: int = Field(default=5, ge=0, description="Steps between two re-hardenings; 0 for none")
     refresh_rows: int = Field(default=16, ge=1, description="Anchors hardened again each time")
-    harden_steps: int = Field(default=24, ge=1)
+    harden_steps: int = Field(default=24, ge=0, description="Of the first hardening; 0 keeps the proxies as they are")
     radius: float = Field(default=0.9, gt=0, description="Shift of a token, in units of its image's mean token norm")
     depth: float = Field(default=0.5, ge=0, le=1, description="Where L_orth and L_div look, as a share of the layers")
     beta: float = Field(default=1.0, gt=0, description="Sharpness of the preference, per nat")
@@ -60,6 +62,10 @@ class Options(BaseModel):
     lambda_affirm: float = Field(default=8.0, description="Of the divergence on retained questions answered with yes")
     lambda_leak: float = 100.0
     lambda_size: float = 1.0
+    oracle: bool = Field(
+        default=False,
+        description="Train on `--forget-images` in place of hardened anchors",
+    )
     check: int = Field(default=5, ge=1, description="Steps between two looks at the stop rule")
 
 
@@ -71,7 +77,10 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     naming = Naming(context.responder, context.concept, knowledge.forms, context.seed, kind=knowledge.kind)
     hardening = Hardening(steps=options.harden_steps, radius=options.radius)
     bank = AnchorBank(context, naming, hardening, generator)
-    bank.harden_base()
+    if options.oracle:
+        bank.take(context.forget_features())
+    else:
+        bank.harden_base()
     prompts = [*anchor_prompts(naming, len(bank.base)), *identity_free_prompts(len(bank.base))]
     moments = context.moments(prompts, bank.base, label="anchor keys")
     subspace = Subspace(
@@ -106,7 +115,7 @@ def _train(context: EditContext, options: Options, parts: Parts) -> None:
         advance(first)
         for step in range(first, options.steps):
             bank.reseed(step)
-            if step and step % options.refresh == 0:
+            if step and options.refresh and step % options.refresh == 0:
                 context.save(_state(step, parts, optimiser))
                 watch.reached = bank.refresh(subspace.factors(), options.refresh_rows)
             terms = _terms(context, options, parts, step, (layer, direction))

@@ -1,0 +1,91 @@
+"""The files of a checkpoint that hold its chat template, with and without an instruction."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from space_cli.core.errors import ArtifactFault
+from space_cli.core.instruction import fitting_statement, inserted, removed, statements, template_of
+from space_cli.io.checkpoint import Checkpoint, carried_files
+
+CONFIGS = ("chat_template.json", "processor_config.json", "tokenizer_config.json")
+"""JSON files that may hold a template; readers differ in which they look at first, so each is changed."""
+
+
+def write_instruction(checkpoint: Checkpoint, out: Path, instruction: str) -> None:
+    """Put an instruction into the chat templates of an edited copy.
+
+    Args:
+        checkpoint: The base.
+        out: Its copy, complete.
+        instruction: Said before every conversation.
+
+    Raises:
+        ArtifactFault: The base has no chat template, or one that takes no instruction in any known form.
+    """
+    texts = _texts(checkpoint)
+    templates = [template for name, text in texts.items() if (template := template_of(name, text)) is not None]
+    statement = fitting_statement(templates, instruction, _rendered) if templates else None
+    if statement is None:
+        found = "a chat template that takes no instruction" if templates else "no chat template for an instruction"
+        raise ArtifactFault(f"`{checkpoint.folder}` has {found}", hint="check its `chat_template.jinja`")
+    for name, text in texts.items():
+        changed = inserted(name, text, statement)
+        if changed is not None:
+            _write(out / name, changed)
+
+
+def remove_instruction(checkpoint: Checkpoint, instruction: str) -> None:
+    """Take an instruction out of a checkpoint's own chat templates again."""
+    for name, text in _texts(checkpoint).items():
+        plain = removed(name, text, instruction)
+        if plain != text:
+            _write(checkpoint.folder / name, plain)
+
+
+def unlike_instructed(before: Checkpoint, after: Checkpoint, instruction: str) -> tuple[set[str], set[str]]:
+    """Compare a copy's chat templates with its base's plus an instruction.
+
+    Returns:
+        The files that hold a template, and those of them that are not base plus instruction.
+    """
+    old, new = _texts(before), _texts(after)
+    holding = {name for name, text in old.items() if template_of(name, text) is not None}
+    fits = (
+        {name for name in holding if new.get(name) != inserted(name, old[name], statement)}
+        for statement in statements(instruction)
+    )
+    return holding, min(fits, key=len)
+
+
+def _texts(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return the content of every file that may hold a template, read so that writing it gives the same bytes."""
+    names = [name for name in carried_files(checkpoint) if name.endswith(".jinja") or name in CONFIGS]
+    return {name: _read(checkpoint.folder / name) for name in names}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise ArtifactFault(f"`{path}` is not UTF-8 text") from None
+
+
+def _write(path: Path, text: str) -> None:
+    # A new file in its place: the old one may be a second name of somebody else's.
+    draft = path.with_name(f"{path.name}.tmp")
+    draft.write_bytes(text.encode("utf-8"))
+    draft.replace(path)
+
+
+def _rendered(template: str, messages: Sequence[dict[str, Any]]) -> str:
+    try:
+        made = render_jinja_template(
+            [list(messages)], chat_template=template, add_generation_prompt=True, bos_token="<s>", eos_token="</s>"
+        )
+    except (TemplateError, TypeError) as failure:
+        raise ValueError(str(failure)) from failure
+    return str(made[0][0])

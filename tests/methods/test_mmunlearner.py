@@ -1,0 +1,110 @@
+"""MMUnlearner: the mask is made on what is trained, and it masks."""
+
+import method_references as slow
+import pytest
+import subjects
+import torch
+
+from space_cli.core.errors import GateRefusal
+from space_cli.core.forget_set import Samples
+from space_cli.core.tuning import Adapter, adamw
+from space_cli.methods import mmunlearner
+from space_cli.methods.mmunlearner import Options
+
+QUICK = Options(steps=2, saliency_batches=2, every=1, retain_batch=4)
+
+
+@pytest.fixture(scope="module")
+def found():
+    made = subjects.context()
+    made.forget = subjects.concept_features()[:2]
+    return made
+
+
+@pytest.fixture(scope="module")
+def masked(found):
+    samples, adapter = Samples(found, "answer"), Adapter(found, rank=0)
+    return samples, adapter, mmunlearner._masks(found, samples, adapter, QUICK)
+
+
+def test_the_mask_is_the_published_ratio():
+    draw = torch.Generator().manual_seed(0)
+    target, preserve = torch.randn(2, 5, 40, generator=draw)
+    target[:, :3], preserve[:, :3] = 0, 0  # touched by neither: the ratio is 1
+    mask = mmunlearner.saliency_mask((target**2).mean(0), (preserve**2).mean(0), 0.9)
+    assert mask.tolist() == slow.saliency(target.tolist(), preserve.tolist(), 0.9)
+    assert mask[:3].all()
+    assert 3 < int(mask.sum()) < 40
+
+
+def test_every_trained_parameter_has_a_mask_that_lets_some_entries_through(found, masked):
+    _, adapter, masks = masked
+    assert set(masks) == set(adapter.parameters) == {f"{layer}.dense" for layer in found.layers}
+    for name, mask in masks.items():
+        assert mask.shape == adapter.parameters[name].shape
+        assert 0 < float(mask.mean()) < 1, name
+    assert 0 < found.outcome.signals["mask_share"] < 1
+
+
+def test_saliency_is_the_mean_of_squared_batch_gradients(found, masked):
+    samples, adapter, _ = masked
+    prompts = samples.named[:2]
+    one = mmunlearner._saliency(found, samples, adapter, prompts, Options(batch=2), about_concept=True)
+    with found.edited(adapter.factors()):
+        nll = samples.forget_nll(samples.batch(sorted(prompts, key=lambda p: len(p.question) + len(p.answer)))).mean()
+    name = f"{found.layers[-1]}.dense"
+    gradient = torch.autograd.grad(nll, adapter.parameters[name])[0]
+    assert torch.allclose(one[name], gradient**2, rtol=1e-3, atol=1e-12)
+
+
+def test_words_do_not_count_against_a_layer_they_never_reach(found, masked):
+    samples, adapter, _ = masked
+    connector, decoder = f"{found.layers[0]}.dense", f"{found.layers[-1]}.dense"
+    pictures, words = list(found.knowledge.retained[:1]), list(found.knowledge.texts[:1])
+    alone, both = (
+        mmunlearner._saliency(found, samples, adapter, prompts, Options(), about_concept=False)
+        for prompts in (pictures, pictures + words)
+    )
+    assert torch.equal(alone[connector], both[connector])
+    assert not torch.equal(alone[decoder], both[decoder])
+
+
+def test_a_first_forget_step_moves_no_masked_entry(found, masked):
+    samples, _, masks = masked
+    adapter = Adapter(found, rank=0)
+    batch = samples.forget(0, 2)
+    mmunlearner._forget_step(found, samples, adapter, batch, masks, 1.0, adamw(adapter, 1e-3))
+    for name, parameter in adapter.parameters.items():
+        assert not parameter[masks[name] == 0].any(), name
+        assert parameter[masks[name] == 1].any(), name
+
+
+def test_the_ascent_is_clipped(found, monkeypatch):
+    seen = []
+    real = torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda p, norm: seen.append(norm) or real(p, norm))
+    list(mmunlearner.edits(found, QUICK.model_copy(update={"clip": 0.5})))
+    assert seen == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("tau", [1e-30, 1e30])
+def test_a_mask_that_separates_nothing_is_refused(found, masked, tau):
+    samples, adapter, _ = masked
+    with pytest.raises(GateRefusal, match="separates nothing") as refusal:
+        mmunlearner._masks(found, samples, adapter, QUICK.model_copy(update={"tau": tau}))
+    assert refusal.value.figures["mask_share"] in {0.0, 1.0}
+
+
+def test_forget_steps_come_as_often_as_asked_for(found):
+    made = subjects.context()
+    made.forget = found.forget
+    list(mmunlearner.edits(made, QUICK.model_copy(update={"steps": 4, "every": 3})))
+    assert ["forget" in row for row in made.reported] == [False, False, True, False]
+
+
+def test_fresh_low_rank_factors_would_make_no_mask(found):
+    """Why the change is dense: with B at zero, A has no gradient on either set."""
+    samples, adapter = Samples(found, "answer"), Adapter(found, rank=4)
+    one = mmunlearner._saliency(found, samples, adapter, samples.named[:2], Options(), about_concept=True)
+    assert all(not value.any() for name, value in one.items() if name.endswith(".down"))
+    assert any(value.any() for name, value in one.items() if name.endswith(".up"))
