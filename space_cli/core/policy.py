@@ -4,6 +4,7 @@ A rule compares one bound of a score's interval with a threshold. Where the thre
 the interval, so that the mean meets it and the asked bound does not, the evidence is too thin: inconclusive.
 """
 
+import itertools
 import tomllib
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from space_cli.core.errors import UsageFault
 from space_cli.core.records import GateRecord, ScoreRecord, Verdict
 
+ORDER = ("low", "mean", "high")
+"""Of the figures that a rule may bound."""
 Threshold = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -51,6 +54,9 @@ class Policy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    decides: bool = Field(
+        default=True, description="If false every rule is inconclusive, with what it would be as its reason"
+    )
     min_n: Annotated[int, Field(ge=1)] = Field(default=10, description="Fewer independent images are no evidence")
     rule: Annotated[tuple[Rule, ...], Field(min_length=1)]
 
@@ -84,20 +90,34 @@ def parse_policy(text: str, *, origin: str, known: Sequence[str]) -> Policy:
 
 
 def judge(policy: Policy, scores: Mapping[str, ScoreRecord]) -> tuple[Verdict, list[GateRecord]]:
-    """Apply every rule: fail if one fails, else inconclusive if one is, else pass."""
+    """Apply every rule: fail if one fails, else inconclusive if one is, else pass.
+
+    A policy that decides nothing makes every rule inconclusive, so that a report without consequences neither
+    stops a pipeline as a failure nor can be mistaken for a pass.
+    """
     gates = [_gate(rule, scores.get(rule.score), rule.min_n or policy.min_n) for rule in policy.rule]
+    if not policy.decides:
+        gates = [_undecided(gate) for gate in gates]
     found = {gate.verdict for gate in gates}
     verdict: Verdict = "fail" if "fail" in found else "inconclusive" if "inconclusive" in found else "pass"
     return verdict, gates
 
 
 def _refuse_contradictions(policy: Policy, origin: str) -> None:
-    for score, ratio in dict.fromkeys((rule.score, rule.ratio_of_before) for rule in policy.rule):
-        rules = [rule for rule in policy.rule if (rule.score, rule.ratio_of_before) == (score, ratio)]
-        least = max((rule.at_least for rule in rules if rule.at_least is not None), default=None)
-        most = min((rule.at_most for rule in rules if rule.at_most is not None), default=None)
+    for floor, ceiling in itertools.product(policy.rule, repeat=2):
+        same = (floor.score, floor.ratio_of_before) == (ceiling.score, ceiling.ratio_of_before)
+        # An end that must lie high contradicts only a ceiling on itself or on an end above it.
+        if not same or ORDER.index(floor.bound) > ORDER.index(ceiling.bound):
+            continue
+        least, most = floor.at_least, ceiling.at_most
         if least is not None and most is not None and least > most:
-            raise UsageFault(f"`{origin}` contradicts itself: {score} must be ≥ {least:g} and ≤ {most:g}")
+            raise UsageFault(f"`{origin}` contradicts itself: {floor.score} must be ≥ {least:g} and ≤ {most:g}")
+
+
+def _undecided(gate: GateRecord) -> GateRecord:
+    if gate.verdict == "inconclusive":
+        return gate
+    return gate.model_copy(update={"verdict": "inconclusive", "reason": f"would be {gate.verdict}: {gate.reason}"})
 
 
 def _gate(rule: Rule, score: ScoreRecord | None, enough: int) -> GateRecord:

@@ -11,19 +11,7 @@ from PIL.Image import Image
 from space_cli.core.records import AuditReport, ErasureReceipt, GateRecord, ScoreRecord
 from space_cli.reports._page import data_uri, escaped, isolated, mark, page, table, tag
 from space_cli.reports._plot import LEGEND, curve, full_scale, magnitude, score_bar
-
-LABELS = {
-    "forget_accuracy": "Names the concept when asked openly",
-    "forget_choice_accuracy": "Ranks its name first among others",
-    "forget_yes_rate": "Says yes when asked whether it is there",
-    "retain_accuracy": "Names other concepts rightly",
-    "neighbour_accuracy": "Names its nearest neighbours rightly",
-    "kind_accuracy": "Tells what kind of thing it is",
-    "text_knowledge": "Knows what words say about it",
-    "retain_kl": "Shift of all other answers",
-    "fluency": "Perplexity of its answers",
-    "elicitation": "Gives the name to a fresh attack",
-}
+from space_cli.reports._words import LABELS, LIMITS, OUTCOMES, figure_text, interval_text, label_of
 
 SECTIONS = {
     "forget": "The concept itself",
@@ -48,24 +36,6 @@ SENTENCES = {
     "elicitation": "A fresh attack that searches for the name: {before} before, {after} after.",
 }
 """The summary, in this order; a score without a sentence stands in the table alone."""
-
-OUTCOMES = {
-    "pass": "passed every rule",
-    "fail": "failed at least one rule",
-    "inconclusive": "the evidence is not enough to decide",
-}
-
-LIMITS = (
-    "It tests suppression: what the checkpoint says and ranks. Traces of the concept may remain in its "
-    "weights, "
-    "and no test of answers can exclude that.",
-    "It holds for the pictures and questions that were asked. The intervals speak of pictures like these, "
-    "not of "
-    "other styles, languages, crops or attacks.",
-    "Whoever trains the checkpoint further on pictures of the concept can bring it back.",
-    "Facts in words are meant to stay: the checkpoint may still describe the concept when the name is given.",
-    "A few images give wide intervals; “not enough evidence” is never counted as passed.",
-)
 
 
 @dataclass(frozen=True)
@@ -144,7 +114,7 @@ def _summary(report: AuditReport) -> str:
 
 
 def _said(score: ScoreRecord, what: str, sentence: str) -> str:
-    bounds = {key: _figure_text(getattr(score, key), score.unit) for key in ("before", "after", "low", "high")}
+    bounds = {key: figure_text(getattr(score, key), score.unit) for key in ("before", "after", "low", "high")}
     return sentence.format(n=score.n, what=isolated(what), note=escaped(score.note), **bounds)
 
 
@@ -177,38 +147,44 @@ def _answer(text: str) -> str:
 
 def _scores(report: AuditReport) -> str:
     order = [*LABELS, *report.scores]
-    rows = [_score(name, report.scores[name]) for name in dict.fromkeys(order) if name in report.scores]
-    if not rows:
+    names = [name for name in dict.fromkeys(order) if name in report.scores]
+    if not names:
         return ""
+    beside = {name: _beside(report.baseline.get(name)) if report.baseline else "" for name in names}
+    rows = [_score(name, report.scores[name], beside[name]) for name in names]
     head = [("Score", ""), ("before", "number"), ("after", "number"), ("", ""), ("n", "number")]
+    head += [("baseline, after", "number")] if report.baseline else []
     return f"<h2>Scores</h2>{LEGEND}{table(head, rows)}"
 
 
-def _score(name: str, score: ScoreRecord) -> str:
-    label = LABELS.get(name, name.replace("_", " "))
+def _beside(score: ScoreRecord | None) -> str:
+    """Return the cell of another erased checkpoint's score."""
+    if score is None:
+        return "<td class='number'>–</td>"
+    return f"<td class='number'>{figure_text(score.after, score.unit)}<small>{interval_text(score)}</small></td>"
+
+
+def _score(name: str, score: ScoreRecord, beside: str) -> str:
+    label = label_of(name)
     facts = [] if score.unit == "share" else [score.unit]
     facts += [f"{score.better} is better"]
     note = f"<small>{escaped(score.note)}</small>" if score.note else ""
     return (
         f"<tr><th scope='row'>{escaped(label)}<small><span class='code'>{escaped(name)}</span>: "
         f"{escaped(', '.join(facts))}</small>{note}</th>"
-        f"<td class='number'>{_figure_text(score.before, score.unit)}</td>"
-        f"<td class='number'><b>{_figure_text(score.after, score.unit)}</b></td>"
-        f"<td>{score_bar(score, label)}{_range_text(score)}</td><td class='number'>{score.n}</td></tr>"
+        f"<td class='number'>{figure_text(score.before, score.unit)}</td>"
+        f"<td class='number'><b>{figure_text(score.after, score.unit)}</b></td>"
+        f"<td>{score_bar(score, label)}{_range_text(score)}</td><td class='number'>{score.n}</td>{beside}</tr>"
     )
-
-
-def _figure_text(value: float | None, unit: str) -> str:
-    if value is None:
-        return "–"
-    return f"{100 * value:.3g} %" if unit == "share" else f"{value:.3g}"
 
 
 def _range_text(score: ScoreRecord) -> str:
     if score.low is None:
         return ""
-    control = "" if score.control is None else f", control {_figure_text(score.control, score.unit)}"
-    low, high = (_figure_text(value, score.unit) for value in (score.low, score.high))
+    control = "" if score.control is None else f", control {figure_text(score.control, score.unit)}"
+    if score.unattacked is not None:
+        control += f", without the attack {figure_text(score.unattacked, score.unit)}"
+    low, high = (figure_text(value, score.unit) for value in (score.low, score.high))
     scale = "" if score.unit == "share" else f"; the bar ends at {full_scale(score):.3g}"
     return f"<small>{low} to {high}{control}{scale}</small>"
 

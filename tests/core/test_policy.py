@@ -1,10 +1,12 @@
+import hashlib
+
 import pytest
 
 from space_cli.core import registry
 from space_cli.core.errors import UsageFault
 from space_cli.core.policy import judge, parse_policy
 from space_cli.core.records import ScoreRecord
-from space_cli.io.probe import open_policy
+from space_cli.io.probe import open_policy, shipped_policies
 
 KNOWN = ("forget_accuracy", "retain_accuracy", "retain_kl")
 
@@ -126,3 +128,96 @@ def test_the_shipped_policy_reads_and_speaks_of_metrics_that_exist():
 def test_a_policy_file_that_is_not_there_is_a_usage_fault(tmp_path):
     with pytest.raises(UsageFault, match="cannot be read"):
         open_policy(str(tmp_path / "none.toml"), known=KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("floor", "ceiling", "contradicts"),
+    [
+        ("low", "high", True),
+        ("mean", "high", True),
+        ("low", "mean", True),
+        ("high", "low", False),  # a wide interval has both
+        ("high", "mean", False),
+        ("mean", "low", False),
+    ],
+)
+def test_ends_of_an_interval_contradict_where_no_interval_has_both(floor, ceiling, contradicts):
+    rules = (
+        f'score = "retain_accuracy"\nbound = "{floor}"\nat_least = 0.9',
+        f'score = "retain_accuracy"\nbound = "{ceiling}"\nat_most = 0.5',
+    )
+    if contradicts:
+        with pytest.raises(UsageFault, match="contradicts"):
+            policy(*rules)
+    else:
+        assert len(policy(*rules).rule) == 2
+
+
+@pytest.mark.parametrize(("after", "would"), [(0.0, "pass"), (0.9, "fail")])
+def test_a_policy_that_decides_nothing_is_inconclusive_and_says_what_it_would_be(after, would):
+    rules = policy(FORGET, head='name = "x"\ndecides = false')
+    verdict, gates = judge(rules, {"forget_accuracy": figure(after)})
+    assert (verdict, gates[0].verdict) == ("inconclusive", "inconclusive")
+    assert gates[0].reason.startswith(f"would be {would}: forget_accuracy is")
+    assert judge(rules, {})[1][0].reason == "forget_accuracy was not measured"
+
+
+def shipped(name):
+    found, _ = open_policy(name, known=[metric.replace("-", "_") for metric in registry.names("metrics")])
+    return found
+
+
+def test_shipped_policies_have_their_file_names_and_are_opened_by_them():
+    assert shipped_policies() == ["default", "report-only", "strict"]
+    assert [shipped(name).name for name in shipped_policies()] == shipped_policies()
+    assert open_policy("default", known=[rule.score for rule in shipped(None).rule]) == open_policy(
+        None, known=[rule.score for rule in shipped(None).rule]
+    )
+
+
+def test_report_only_has_the_rules_of_default_and_decides_nothing():
+    assert shipped("report-only").rule == shipped("default").rule
+    assert shipped("report-only").min_n == shipped("default").min_n
+    assert not shipped("report-only").decides
+
+
+def passing(rules):
+    """Return scores that meet every rule by a hair, from the ceilings and floors of the rules themselves."""
+    scores = {}
+    for rule in rules:
+        limit = rule.at_most if rule.at_most is not None else rule.at_least
+        step = -1e-9 if rule.at_most is not None else 1e-9
+        old = scores.get(rule.score, {"before": 1.0, "after": limit + step, "n": 1000, "better": "lower"})
+        scores[rule.score] = old | {rule.bound if rule.bound != "mean" else "after": limit + step}
+    return {
+        name: ScoreRecord(**{"low": facts["after"], "high": facts["after"]} | facts) for name, facts in scores.items()
+    }
+
+
+def test_strict_is_narrower_than_default_on_every_score():
+    strict, default = shipped("strict"), shipped("default")
+    assert {rule.score for rule in default.rule} < {rule.score for rule in strict.rule}
+    assert strict.min_n > default.min_n
+    scores = passing(strict.rule)
+    assert judge(strict, scores)[0] == "pass"
+    assert judge(default, scores)[0] == "pass"
+    for score in {rule.score for rule in default.rule}:
+        own = default.model_copy(update={"rule": tuple(rule for rule in default.rule if rule.score == score)})
+        edge = passing(own.rule)
+        assert judge(own, edge)[0] == "pass"
+        assert judge(strict, scores | edge)[0] != "pass", score
+
+
+def test_a_file_named_like_a_shipped_policy_is_opened_by_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "strict").write_text('name = "mine"\n[[rule]]\nscore = "retain_kl"\nat_most = 1\n')
+    assert open_policy("./strict", known=KNOWN)[0].name == "mine"
+
+
+def test_the_digest_of_a_policy_is_that_of_its_file(tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_bytes(b'name = "x"\r\n[[rule]]\r\nscore = "retain_kl"\r\nat_most = 1\r\n')
+    assert open_policy(str(path), known=KNOWN)[1] == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(b"\xff")
+    with pytest.raises(UsageFault, match="cannot be read"):
+        open_policy(str(path), known=KNOWN)

@@ -1,0 +1,36 @@
+"""Which two erased checkpoints may stand side by side: same base, same concept."""
+
+from pathlib import Path
+
+from space_cli.core.errors import ArtifactFault
+from space_cli.core.records import ErasureReceipt
+from space_cli.io.artifact import open_artifact
+
+
+def open_baseline(folder: Path, receipt: ErasureReceipt, *, verify: bool = True) -> ErasureReceipt:
+    """Open another erased checkpoint that is to be measured beside one.
+
+    Args:
+        folder: The other erased folder.
+        receipt: Of the checkpoint under audit.
+        verify: Compare every file with its digest.
+
+    Raises:
+        ArtifactFault: It is missing or altered, was made from another base, or has another concept erased.
+    """
+    other = open_artifact(folder, "erased", verify=verify)
+    assert isinstance(other, ErasureReceipt), "the kind was checked"
+    own, found = receipt.request.concept.name, other.request.concept.name
+    if own.casefold() != found.casefold():
+        raise ArtifactFault(
+            f"the baseline `{folder}` has `{found}` erased: `{own}` is needed",
+            hint="compare two erasures of one concept",
+        )
+    ours, theirs = ({entry.path: entry.sha256 for entry in one.base_files} for one in (receipt, other))
+    differing = sorted(path for path in {*ours, *theirs} if ours.get(path) != theirs.get(path))
+    if differing:
+        raise ArtifactFault(
+            f"the baseline `{folder}` was made from another base: `{differing[0]}` differs",
+            hint="compare two erasures of one checkpoint",
+        )
+    return other

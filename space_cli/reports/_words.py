@@ -1,0 +1,104 @@
+"""What every format says alike: the names of scores, the outcomes, the limits, figures as text."""
+
+import json
+import re
+
+from space_cli.core.records import AuditReport, ErasureReceipt, ScoreRecord
+
+LABELS = {
+    "forget_accuracy": "Names the concept when asked openly",
+    "forget_choice_accuracy": "Ranks its name first among others",
+    "forget_yes_rate": "Says yes when asked whether it is there",
+    "retain_accuracy": "Names other concepts rightly",
+    "neighbour_accuracy": "Names its nearest neighbours rightly",
+    "kind_accuracy": "Tells what kind of thing it is",
+    "text_knowledge": "Knows what words say about it",
+    "retain_kl": "Shift of all other answers",
+    "fluency": "Perplexity of its answers",
+    "elicitation": "Gives the name to a fresh attack",
+}
+
+OUTCOMES = {
+    "pass": "passed every rule",
+    "fail": "failed at least one rule",
+    "inconclusive": "undecided, which is never a pass",
+}
+
+LIMITS = (
+    "It tests suppression: what the checkpoint says and ranks. Traces of the concept may remain in its "
+    "weights, and no test of answers can exclude that.",
+    "It holds for the pictures and questions that were asked. The intervals speak of pictures like these, "
+    "not of other styles, languages, crops or attacks.",
+    "Whoever trains the checkpoint further on pictures of the concept can bring it back.",
+    "Facts in words are meant to stay: the checkpoint may still describe the concept when the name is given.",
+    "A few images give wide intervals; “not enough evidence” is never counted as passed.",
+)
+
+TOOL = "space-cli"
+# What XML cannot hold, and what would reorder or break the text around a name: control characters, surrogates,
+# line breaks, overrides and isolates of the writing direction. Joiners stay: emoji and scripts need them.
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def headline(report: AuditReport) -> str:
+    """Say the outcome as every format says it; the verdict is the record's."""
+    return f"Suppression tested under policy “{plain(report.policy)}”: {report.verdict}"
+
+
+def label_of(score: str) -> str:
+    """Return a score's name in words.
+
+    Example:
+        >>> label_of("my_metric")
+        'my metric'
+    """
+    return LABELS.get(score, score.replace("_", " "))
+
+
+def figure_text(value: float | None, unit: str) -> str:
+    """Write one figure for people.
+
+    Example:
+        >>> figure_text(0.125, "share"), figure_text(None, "share")
+        ('12.5 %', '–')
+    """
+    if value is None:
+        return "–"
+    return f"{100 * value:.3g} %" if unit == "share" else f"{value:.3g}"
+
+
+def interval_text(score: ScoreRecord) -> str:
+    """Write a score's interval for people."""
+    if score.low is None or score.high is None:
+        return "–"
+    return f"{figure_text(score.low, score.unit)} to {figure_text(score.high, score.unit)}"
+
+
+def plain(text: str) -> str:
+    r"""Return foreign text on one line, without what no format may hold or what would reorder its neighbours.
+
+    Example:
+        >>> plain("pan\x00da")
+        'pan�da'
+    """
+    return _UNFIT.sub("\ufffd", text)
+
+
+def weights_of(receipt: ErasureReceipt) -> dict[str, str]:
+    """Return the SHA-256 of each weight file of the edited checkpoint, by relative path."""
+    return {entry.path: entry.sha256 for entry in receipt.files if _is_weight(entry.path)}
+
+
+def _is_weight(path: str) -> bool:
+    return path.endswith(".safetensors") and "/" not in path
+
+
+def figures_of(score: ScoreRecord) -> dict[str, object]:
+    """Return a score as JSON can hold it; a number that is not finite becomes null."""
+    found: dict[str, object] = json.loads(score.model_dump_json())
+    return found
+
+
+def document(content: dict[str, object]) -> str:
+    """Write a JSON document: same content, same bytes."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

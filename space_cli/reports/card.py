@@ -1,0 +1,48 @@
+"""An audit as a section of a model card: Markdown to paste into the README of the edited checkpoint."""
+
+from space_cli.core.records import AuditReport, ErasureReceipt
+from space_cli.reports._markdown import escaped, gate_table, score_table
+from space_cli.reports._words import LIMITS, OUTCOMES, headline, label_of
+
+FILE = "model-card.md"
+
+
+def render(report: AuditReport, receipt: ErasureReceipt) -> str:
+    """Return the section; every verdict in it is the record's."""
+    parts = [
+        "## Concept erasure",
+        _what(report, receipt),
+        f"**{escaped(headline(report))}** ({OUTCOMES[report.verdict]})",
+        "### Scores",
+        score_table(report) if report.scores else "Nothing could be measured.",
+        _skipped(report),
+        "### Rules of the policy",
+        gate_table(report.gates),
+        "### What this does not show",
+        "\n".join(f"- {limit}" for limit in LIMITS),
+        "### Provenance",
+        _provenance(report, receipt),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _what(report: AuditReport, receipt: ErasureReceipt) -> str:
+    return (
+        f"This checkpoint is {escaped(receipt.request.model)}, edited with {escaped(receipt.request.method)} to "
+        f"suppress the concept “{escaped(report.concept.name)}” (layers edited: {len(receipt.layers)}). "
+        "`space verify` compares every other parameter with the original, bit by bit."
+    )
+
+
+def _skipped(report: AuditReport) -> str:
+    lines = [f"- {escaped(label_of(name))}: {escaped(why)}" for name, why in report.skipped.items()]
+    return "\n".join(("Not measured:", "", *lines)) if lines else ""
+
+
+def _provenance(report: AuditReport, receipt: ErasureReceipt) -> str:
+    facts: dict[str, str] = {
+        "written by": f"space {report.space_version}, seed {report.seed}",
+        f"policy {report.policy}": report.policy_sha256,
+        **{source.kind: source.sha256 for source in (*report.inputs, *receipt.inputs)},
+    }
+    return "\n".join(f"- {escaped(name)}: `{value}`" for name, value in facts.items())

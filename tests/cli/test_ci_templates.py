@@ -1,0 +1,167 @@
+"""The CI templates, without their servers: the schemas of both forges, and their scripts run as they stand."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from cli_records import make_audit, make_chain
+from ruamel.yaml import YAML
+
+from space_cli.cli.app import app
+from space_cli.core import registry
+from space_cli.io.probe import open_policy
+
+ROOT = Path(__file__).parent.parent.parent
+ACTION, GITLAB = ROOT / "ci" / "action.yml", ROOT / "ci" / "gitlab.yml"
+ACTION_VARIABLES = {"IMAGES": "", "METRICS": "", "BASELINE": "", "POLICY": "default"}
+
+
+def opened(path):
+    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+
+
+def steps():
+    return {step.get("name", step.get("uses")): step for step in opened(ACTION)["runs"]["steps"]}
+
+
+def job():
+    return opened(GITLAB)[".space-audit"]
+
+
+def scripts():
+    found = {name: step["run"] for name, step in steps().items() if "run" in step}
+    return found | {"gitlab": "\n".join((*job()["before_script"], *job()["script"]))}
+
+
+@pytest.fixture
+def bash(tmp_path, child_environment):
+    """Run a script in an empty folder with `space` of this very tree on the path."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "space").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m space_cli "$@"\n')
+    (tools / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+
+    def run(script, shell=("bash", "-eo", "pipefail"), **variables):
+        environment = child_environment | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"} | variables
+        return subprocess.run(
+            [*shell, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def audited(tmp_path):
+    """Leave a finished audit that answers the request of the templates, so that none has to be measured."""
+
+    def make(verdict):
+        make_chain(tmp_path)
+        record = make_audit(tmp_path / "audit", tmp_path / "erased", verdict=verdict)
+        known = [name.replace("-", "_") for name in registry.names("metrics")]
+        request = record.request.model_copy(update={"policy": "default"})
+        digest = open_policy("default", known=known)[1]
+        record = record.model_copy(update={"request": request, "policy_sha256": digest})
+        (tmp_path / "audit" / "space.json").write_text(record.model_dump_json())
+        (tmp_path / "audit" / "summary.md").write_text("## audited\n")
+        return tmp_path / "erased"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments", "change"),
+    [
+        (ACTION, ["--builtin-schema", "vendor.github-actions"], ("using: composite", "using: x")),
+        (
+            GITLAB,
+            ["--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"],
+            ("when: always", "when: x"),
+        ),
+    ],
+    ids=["github", "gitlab"],
+)
+def test_a_template_fits_the_schema_of_its_forge(path, arguments, change, tmp_path):
+    # As a job that runs: a hidden one, with a dot, may be anything.
+    text = path.read_text(encoding="utf-8").replace("\n.space-audit:", "\nspace-audit:")
+    fits = []
+    for name, content in (("right.yml", text), ("wrong.yml", text.replace(*change))):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        command = [sys.executable, "-m", "check_jsonschema", *arguments, tmp_path / name]
+        fits.append(subprocess.run(command, capture_output=True, check=False).returncode)
+    assert fits == [0, 1]
+
+
+def test_every_script_is_a_script(bash):
+    for name, script in scripts().items():
+        done = bash(script, shell=("bash", "-n"))
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+
+
+def test_every_command_and_option_of_the_templates_exists():
+    commands = typer.main.get_command(app).commands
+    used = re.findall(r"^\s*space ([a-z]+)", "\n".join(scripts().values()), flags=re.MULTILINE)
+    assert used == ["audit", "audit"]
+    known = {spelling for parameter in commands["audit"].params for spelling in parameter.opts}
+    lines = [line for line in "\n".join(scripts().values()).splitlines() if "pip install" not in line]
+    options = set(re.findall(r"(?<![\w-])--[a-z-]+", "\n".join(lines)))
+    assert options >= {"--out", "--policy", "--images", "--metrics", "--baseline", "--exit-zero"}
+    assert options <= known
+
+
+def test_inputs_reach_a_script_as_variables_only():
+    for name, step in steps().items():
+        assert "${{" not in step.get("run", ""), name
+    audit = steps()["Audit"]
+    inputs = set(re.findall(r"inputs\.([a-z-]+)", " ".join(audit["env"].values())))
+    assert inputs <= set(opened(ACTION)["inputs"])
+    assert {f"${name}" for name in audit["env"]} <= set(re.findall(r"\$[A-Z]+", audit["run"]))
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("fail", 3), ("inconclusive", 3)])
+def test_the_action_stops_the_job_unless_the_verdict_is_a_pass(bash, audited, tmp_path, verdict, code):
+    erased = audited(verdict)
+    places = {
+        "GITHUB_OUTPUT": tmp_path / "output",
+        "GITHUB_STEP_SUMMARY": tmp_path / "page.md",
+        "RUNNER_TEMP": tmp_path,
+    }
+    variables = ACTION_VARIABLES | {name: str(place) for name, place in places.items()}
+    done = bash(steps()["Audit"]["run"], ERASED=str(erased), OUT="audit", **variables)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "output").read_text() == f"verdict={verdict}\n"
+    assert (tmp_path / "page.md").read_text() == "## audited\n"
+    assert bash(steps()["Gate"]["run"], VERDICT=verdict).returncode == code
+
+
+def test_an_audit_that_breaks_stops_the_action(bash, tmp_path):
+    variables = ACTION_VARIABLES | {"GITHUB_OUTPUT": str(tmp_path / "output"), "RUNNER_TEMP": str(tmp_path)}
+    done = bash(steps()["Audit"]["run"], ERASED="nowhere", OUT="audit", **variables)
+    assert done.returncode == 4
+    assert not (tmp_path / "output").exists()
+    assert bash(steps()["Gate"]["run"], VERDICT="").returncode == 3
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("inconclusive", 3)])
+def test_the_gitlab_job_has_the_exit_code_of_the_audit(bash, audited, verdict, code):
+    variables = {name: str(value) for name, value in job()["variables"].items()}
+    variables["AUDIT_ERASED"] = str(audited(verdict))
+    done = bash("\n".join(job()["script"]), shell=("sh", "-e"), **variables)
+    assert done.returncode == code, done.stderr
+
+
+def test_what_the_templates_collect_is_what_an_audit_writes():
+    from space_cli.reports._folder import FORMATS
+
+    written = {form.FILE for form in FORMATS}
+    assert job()["artifacts"]["reports"]["junit"] == "audit/junit.xml"
+    assert steps()["Upload findings"]["with"]["sarif_file"] == "${{ inputs.out }}/audit.sarif"
+    assert {"junit.xml", "audit.sarif"} <= written

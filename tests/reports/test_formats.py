@@ -1,0 +1,94 @@
+"""What every document of an audit obeys, whatever its format."""
+
+import json
+import re
+
+from dataclasses import replace
+
+import pytest
+
+from audited import HOSTILE, evidence, report, score
+
+from space_cli.core.records import GateRecord, Run
+from space_cli.reports._folder import FORMATS, write_documents
+
+VERDICTS = ("pass", "fail", "inconclusive")
+FORMS = pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.FILE)
+
+
+def render(form, verdict="pass", **more):
+    return form.render(report(verdict=verdict, **more), evidence().receipt)
+
+
+@FORMS
+def test_equal_audits_give_equal_bytes_without_time_or_host(form):
+    later = Run(created="2032-02-02T00:00:00+00:00", seconds=99.0, host={"machine": "other"})
+    first = render(form)
+    assert first == render(form, run=later, seconds={"forget_accuracy": 1.5})
+    for secret in ("2031", "secret-host", "33.25"):
+        assert secret not in first
+
+
+@FORMS
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_no_document_speaks_of_more_than_tested_suppression(form, verdict):
+    text = render(form, verdict)
+    assert not re.search(r"\b(delet|certif|guarant|prove[ns]?\b|complian)", text, re.IGNORECASE)
+
+
+@FORMS
+def test_the_verdict_is_the_records_and_not_made_of_the_rules(form):
+    passing = [GateRecord(score="forget_accuracy", rule="forget_accuracy ≤ 0.1", verdict="pass", reason="is 0.05")]
+    texts = [render(form, verdict, gates=passing) for verdict in VERDICTS]
+    assert len(set(texts)) == 3
+
+
+@FORMS
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_each_names_concept_policy_and_digest(form, verdict):
+    text = render(form, verdict)
+    assert "panda" in text
+    assert "default" in text
+    assert form.FILE == "summary.md" or "cd" * 32 in text
+
+
+@FORMS
+def test_a_figure_that_is_no_number_breaks_no_document(form):
+    scores = {"fluency": score(float("nan"), low=float("-inf"), high=float("inf"), unit="perplexity")}
+    text = render(form, scores=scores)
+    if form.FILE.endswith((".json", ".sarif")):
+        assert "fluency" in json.dumps(json.loads(text, parse_constant=pytest.fail)) or form.FILE.startswith("attest")
+
+
+@FORMS
+def test_the_least_there_can_be_is_a_document(form):
+    bare = report(verdict="inconclusive", scores={}, gates=[], skipped={}, inputs=report().inputs)
+    receipt = evidence().receipt.model_copy(update={"files": [], "base_files": [], "layers": []})
+    assert form.render(bare, receipt).endswith("\n")
+
+
+@FORMS
+def test_hostile_names_reorder_nothing_where_people_read(form):
+    text = form.render(report(HOSTILE, verdict="fail"), evidence(HOSTILE).receipt)
+    if form.FILE.endswith((".md", ".xml")):
+        assert "\u202e" not in text
+
+
+def test_a_baseline_stands_beside_and_changes_no_verdict(tmp_path):
+    other = {"forget_accuracy": score(0.625)}
+    for name, baseline in (("without", {}), ("with", other)):
+        (tmp_path / name).mkdir()
+        write_documents(tmp_path / name, report(verdict="pass", baseline=baseline), evidence())
+    for file in ("model-card.md", "summary.md", "report.html"):
+        assert "62.5 %" in (tmp_path / "with" / file).read_text()
+        assert "62.5 %" not in (tmp_path / "without" / file).read_text()
+    for file in ("junit.xml", "audit.sarif", "attestation.intoto.json", "bom.cdx.json"):
+        assert (tmp_path / "with" / file).read_text() == (tmp_path / "without" / file).read_text()
+
+
+def test_the_folder_shows_some_pictures_and_keeps_all_samples(tmp_path):
+    many = [replace(sample, path=f"{row}.png") for row in range(30) for sample in evidence().samples]
+    write_documents(tmp_path, report(), replace(evidence(), samples=many))
+    assert {path.name for path in tmp_path.iterdir()} == {"samples.jsonl", "report.html", *(f.FILE for f in FORMATS)}
+    assert len((tmp_path / "samples.jsonl").read_text().splitlines()) == 30
+    assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 12
