@@ -14,8 +14,9 @@ from space_cli.core.errors import GateRefusal
 POOL_VIEWS = 6  # renderings of each named concept but the erased one
 PROBE_VIEWS = 24  # unseen renderings of the erased concept
 RETAIN_VIEWS = 3  # unseen renderings of each other concept
-POOL_SEED, PROBE_SEED = 2_000_000, 3_000_000
-"""First seeds of the two sets; training used seeds below 1,000."""
+FORGET_VIEWS = 8  # renderings of the erased concept, for methods that train on it
+POOL_SEED, PROBE_SEED, FORGET_SEED = 2_000_000, 3_000_000, 5_000_000
+"""First seeds of the three sets; training used seeds below 1,000."""
 SEED_STRIDE = 1_000
 """Distance between the sets of two demo seeds, more than any set's views."""
 
@@ -72,6 +73,16 @@ def write_probe(folder: Path, concept: str, *, seed: int) -> Path:
     _draw(jobs)
     tables = "\n".join(_table(other) for other in drawn_concepts())
     (folder / "concepts.toml").write_text(tables, encoding="utf-8")
+    return folder
+
+
+def write_forget(folder: Path, concept: str, *, seed: int) -> Path:
+    """Render images of the concept for methods that train on them; no audit draws the same ones."""
+    erased = known(concept)
+    font_path()
+    first = FORGET_SEED + seed * SEED_STRIDE
+    views = range(FORGET_VIEWS)
+    _draw([(erased.symbol, STYLES[v % len(STYLES)], first + v, folder / f"{v:02d}.png") for v in views])
     return folder
 
 

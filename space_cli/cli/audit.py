@@ -43,7 +43,15 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
         list[str] | None,
         typer.Option(
             "--metrics",
-            help="See `space list metrics`; repeatable; all if not given",
+            help="See `space list metrics`; repeatable; `all` for the optional ones too",
+            rich_help_panel=options.METHOD,
+        ),
+    ] = None,
+    attacks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attacks",
+            help="See `space list attacks`; repeatable; `all` for every one; none if not given",
             rich_help_panel=options.METHOD,
         ),
     ] = None,
@@ -51,9 +59,18 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
         str | None,
         typer.Option(
             "--policy",
-            metavar="TOML",
-            help="Gates of the verdict; the shipped ones if not given",
+            metavar="NAME|TOML",
+            help="Gates of the verdict: default, strict, report-only or a file",
             rich_help_panel=options.METHOD,
+        ),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--baseline",
+            metavar="ERASED",
+            help="Another erased checkpoint to measure beside this one",
+            rich_help_panel=options.INPUTS,
         ),
     ] = None,
     limit: Annotated[
@@ -85,13 +102,17 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
         erased=str((erased or place.erased).expanduser().absolute()),
         images=_images(images),
         names=tuple(name or ()),
-        metrics=_metrics(metrics or []),
+        metrics=_plugins("metric", metrics or []),
+        attacks=_plugins("attack", attacks or []),
         policy=_policy(policy),
+        baseline=str(baseline.expanduser().absolute()) if baseline else None,
         limit=limit,
         device=device,
         seed=seed,
     )
-    require(Path(request.erased), "erased")
+    for given in (request.erased, request.baseline):
+        if given:
+            require(Path(given), "erased")
     if dry_run:
         terminal.plan({"audit": chain.plan("audit", request)}, folder)
         return
@@ -128,6 +149,7 @@ def conclude(terminal: Terminal, report: "AuditReport", folder: Path, *, exit_ze
         if gate.verdict != "pass":
             terminal.say(f"  {gate.verdict}: {gate.reason}")
     terminal.say(f"report: {folder / 'report.html'}")
+    _append_step_summary(folder, terminal)
     terminal.result(summary(report, folder), folder)
     terminal.hint(options.command_line("verify", folder))
     if report.verdict != "pass" and not exit_zero:
@@ -144,6 +166,7 @@ def summary(report: "AuditReport", folder: Path) -> dict[str, Any]:
         "verdict": whole["verdict"],
         "concept": whole["concept"],
         "scores": whole["scores"],
+        **({"baseline": whole["baseline"]} if report.baseline else {}),
         "seconds": stage_seconds(report),
         "gates": whole["gates"],
         "skipped": whole["skipped"],
@@ -171,24 +194,40 @@ def _images(folder: str | None) -> str | None:
     return path
 
 
-def _metrics(names: list[str]) -> tuple[str, ...]:
-    """Accept `--metrics a --metrics b` and `--metrics a,b`, refusing what no file measures."""
+def _plugins(kind: str, names: list[str]) -> tuple[str, ...]:
+    """Accept `--metrics a --metrics b` and `--metrics a,b`, refusing what no file of this kind does."""
     from space_cli.core import registry
 
     asked = [part.strip().replace("-", "_") for name in names for part in name.split(",") if part.strip()]
-    known = {name.replace("-", "_") for name in registry.names("metrics")}
+    known = {"all", *(name.replace("-", "_") for name in registry.names(f"{kind}s"))}
     for name in asked:
         if name not in known:
             raise UsageFault(
-                f"unknown metric `{name}`: known are {', '.join(sorted(known))}", hint="space list metrics"
+                f"unknown {kind} `{name}`: known are {', '.join(sorted(known))}", hint=f"space list {kind}s"
             )
     return tuple(asked)
 
 
-def _policy(path: str | None) -> str | None:
-    if path is None:
-        return None
-    found = os.path.abspath(os.path.expanduser(path))
+def _policy(policy: str | None) -> str | None:
+    """Return the name of a shipped policy as it is, and anything else as the file it must be."""
+    from space_cli.io.probe import shipped_policies
+
+    if policy is None or policy in shipped_policies():
+        return policy
+    found = os.path.abspath(os.path.expanduser(policy))
     if not os.path.isfile(found):
-        raise UsageFault(f"the policy `{path}` is not a file")
+        raise UsageFault(f"the policy `{policy}` is not a file", hint=f"shipped are {', '.join(shipped_policies())}")
     return found
+
+
+def _append_step_summary(folder: Path, terminal: Terminal) -> None:
+    """Add the audit to the page of a GitHub job, where there is one."""
+    page, summary_file = os.environ.get("GITHUB_STEP_SUMMARY"), folder / "summary.md"
+    if not page or not summary_file.is_file():
+        return
+    try:
+        with open(page, "a", encoding="utf-8") as stream:
+            stream.write(summary_file.read_text(encoding="utf-8"))
+    except OSError as failure:
+        # The audit is done; its exit code must not depend on the page of the job.
+        terminal.note(f"`{page}` cannot be written: {failure.strerror}")

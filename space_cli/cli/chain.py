@@ -61,9 +61,10 @@ def ensure_anchors(
 
 
 def check_inputs(place: Workspace, request: EraseRequest, wish: Wish) -> None:
-    """Check what needs no checkpoint: device, method, its options, and that anchors can be had."""
+    """Check what needs no checkpoint: device, method, its options and images, and that anchors can be had."""
     check_device(request.device)
     check_method(request.method, request.options)
+    check_images(request.method, request.options, request.forget_images)
     recorded = recorded_anchors(place)
     if index_request(wish, request) is None and recorded is None:
         select_request(recorded, request, wish, pool_of(place, request, wish, recorded))
@@ -203,6 +204,34 @@ def check_method(method: str, options: dict[str, Any]) -> None:
         where = ".".join(str(part) for part in first["loc"])
         hint = f"its options are {', '.join(schema.model_fields)}"
         raise UsageFault(f"option `{where}` of the method `{method}`: {first['msg']}", hint=hint) from None
+
+
+def needs_images(method: str, options: dict[str, Any]) -> bool:
+    """Tell whether a method, with these options, trains on images of the concept."""
+    from space_cli.core import forget_set
+
+    module = registry.load("methods", method)
+    return forget_set.needs_images(module, module.Options.model_validate(options))
+
+
+def check_images(method: str, options: dict[str, Any], folder: str | None) -> None:
+    """Refuse a method that lacks the images it trains on, or images that it would not look at.
+
+    Raises:
+        UsageFault: Either is so, or the folder holds no image.
+    """
+    from space_cli.core import forget_set
+    from space_cli.io import sources
+
+    module = registry.load("methods", method)
+    forget_set.check_images(method, module, module.Options.model_validate(options), folder)
+    if folder is None:
+        return
+    hint = "give a folder of PNG, JPEG, WebP, GIF or BMP files"
+    if not os.path.isdir(folder):
+        raise UsageFault(f"`{folder}` is not a folder of images", hint=hint)
+    if sources.count(folder) == 0:
+        raise UsageFault(f"`{folder}` holds no image", hint=hint)
 
 
 def check_model(model: str, revision: str | None) -> Path:

@@ -1,10 +1,11 @@
 """`space demo`: the whole chain on the bundled checkpoint, from nothing to a report."""
 
 import json
+import os
 import re
 import shutil
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,7 @@ class Order:
     scope: str
     seed: int
     device: str
+    forget_images: str | None
 
 
 def demo(  # ruff: ignore[too-many-arguments] - each parameter is an option
@@ -45,6 +47,14 @@ def demo(  # ruff: ignore[too-many-arguments] - each parameter is an option
             rich_help_panel=options.CONCEPT,
         ),
     ] = "panda",
+    forget_images: Annotated[
+        str | None,
+        typer.Option(
+            "--forget-images",
+            help="For methods that train on images; drawn if not given",
+            rich_help_panel=options.INPUTS,
+        ),
+    ] = None,
     method: options.Method = "dcsi",
     settings: options.Set = None,
     scope: options.Scope = "mlp",
@@ -62,7 +72,7 @@ def demo(  # ruff: ignore[too-many-arguments] - each parameter is an option
 ) -> None:
     """Erase one thing from the bundled checkpoint and show what it answers before and after."""
     from space_cli.bundled.checkpoint import weights_folder
-    from space_cli.bundled.demo import known
+    from space_cli.bundled.demo import FORGET_VIEWS, known, write_forget
     from space_cli.bundled.drawings import font_path
     from space_cli.cli import chain
     from space_cli.cli.audit import answers, conclude
@@ -70,13 +80,20 @@ def demo(  # ruff: ignore[too-many-arguments] - each parameter is an option
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     drawn = known(concept)
-    order = Order(drawn.name, method, options.parse_set(settings), scope, seed, device)
+    images = os.path.abspath(os.path.expanduser(forget_images)) if forget_images else None
+    order = Order(drawn.name, method, options.parse_set(settings), scope, seed, device, images)
     chain.check_device(device)
     chain.check_method(method, order.options)
+    drawing = images is None and chain.needs_images(method, order.options)
+    if not drawing:
+        chain.check_images(method, order.options, order.forget_images)
     font_path()
     weights_folder()
     place = open_workspace(_folder(ctx, workspace, drawn.name))
     _prepare(place.folder, order)
+    if drawing:
+        terminal.note(f"demo: drawing {FORGET_VIEWS} images of {drawn.phrase} for `{method}` to train on")
+        order = replace(order, forget_images=str(write_forget(place.folder / "forget", drawn.name, seed=seed)))
     report = _run(place, drawn, order, terminal)
     if (sheet := answers(place.audit)) is not None:
         terminal.sheet(sheet)

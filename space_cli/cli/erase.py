@@ -1,5 +1,7 @@
 """`space erase`: a checkpoint into one that no longer knows the concept."""
 
+import os
+
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,6 +37,14 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     encoder: options.Encoder = options.DEFAULT_ENCODER,
     exclude: options.Exclude = None,
     allow_leaks: options.AllowLeaks = False,
+    forget_images: Annotated[
+        str | None,
+        typer.Option(
+            "--forget-images",
+            help="Folder of images of the concept, for methods that train on them",
+            rich_help_panel=options.INPUTS,
+        ),
+    ] = None,
     method: options.Method = "dcsi",
     settings: options.Set = None,
     scope: options.Scope = "mlp",
@@ -78,6 +88,7 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
         model=options.local_or_id(model),
         revision=revision,
         anchors=str(place.anchors),
+        forget_images=os.path.abspath(os.path.expanduser(forget_images)) if forget_images else None,
         method=method,
         options=options.parse_set(settings),
         scope=scope,

@@ -105,8 +105,15 @@ def _erased(record: "ErasureReceipt") -> list[Sheet]:
 
 
 def _audit(record: "AuditReport") -> list[Sheet]:
-    columns = ("score", "before", "after", "95 % interval", "n", "better")
+    columns: tuple[str, ...] = ("score", "before", "after", "95 % interval", "n", "better")
     rows = [_score(name, score) for name, score in record.scores.items()]
+    if record.baseline:
+        columns = (*columns, "baseline")
+        beside = [record.baseline.get(name) for name in record.scores]
+        rows = [
+            (*row, "-" if other is None else figure(other.after, unit=other.unit))
+            for row, other in zip(rows, beside, strict=True)
+        ]
     found = [Sheet(f"audit of `{record.concept.name}`", columns, rows, numeric=True)]
     gates = [(gate.score, gate.rule, gate.verdict, gate.reason) for gate in record.gates]
     if gates:

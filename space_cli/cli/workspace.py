@@ -1,5 +1,7 @@
 """Where the stages meet: default places, and whether what lies there is still true."""
 
+import hashlib
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,8 +144,7 @@ def done_already(folder: Path, request: BaseModel) -> Record | None:
     record = read_record(folder)
     if not _answers(record.request, request) or record.space_version != __version__:
         return None
-    policy = record.request.policy if isinstance(record, AuditReport) else None
-    if policy is not None and isinstance(record, AuditReport) and digest_file(Path(policy)) != record.policy_sha256:
+    if isinstance(record, AuditReport) and _policy_changed(record):
         return None
     unchanged = (_is_unchanged(Path(source.path), source) for source in record.inputs)
     return record if all(unchanged) else None
@@ -154,6 +155,14 @@ def _answers(done: BaseModel, request: BaseModel) -> bool:
     if isinstance(done, SelectRequest) and isinstance(request, SelectRequest) and request.model is None:
         done = done.model_copy(update={"model": None, "revision": None})
     return type(done) is type(request) and done == request
+
+
+def _policy_changed(record: AuditReport) -> bool:
+    if record.request.policy is None:
+        return False  # it changes with the version only
+    from space_cli.io.probe import policy_bytes
+
+    return hashlib.sha256(policy_bytes(record.request.policy)).hexdigest() != record.policy_sha256
 
 
 def _is_unchanged(folder: Path, source: Source) -> bool:

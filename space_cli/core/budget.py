@@ -38,8 +38,12 @@ def within_budget(context: EditContext, rounded: Mapping[str, Tensor], request: 
         The source-free signals of the receipt.
 
     Raises:
-        GateRefusal: A budget would break.
+        GateRefusal: A budget would break, or the method neither changed a weight nor gave an instruction.
     """
+    if not rounded:
+        if not context.outcome.instruction:
+            raise GateRefusal(f"the method `{request.method}` changed nothing: nothing was written")
+        return {}
     naming = Naming(context.responder, context.concept, context.knowledge.forms, context.seed)
     watch = Watch(context, naming, context.of_role("holdout"))
     device = context.features.device

@@ -13,6 +13,7 @@ import torch
 
 from torch import Tensor
 
+from space_cli.core.errors import UsageFault
 from space_cli.core.hooks import Change, editing, watching
 from space_cli.core.knowledge import Knowledge
 from space_cli.core.linalg import safe_basis
@@ -43,6 +44,7 @@ class Outcome:
     steps: int = 0
     stopped: str = "all steps done"
     signals: dict[str, float] = field(default_factory=dict)
+    instruction: str = ""  # put before every conversation by the chat template
 
 
 @dataclass
@@ -61,6 +63,7 @@ class EditContext:
     record: Callable[[dict[str, float]], None]  # one row of metrics.jsonl
     save: Callable[[Saved], None]
     saved: Saved | None = None
+    forget: Tensor | None = None  # [n, p, v], images of the concept, where a method may train on them
     outcome: Outcome = field(default_factory=Outcome)
     _moments: dict[str, SecondMoment] = field(default_factory=dict)
 
@@ -72,6 +75,18 @@ class EditContext:
         """Return the visual features of a role, [n, p, v]."""
         span = self.rows[role]
         return self.features[span.start : span.stop]
+
+    def forget_features(self) -> Tensor:
+        """Return the visual features of the images of the concept, [n, p, v].
+
+        Raises:
+            UsageFault: None were given.
+        """
+        if self.forget is None or not len(self.forget):
+            raise UsageFault(
+                "the method needs images of the concept", hint="pass `--forget-images` with a folder of them"
+            )
+        return self.forget
 
     def moment(self, layer: str) -> Tensor:
         """Return the second moment [d, d] float64 of retained keys, each token counted with unit length."""

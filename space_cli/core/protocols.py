@@ -46,6 +46,14 @@ class Responder(Protocol):
         """Return what the connector reads, [n, p, v]: the tower's output, upstream of the language model."""
         ...
 
+    def pixels(self, images: Sequence[Image]) -> Tensor:
+        """Return images in the tower's size, [n, 3, s, s] float32 from 0 to 1, not normalised yet."""
+        ...
+
+    def look(self, pixels: Tensor) -> Tensor:
+        """Return what the connector reads of such pixels, [n, p, v]; differentiable, unlike `features`."""
+        ...
+
     def batch(self, prompts: Sequence[Prompt]) -> Batch:
         """Return prompts as padded token ids with the answers as labels."""
         ...
@@ -58,8 +66,13 @@ class Responder(Protocol):
         """Answer greedily: one question per image, or text-only questions where `images` is None."""
         ...
 
-    def answer_features(self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
-        """Answer greedily from visual features, one row per question; text only where `features` is None."""
+    def answer_features(
+        self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24, lead: str = ""
+    ) -> list[str]:
+        """Answer greedily from visual features, one row per question; text only where `features` is None.
+
+        `lead` opens every answer; what is returned is what comes after it.
+        """
         ...
 
     def hidden(self, batch: Batch, features: Tensor | None, layer: int) -> Tensor:

@@ -124,6 +124,7 @@ class EraseRequest(_Request):
     model: str
     revision: str | None = None
     anchors: str
+    forget_images: str | None = Field(default=None, description="Folder of images of the concept, absolute")
     method: str = "dcsi"
     options: dict[str, Any] = Field(default_factory=dict, description="The method's own options")
     scope: Scope = "mlp"
@@ -140,8 +141,10 @@ class AuditRequest(_Request):
     erased: str
     images: str | None = Field(default=None, description="Folder with one sub-folder of images per concept")
     names: tuple[str, ...] = Field(default=(), description="More names for forced choice")
-    metrics: tuple[str, ...] = Field(default=(), description="Empty means all")
-    policy: str | None = Field(default=None, description="TOML file; the shipped default if None")
+    metrics: tuple[str, ...] = Field(default=(), description="Empty means those that run by default; `all` means all")
+    attacks: tuple[str, ...] = Field(default=(), description="Empty means none; `all` means all")
+    policy: str | None = Field(default=None, description="A shipped policy's name or a TOML file; `default` if None")
+    baseline: str | None = Field(default=None, description="Another erased folder to measure beside this one")
     limit: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Images per concept at most")
     device: str = "auto"
     seed: int = 0

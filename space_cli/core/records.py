@@ -8,7 +8,7 @@ from space_cli.core.recipe import AuditRequest, Concept, EraseRequest, IndexRequ
 
 SCHEMA_VERSION = 1
 Verdict = Literal["pass", "fail", "inconclusive"]
-SourceKind = Literal["pool", "anchors", "erased", "audit", "checkpoint", "encoder", "images"]
+SourceKind = Literal["pool", "anchors", "erased", "audit", "checkpoint", "encoder", "images", "baseline"]
 
 
 class _Record(BaseModel):
@@ -110,6 +110,7 @@ class ErasureReceipt(Manifest):
     steps: int
     stopped: str = Field(description="Which rule ended the run")
     signals: dict[str, float] = Field(description="Source-free signals at the end: name_nll, retain_kl, …")
+    instruction: str = Field(default="", description="Put before every conversation by the chat template")
     base_files: list[FileRecord] = Field(description="Every file of the checkpoint that was edited")
 
 
@@ -125,6 +126,9 @@ class ScoreRecord(_Record):
     unit: str = "share"
     note: str = ""
     control: float | None = Field(default=None, description="The same measure on control concepts, after")
+    unattacked: float | None = Field(
+        default=None, description="The same measure after erasing without the attack; what is above it is recovered"
+    )
 
 
 class GateRecord(_Record):
@@ -144,6 +148,9 @@ class AuditReport(Manifest):
     concept: Concept
     verdict: Verdict
     scores: dict[str, ScoreRecord]
+    baseline: dict[str, ScoreRecord] = Field(
+        default_factory=dict, description="The same scores of another erased checkpoint; no rule reads them"
+    )
     skipped: dict[str, str] = Field(description="Metric -> why it was not run")
     gates: list[GateRecord]
     policy: str

@@ -32,6 +32,14 @@ class Remembering:
         """Return what the connector reads, [n, p, v]."""
         return self.responder.features(images)
 
+    def pixels(self, images: Sequence[Image]) -> Tensor:
+        """Return images in the tower's size, [n, 3, s, s] from 0 to 1."""
+        return self.responder.pixels(images)
+
+    def look(self, pixels: Tensor) -> Tensor:
+        """Return what the connector reads of such pixels, [n, p, v]."""
+        return self.responder.look(pixels)
+
     def batch(self, prompts: Sequence[Prompt]) -> Batch:
         """Return prompts as padded token ids with the answers as labels."""
         return self.responder.batch(prompts)
@@ -44,9 +52,11 @@ class Remembering:
         """Return the decoder's hidden states [b, t, h] after `layer` blocks."""
         return self.responder.hidden(batch, features, layer)
 
-    def answer_features(self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
+    def answer_features(
+        self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24, lead: str = ""
+    ) -> list[str]:
         """Answer greedily from visual features; not remembered, as no attack sends the same ones twice."""
-        return self.responder.answer_features(features, questions, tokens=tokens)
+        return self.responder.answer_features(features, questions, tokens=tokens, lead=lead)
 
     def log_likelihood(self, batch: Batch, features: Tensor | None) -> Tensor:
         """Return the mean log p per answer token of each prompt, [b], nats."""

@@ -34,7 +34,7 @@ from space_cli.io.sources import ImageFault
 
 __all__ = [
     "ImageFault", "Pixels", "content_hash", "decode", "header_size", "load_items", "pixels_of",
-    "probe_images",
+    "probe_images", "readable_images",
 ]  # fmt: skip
 
 MAX_PIXELS = 64_000_000
@@ -194,6 +194,31 @@ def load_items(items: Sequence[Item]) -> list[Image]:
                 hint="run `space index` again",
             )
     return [found[item.sha256] for item in items]
+
+
+def readable_images(folder: Path) -> tuple[list[Image], list[str]]:
+    """Read every picture of a folder, by name; its tar and parquet files are looked into.
+
+    Returns:
+        The pictures, and why each of the others cannot be used.
+
+    Raises:
+        UsageFault: The folder is missing, or holds no picture that can be read.
+    """
+    hint = "give a folder of PNG, JPEG, WebP, GIF or BMP files"
+    if not folder.is_dir():
+        raise UsageFault(f"`{folder}` is not a folder of images", hint=hint)
+    images: list[Image] = []
+    faults: list[str] = []
+    for entry in sources.entries(str(folder)):
+        try:
+            images.append(_shrunk(decode(entry.read(), max_pixels=MAX_PIXELS, side=WORKING_SIDE)))
+        except ImageFault as fault:
+            faults.append(f"`{entry.member}` of `{entry.source}` cannot be used: {fault.reason}")
+    if not images:
+        found = f"none of its {len(faults)} images can be read; {faults[0]}" if faults else "it holds no image"
+        raise UsageFault(f"`{folder}` cannot be learnt from: {found}", hint=hint)
+    return images, faults
 
 
 def probe_images(folder: Path, *, limit: int | None) -> list[ProbeImage]:

@@ -133,6 +133,19 @@ class CheckpointResponder:
             blocks.append(self.family.features(self.model, pixels))
         return torch.cat(blocks)
 
+    def pixels(self, images: Sequence[Image]) -> Tensor:
+        """Return images in the tower's size, [n, 3, s, s] float32 from 0 to 1, not normalised yet."""
+        found = self._processor(images=list(images), return_tensors="pt", do_normalize=False)["pixel_values"]
+        return torch.as_tensor(found, dtype=torch.float32, device=self.device)
+
+    def look(self, pixels: Tensor) -> Tensor:
+        """Return what the connector reads of such pixels, [n, p, v]; differentiable, unlike `features`."""
+        mean, deviation = (
+            pixels.new_tensor(values)[:, None, None]
+            for values in (self._processor.image_mean, self._processor.image_std)
+        )
+        return self.family.features(self.model, ((pixels - mean) / deviation).to(self._head.weight.dtype))
+
     def prompt_text(self, question: str, *, image: bool) -> str:
         """Return a question in the checkpoint's own chat template, ready for its answer."""
         content = [{"type": "image"}] if image else []
@@ -202,12 +215,14 @@ class CheckpointResponder:
         return self.answer_features(features, questions, tokens=tokens)
 
     @torch.inference_mode()
-    def answer_features(self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
-        """Answer greedily from visual features, one row per question."""
+    def answer_features(
+        self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24, lead: str = ""
+    ) -> list[str]:
+        """Answer greedily from visual features, one row per question, each answer opened by `lead`."""
         answers: list[str] = []
         for start in range(0, len(questions), PROMPT_BATCH):
             chosen = range(start, min(start + PROMPT_BATCH, len(questions)))
-            prompts = [Prompt(questions[i], "", None if features is None else i) for i in chosen]
+            prompts = [Prompt(questions[i], "", None if features is None else i, lead) for i in chosen]
             answers += self._generate(self._left_padded(prompts), features, tokens)
         return answers
 

@@ -21,10 +21,11 @@ from space_cli.core.records import ErasureReceipt, PoolManifest, Source, SourceK
 from space_cli.core.types import Anchor
 from space_cli.io.anchors import open_anchors
 from space_cli.io.artifact import source_of
-from space_cli.io.images import load_items
+from space_cli.io.images import load_items, readable_images
 from space_cli.io.pool import Pool, open_pool
 
 NOTES = "concepts.toml"
+DEFAULT_POLICY = "default"
 TRAINING = Path("space") / "metrics.jsonl"
 GENERAL = 64
 """Pool images for the metrics on everything else: enough for an interval of a few per cent of a nat."""
@@ -38,6 +39,8 @@ class Material:
     general: list[Image]  # pool images far from the concept that are no anchor
     pool: PoolManifest | None
     missing: str = ""  # why something above is empty
+    used: Sequence[Image] = ()  # what erasing trained on: its forget anchors, or the images it was given
+    unused: str = ""  # why `used` is empty
 
 
 def open_notes(folder: Path) -> dict[str, Notes]:
@@ -63,20 +66,44 @@ def open_notes(folder: Path) -> dict[str, Notes]:
 
 
 def open_policy(path: str | None, *, known: Sequence[str]) -> tuple[Policy, str]:
-    """Read a policy with the SHA-256 of its text; None is the one that ships with `space`.
+    """Read a policy with the SHA-256 of its file; None is `default`.
+
+    Args:
+        path: The name of a policy that ships with `space`, or a file; `./strict` is a file, `strict` is not.
+        known: Every score there is.
 
     Raises:
         UsageFault: The file is missing or no policy.
     """
-    if path is None:
-        text = resources.files("space_cli.policies").joinpath("default.toml").read_text(encoding="utf-8")
-        origin = "the default policy"
-    else:
-        try:
-            text, origin = Path(path).read_text(encoding="utf-8"), path
-        except (OSError, UnicodeDecodeError) as failure:
-            raise UsageFault(f"the policy `{path}` cannot be read: {failure}") from None
-    return parse_policy(text, origin=origin, known=known), hashlib.sha256(text.encode()).hexdigest()
+    content = policy_bytes(path)
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as failure:
+        raise UsageFault(f"the policy `{path}` cannot be read: {failure}") from None
+    origin = f"the policy {path or DEFAULT_POLICY}" if path in {None, *shipped_policies()} else str(path)
+    return parse_policy(text, origin=origin, known=known), hashlib.sha256(content).hexdigest()
+
+
+def policy_bytes(path: str | None) -> bytes:
+    """Return the text of a policy as it lies on disk.
+
+    Raises:
+        UsageFault: It is neither a shipped name nor a file that may be read.
+    """
+    name = DEFAULT_POLICY if path is None else path
+    if name in shipped_policies():
+        return resources.files("space_cli.policies").joinpath(f"{name}.toml").read_bytes()
+    try:
+        return Path(name).read_bytes()
+    except OSError as failure:
+        hint = f"shipped are {', '.join(shipped_policies())}"
+        raise UsageFault(f"the policy `{path}` cannot be read: {failure}", hint=hint) from None
+
+
+def shipped_policies() -> list[str]:
+    """List the policies that ship with `space`, by name."""
+    files = (entry.name for entry in resources.files("space_cli.policies").iterdir())
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
 
 
 def open_material(receipt: ErasureReceipt, *, seed: int) -> Material:
@@ -86,13 +113,24 @@ def open_material(receipt: ErasureReceipt, *, seed: int) -> Material:
         manifest, anchors = open_anchors(folder)
         holdout = load_items([anchor.item for anchor in anchors if anchor.role == "holdout"])
     except ArtifactFault as fault:
-        return Material([], [], None, fault.message)
+        return Material([], [], None, fault.message, unused=fault.message)
+    used, unused = _used(receipt, anchors)
     try:
         pool = open_pool(unchanged(manifest.inputs, "pool"))
         general = _far_items(pool, anchors, seed)
     except ArtifactFault as fault:
-        return Material(holdout, [], None, fault.message)
-    return Material(holdout, general, pool.manifest)
+        return Material(holdout, [], None, fault.message, used, unused)
+    return Material(holdout, general, pool.manifest, "", used, unused)
+
+
+def _used(receipt: ErasureReceipt, anchors: Sequence[Anchor]) -> tuple[list[Image], str]:
+    """Return what erasing trained on, or why it cannot be had."""
+    try:
+        if receipt.request.forget_images is not None:
+            return readable_images(unchanged(receipt.inputs, "images"))[0], ""
+        return load_items([anchor.item for anchor in anchors if anchor.role == "forget"]), ""
+    except ArtifactFault as fault:
+        return [], fault.message
 
 
 def unchanged(inputs: list[Source], kind: SourceKind) -> Path:

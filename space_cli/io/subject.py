@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from PIL.Image import Image
 from torch import Tensor
 
 from space_cli.core.context import EditContext, Saved
@@ -14,7 +15,7 @@ from space_cli.core.knowledge import gather
 from space_cli.core.protocols import Progress
 from space_cli.core.recipe import Concept, Scope
 from space_cli.core.types import ROLES, Anchor, Role
-from space_cli.io.images import load_items
+from space_cli.io.images import load_items, readable_images
 from space_cli.io.model import CheckpointResponder, open_model
 
 BLOCK = 64
@@ -28,6 +29,7 @@ class Aim:
     scope: Scope
     seed: int
     max_change: float
+    images: Sequence[Image] = ()  # of the concept itself, for methods that train on them
 
 
 def open_subject(
@@ -88,7 +90,22 @@ def subject_of(
         record=record,
         save=save,
         saved=saved,
+        forget=responder.features(aim.images) if aim.images else None,
     )
+
+
+def concept_images(folder: str | None, progress: Progress) -> list[Image]:
+    """Read the images of the concept where some are given; those that cannot be read are named and left out.
+
+    Raises:
+        UsageFault: The folder is missing, or none of its images can be read.
+    """
+    if folder is None:
+        return []
+    images, faults = readable_images(Path(folder))
+    for fault in faults:
+        progress.note(fault)
+    return images
 
 
 def image_features(responder: CheckpointResponder, anchors: Sequence[Anchor], progress: Progress) -> Tensor:

@@ -10,22 +10,21 @@ them may say what is known about each, one table a concept; every key may be lef
     facts = [["Where would you find a grand piano?", "concert hall"]]
 """
 
-import json
-import time
+import itertools
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pydantic import BaseModel
-
 from space_cli import __version__
 from space_cli.core import registry
 from space_cli.core.asking import spread
+from space_cli.core.attacking import score_names
 from space_cli.core.errors import ArtifactFault, NetworkFault
+from space_cli.core.examining import Found, assault, measure
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.policy import judge
 from space_cli.core.probing import (
@@ -38,25 +37,23 @@ from space_cli.core.probing import (
 )
 from space_cli.core.protocols import Progress, Responder
 from space_cli.core.recipe import AuditRequest, Concept
-from space_cli.core.records import AuditReport, ErasureReceipt, PoolManifest, ScoreRecord, Source
+from space_cli.core.records import AuditReport, ErasureReceipt, PoolManifest, ScoreRecord, Source, SourceKind
 from space_cli.core.remembering import Remembering
 from space_cli.core.selection import TEMPLATES
 from space_cli.core.types import Probe, ProbeImage
-from space_cli.io.artifact import Draft, new_artifact, open_artifact, source_of, write_text
+from space_cli.io.artifact import new_artifact, open_artifact, source_of
 from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
+from space_cli.io.comparison import open_baseline
 from space_cli.io.images import probe_images
 from space_cli.io.model import open_model, pick_device
 from space_cli.io.probe import Material, open_material, open_notes, open_policy, open_training
-from space_cli.reports.html import Evidence, Sample, render
+from space_cli.reports._folder import write_documents
+from space_cli.reports.html import Evidence, Sample
 
 SAMPLES = {"forget": 10_000, "neighbour": 24, "retain": 24}
 """Rows of `samples.jsonl` at most, by role; every picture of the concept is there."""
-SHOWN = {"forget": 12, "neighbour": 6, "retain": 6}
-"""Pictures in the page, by role; more would make it slow to open."""
-
-
-class _NoOptions(BaseModel):
-    """For a metric without any."""
+EVERY = "all"
+"""In place of names: every metric, those too that run only when asked for, or every attack."""
 
 
 def audit(request: AuditRequest, out: Path, *, progress: Progress, overwrite: bool = False) -> AuditReport:
@@ -72,18 +69,20 @@ def audit(request: AuditRequest, out: Path, *, progress: Progress, overwrite: bo
         The report as it stands in `space.json`; its `verdict` decides the exit code.
 
     Raises:
-        UsageFault: The policy, a metric's name or the folder of pictures cannot be used.
-        ArtifactFault: The erased folder or its base is missing or altered.
+        UsageFault: The policy, the name of a metric or attack, or the folder of pictures cannot be used.
+        ArtifactFault: The erased folder, its base or the baseline is missing, altered or of something else.
     """
     metrics = _metrics(request)
+    _attacks(request)
     policy, policy_sha256 = open_policy(request.policy, known=_score_names())
     receipt = _receipt(request)
+    if request.baseline:
+        open_baseline(Path(request.baseline), receipt)
     with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
         concept, probe, missing = _probe(request, receipt, progress)
-        before = Remembering(open_model(_base(receipt), device=request.device))
-        after = Remembering(open_model(Path(request.erased), device=request.device))
-        scores, skipped, seconds = _measure(metrics, (before, after), probe, missing, progress)
-        verdict, gates = judge(policy, scores)
+        examined = _examine(request, _base(receipt), (metrics, probe, missing), progress)
+        found = examined.found
+        verdict, gates = judge(policy, found.scores)
         report = AuditReport(
             space_version=__version__,
             seed=request.seed,
@@ -93,14 +92,16 @@ def audit(request: AuditRequest, out: Path, *, progress: Progress, overwrite: bo
             request=request,
             concept=concept,
             verdict=verdict,
-            scores=scores,
-            skipped=skipped,
+            scores=found.scores,
+            baseline=examined.baseline,
+            skipped=found.skipped,
             gates=gates,
             policy=policy.name,
             policy_sha256=policy_sha256,
-            seconds=seconds,
+            seconds=found.seconds,
         )
-        _write_documents(draft, report, receipt, _samples(before, after, probe))
+        training = open_training(Path(request.erased))
+        write_documents(draft.path, report, Evidence(examined.samples, training, receipt))
         report = report.model_copy(update={"files": draft.files(), "run": draft.run()})
         draft.finish(report)
     return report
@@ -109,6 +110,8 @@ def audit(request: AuditRequest, out: Path, *, progress: Progress, overwrite: bo
 def plan(request: AuditRequest) -> dict[str, Any]:
     """Say what an audit would do, without reading a weight or a picture."""
     receipt = _receipt(request, verify=False)
+    if request.baseline:
+        open_baseline(Path(request.baseline), receipt, verify=False)
     policy, _ = open_policy(request.policy, known=_score_names())
     folders = (
         sorted(path.name for path in Path(request.images or "").iterdir() if path.is_dir()) if request.images else []
@@ -117,20 +120,38 @@ def plan(request: AuditRequest) -> dict[str, Any]:
         "concept": receipt.request.concept.name,
         "base": receipt.request.model,
         "metrics": _metrics(request),
+        "attacks": _attacks(request),
         "policy": policy.name,
         "rules": [rule.text() for rule in policy.rule],
         "image_folders": folders,
     }
 
 
-def _score_names() -> list[str]:
+def _metric_names() -> list[str]:
     return [name.replace("-", "_") for name in registry.names("metrics")]
 
 
+def _score_names() -> list[str]:
+    """Return every score that a policy may have a rule about."""
+    attacks = (score_names(name, registry.load("attacks", name)) for name in registry.names("attacks"))
+    return [*_metric_names(), *itertools.chain.from_iterable(attacks)]
+
+
+def _attacks(request: AuditRequest) -> list[str]:
+    named = [name.replace("_", "-") for name in request.attacks if name != EVERY]
+    for name in named:
+        registry.load("attacks", name)
+    return registry.names("attacks") if EVERY in request.attacks else list(dict.fromkeys(named))
+
+
 def _metrics(request: AuditRequest) -> list[str]:
-    for name in request.metrics:
+    named = [name for name in request.metrics if name != EVERY]
+    for name in named:
         registry.load("metrics", name)
-    return list(dict.fromkeys(name.replace("-", "_") for name in request.metrics)) or _score_names()
+    if EVERY in request.metrics:
+        return _metric_names()
+    asked = list(dict.fromkeys(name.replace("-", "_") for name in named))
+    return asked or [name for name in _metric_names() if getattr(registry.load("metrics", name), "DEFAULT", True)]
 
 
 def _receipt(request: AuditRequest, *, verify: bool = True) -> ErasureReceipt:
@@ -149,8 +170,12 @@ def _base(receipt: ErasureReceipt) -> Path:
 
 
 def _inputs(request: AuditRequest) -> list[Source]:
-    sources = [source_of(Path(request.erased), "erased")]
-    return [*sources, source_of(Path(request.images), "images")] if request.images else sources
+    given: dict[SourceKind, str | None] = {
+        "erased": request.erased,
+        "images": request.images,
+        "baseline": request.baseline,
+    }
+    return [source_of(Path(folder), kind) for kind, folder in given.items() if folder]
 
 
 def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -> tuple[Concept, Probe, dict[str, str]]:
@@ -173,10 +198,12 @@ def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -
         "neighbours": absent or why or "the folder of images shows no other concept",
         "names": absent or "no other name is known",
         "holdout": material.missing or "no anchor was held out",
+        "used": material.unused or "erasing trained on no image",
         "general": material.missing or "the pool has no image that is no anchor",
         "facts": "no question about the concept is known",
     }
-    return concept, replace(probe, holdout=material.holdout, general=material.general), missing
+    probe = replace(probe, holdout=material.holdout, general=material.general, used=material.used)
+    return concept, probe, missing
 
 
 def _ordered(
@@ -205,29 +232,34 @@ def _text_embeddings(pool: PoolManifest, phrases: Sequence[str], device: str) ->
     return unit
 
 
-def _measure(
-    metrics: Sequence[str],
-    responders: tuple[Responder, Responder],
-    probe: Probe,
-    missing: Mapping[str, str],
-    progress: Progress,
-) -> tuple[dict[str, ScoreRecord], dict[str, str], dict[str, float]]:
-    scores: dict[str, ScoreRecord] = {}
-    skipped: dict[str, str] = {}
-    seconds: dict[str, float] = {}
-    with progress.task("audit", total=len(metrics)) as step:
-        for name in metrics:
-            metric = registry.load("metrics", name)
-            lacking = [need for need in sorted(metric.NEEDS) if not getattr(probe, need)]
-            if lacking:
-                skipped[name] = f"needs `{lacking[0]}`: {missing[lacking[0]]}"
-            else:
-                started = time.monotonic()
-                scores[name] = metric.measure(*responders, probe, getattr(metric, "Options", _NoOptions)())
-                seconds[name] = round(time.monotonic() - started, 3)
-            step(1, metric=name)
-    empty = {name: score.note or "nothing to ask" for name, score in scores.items() if score.n == 0}
-    return {name: score for name, score in scores.items() if name not in empty}, skipped | empty, seconds
+@dataclass
+class _Examined:
+    """What asking the checkpoints brought."""
+
+    found: Found
+    samples: list[Sample]
+    baseline: dict[str, ScoreRecord] = field(default_factory=dict)
+
+
+def _examine(
+    request: AuditRequest, base: Path, asked: tuple[Sequence[str], Probe, Mapping[str, str]], progress: Progress
+) -> _Examined:
+    """Ask the base, the erased checkpoint and the baseline; one of the last two is in memory at a time."""
+    metrics, probe, missing = asked
+    attacks = _attacks(request)
+    before, after = (Remembering(open_model(place, device=request.device)) for place in (base, Path(request.erased)))
+    found = measure(metrics, (before, after), probe, missing, progress)
+    examined = _Examined(found, _samples(before, after, probe))
+    if attacks:
+        found.join(assault(attacks, (before, after), probe, missing, progress))
+    del after  # its memory is the baseline's
+    if request.baseline:
+        other = Remembering(open_model(Path(request.baseline), device=request.device))
+        beside = measure([name for name in metrics if name in found.scores], (before, other), probe, missing, progress)
+        if attacks:
+            beside.join(assault(attacks, (before, other), probe, missing, progress))
+        examined.baseline = beside.scores
+    return examined
 
 
 def _samples(before: Responder, after: Responder, probe: Probe) -> list[Sample]:
@@ -251,17 +283,3 @@ def _asked(before: Responder, after: Responder, role: str, shown: Sequence[Probe
         Sample(role, one.name, one.path, question, old, new, one.image)
         for one, old, new in zip(shown, *answers, strict=True)
     ]
-
-
-def _write_documents(draft: Draft, report: AuditReport, receipt: ErasureReceipt, samples: Sequence[Sample]) -> None:
-    rows = [
-        json.dumps(
-            {key: getattr(one, key) for key in ("role", "name", "path", "question", "before", "after")},
-            ensure_ascii=False,
-        )
-        for one in samples
-    ]
-    write_text(draft.path / "samples.jsonl", "".join(f"{row}\n" for row in rows))
-    shown = [one for role, limit in SHOWN.items() for one in [s for s in samples if s.role == role][:limit]]
-    evidence = Evidence(shown, open_training(Path(report.request.erased)), receipt)
-    write_text(draft.path / "report.html", render(report, evidence))

@@ -14,19 +14,21 @@ from space_cli.core import registry
 from space_cli.core.budget import within_budget
 from space_cli.core.context import EditContext
 from space_cli.core.errors import ArtifactFault, UsageFault
+from space_cli.core.forget_set import check_images
 from space_cli.core.linalg import leak_share, leverage
 from space_cli.core.moments import SecondMoment
 from space_cli.core.protocols import Progress
 from space_cli.core.recipe import EraseRequest
-from space_cli.core.records import AnchorsManifest, ErasureReceipt, LayerReceipt
+from space_cli.core.records import AnchorsManifest, ErasureReceipt, LayerReceipt, Source
 from space_cli.core.types import Anchor, Edit
 from space_cli.io.anchors import open_anchors
 from space_cli.io.artifact import Draft, file_records, new_artifact, source_of
+from space_cli.io.chat_template import write_instruction
 from space_cli.io.checkpoint import Checkpoint, open_checkpoint, resolve, write_edited
 from space_cli.io.edits import write_edits
 from space_cli.io.model import family_of
 from space_cli.io.state import MetricsLog, StateStore
-from space_cli.io.subject import Aim, open_subject
+from space_cli.io.subject import Aim, concept_images, open_subject
 
 DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 
@@ -46,7 +48,7 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
     Raises:
         GateRefusal: The retain budget would break; nothing is written.
         ArtifactFault: The checkpoint or the anchors do not fit.
-        UsageFault: The method or its options are unknown.
+        UsageFault: The method or its options are unknown, or images of the concept are missing or of no use to it.
     """
     method, options = _method(request)
     folder = resolve(request.model, request.revision)
@@ -64,11 +66,13 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
         receipts = _receipts(context, checkpoint, parameters, found, rounded)
         progress.note("writing the checkpoint")
         _write(checkpoint, parameters, found, draft)
+        if context.outcome.instruction:
+            write_instruction(checkpoint, draft.path, context.outcome.instruction)
         base_files = file_records(folder)
         record = ErasureReceipt(
             space_version=__version__,
             seed=request.seed,
-            inputs=[source_of(folder, "checkpoint", base_files), source_of(Path(request.anchors), "anchors")],
+            inputs=_inputs(request, source_of(folder, "checkpoint", base_files)),
             files=draft.files(),
             run=draft.run(),
             request=request,
@@ -77,6 +81,7 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
             steps=context.outcome.steps,
             stopped=context.outcome.stopped,
             signals=context.outcome.signals | signals,
+            instruction=context.outcome.instruction,
             base_files=base_files,
         )
         draft.finish(record)
@@ -97,6 +102,7 @@ def plan(request: EraseRequest) -> dict[str, Any]:
     return {
         "method": request.method,
         "options": options.model_dump(),
+        "forget_images": request.forget_images,
         "checkpoint": str(folder),
         "family": family.model_type,
         "layers": touched,
@@ -112,7 +118,7 @@ def plan(request: EraseRequest) -> dict[str, Any]:
 def _method(request: EraseRequest) -> tuple[Any, BaseModel]:
     method = registry.load("methods", request.method)
     try:
-        return method, method.Options(**request.options)
+        options = method.Options(**request.options)
     except ValidationError as failure:
         first = failure.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -121,6 +127,15 @@ def _method(request: EraseRequest) -> tuple[Any, BaseModel]:
             f"option `{where}` of the method `{request.method}`: {first['msg']}",
             hint=f"known options: {known}",
         ) from None
+    check_images(request.method, method, options, request.forget_images)
+    return method, options
+
+
+def _inputs(request: EraseRequest, checkpoint: Source) -> list[Source]:
+    inputs = [checkpoint, source_of(Path(request.anchors), "anchors")]
+    if request.forget_images is not None:
+        inputs.append(source_of(Path(request.forget_images), "images"))
+    return inputs
 
 
 def _require_fresh(manifest: AnchorsManifest, request: EraseRequest) -> None:
@@ -145,11 +160,12 @@ def _context(
     saved = store.load() if draft.resumed else None
     if saved:
         progress.note(f"continuing an interrupted run after step {saved.step}")
+    images = concept_images(request.forget_images, progress)
     log = MetricsLog(inside / "metrics.jsonl", keep=saved.step if saved else 0)
     return open_subject(
         folder,
         anchors,
-        Aim(request.concept, request.scope, request.seed, request.max_change),
+        Aim(request.concept, request.scope, request.seed, request.max_change, images),
         device=request.device,
         progress=progress,
         record=log.append,

@@ -15,6 +15,7 @@ from space_cli.core.protocols import Progress
 from space_cli.core.records import ErasureReceipt, FileRecord
 from space_cli.core.types import Edit
 from space_cli.io.artifact import RECORD_NAME, digest_file, open_artifact, storage_faults
+from space_cli.io.chat_template import remove_instruction
 from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint, write_edited
 from space_cli.io.edits import recorded_edits
 from space_cli.io.shards import Delta
@@ -85,6 +86,8 @@ def _checked_base(folder: Path, receipt: ErasureReceipt) -> Checkpoint:
 def _subtract(erased: Path, receipt: ErasureReceipt, draft: Path, *, approximate: bool) -> str:
     edits = recorded_edits(erased, receipt)
     write_edited(open_checkpoint(erased), {name: _opposite(edit) for name, edit in edits.items()}, draft)
+    if receipt.instruction:
+        remove_instruction(open_checkpoint(draft), receipt.instruction)
     differing = _unlike_base(open_checkpoint(draft), receipt.base_files)
     if not differing:
         return "edits subtracted: every shard has the base's digest"

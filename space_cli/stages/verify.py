@@ -12,6 +12,7 @@ from space_cli.core.errors import ArtifactFault
 from space_cli.core.records import ErasureReceipt, FileRecord, Record, Source
 from space_cli.core.types import Edit
 from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, read_record, source_of
+from space_cli.io.chat_template import unlike_instructed
 from space_cli.io.checkpoint import Checkpoint, carried_files, check_recorded, open_checkpoint
 from space_cli.io.edits import recorded_edits
 from space_cli.io.shards import add_delta
@@ -117,7 +118,7 @@ def _erasure_checks(folder: Path, receipt: ErasureReceipt) -> list[Check]:
         _layout_check(before, after),
         _untouched_check(before, after, edits),
         _edited_check(before, after, edits),
-        _carried_check(before, after),
+        *_carried_checks(before, after, receipt.instruction),
     ]
 
 
@@ -146,10 +147,21 @@ def _edited_check(before: Checkpoint, after: Checkpoint, edits: Mapping[str, Edi
     return _verdict("edited parameters", wrong, f"{len(edits)} parameters equal base plus edit, rounded once")
 
 
-def _carried_check(before: Checkpoint, after: Checkpoint) -> Check:
+def _carried_checks(before: Checkpoint, after: Checkpoint, instruction: str) -> list[Check]:
     old, new = ({name: digest_file(x.folder / name) for name in carried_files(x)} for x in (before, after))
     differing = {name for name in {*old, *new} if old.get(name) != new.get(name)}
-    return _verdict("files that are no weights", differing, f"{len(old)} files as in the base")
+    if not instruction:
+        return [_verdict("files that are no weights", differing, f"{len(old)} files as in the base")]
+    try:
+        templates, wrong = unlike_instructed(before, after, instruction)
+    except ArtifactFault as fault:
+        return [Check("chat template", False, fault.message)]
+    return [
+        _verdict(
+            "files that are no weights", differing - templates, f"{len(old) - len(templates)} files as in the base"
+        ),
+        _verdict("chat template", wrong, f"{len(templates)} files are the base's with the recorded instruction"),
+    ]
 
 
 def _verdict(name: str, differing: Iterable[str], fine: str) -> Check:

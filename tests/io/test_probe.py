@@ -91,6 +91,7 @@ def reds(images):
 def test_material_is_held_out_or_far_and_never_an_anchor(receipt):
     material = open_material(receipt, seed=1)
     assert reds(material.holdout) == [2]
+    assert reds(material.used) == [0, 1]
     assert material.pool.images == 10
     assert not material.missing
     # The half that is less like the forget anchors is 5 to 9, and 8 is a general anchor.

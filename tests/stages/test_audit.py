@@ -4,19 +4,28 @@ import numpy as np
 import pytest
 import torch
 
-from erased_folder import make_base, make_edits, make_erased
+from erased_folder import PANDA, make_base, make_edits, make_erased
 from fakes import NAMES, Table, knowing, picture, ranking
 
 from space_cli.core import registry
 from space_cli.core.errors import ArtifactFault, NetworkFault, UsageFault
 from space_cli.core.protocols import Silent
-from space_cli.core.recipe import AuditRequest, IndexRequest
-from space_cli.core.records import PoolManifest, Run
+from space_cli.core.recipe import AuditRequest, Concept, IndexRequest
+from space_cli.core.records import PoolManifest, Run, ScoreRecord
 from space_cli.io.artifact import open_artifact
 from space_cli.io.probe import Material
+from space_cli.metrics import elicitation, fluency
+from space_cli.reports._folder import FORMATS
 from space_cli.stages import audit as stage
+from space_cli.stages.verify import verify
 
-QUICK = tuple(name.replace("-", "_") for name in registry.names("metrics") if name != "elicitation")
+BY_DEFAULT = {
+    name.replace("-", "_")
+    for name in registry.names("metrics")
+    if getattr(registry.load("metrics", name), "DEFAULT", True)
+}
+# Its attack needs gradients through a language model, which a table of answers has not.
+QUICK = tuple(sorted(BY_DEFAULT - {"elicitation"}))
 
 
 @pytest.fixture
@@ -53,7 +62,9 @@ def material(*, pool=True):
     facts = {"space_version": "0", "seed": 0, "inputs": [], "files": [], "run": Run(created="", seconds=0)}
     manifest = PoolManifest(**facts, request=request, images=1, errors=0, width=2, encoder_sha256="0")
     views = [picture("rose", view) for view in range(4)]
-    return Material(views[:2], views, manifest) if pool else Material([], [], None, "the pool is gone")
+    used = [picture("panda", 90 + view) for view in range(3)]
+    gone = "the pool is gone"
+    return Material(views[:2], views, manifest, used=used) if pool else Material([], [], None, gone, unused=gone)
 
 
 def embeddings(pool, phrases, device):
@@ -81,7 +92,7 @@ def test_the_whole_audit_of_a_good_erasure_passes(erased, images, tmp_path):
 
 def test_the_folder_holds_samples_and_page(erased, images, tmp_path):
     report = run(erased, tmp_path / "audit", images=str(images))
-    assert {entry.path for entry in report.files} == {"report.html", "samples.jsonl"}
+    assert {entry.path for entry in report.files} == {"report.html", "samples.jsonl", *(form.FILE for form in FORMATS)}
     rows = [json.loads(line) for line in (tmp_path / "audit" / "samples.jsonl").read_text().splitlines()]
     assert [row["role"] for row in rows].count("forget") == 12
     assert {row["role"] for row in rows} == {"forget", "neighbour", "retain"}
@@ -114,6 +125,14 @@ def test_without_images_only_source_free_metrics_run(erased, tmp_path):
     assert {"text_knowledge", "retain_kl", "fluency"} <= set(report.scores)
     assert report.scores["text_knowledge"].n == 2
     assert [source.kind for source in report.inputs] == ["erased"]
+
+
+def test_efficacy_asks_about_what_erasing_used(erased, images, tmp_path, monkeypatch):
+    report = run(erased, tmp_path / "audit", images=str(images), metrics=("efficacy",))
+    assert (report.scores["efficacy"].before, report.scores["efficacy"].after) == (0.0, 1.0)
+    monkeypatch.setattr(stage, "open_material", lambda receipt, *, seed: material(pool=False))
+    report = run(erased, tmp_path / "other", images=str(images), metrics=("efficacy",))
+    assert report.skipped == {"efficacy": "needs `used`: the pool is gone"}
 
 
 def test_without_the_pool_neighbours_are_skipped_with_the_reason(erased, images, tmp_path, monkeypatch):
@@ -239,3 +258,93 @@ def test_texts_are_embedded_by_the_pools_encoder_with_every_template(monkeypatch
     found = stage._text_embeddings(material().pool, ["a panda", "a bus"], "cpu")
     assert found.tolist() == [[1.0, 0.0], [0.0, 1.0]]
     assert {"a panda", "a photo of a panda", "a photo of a bus"} <= set(asked)
+
+
+EVERY = {name.replace("-", "_") for name in registry.names("metrics")}
+
+
+@pytest.fixture
+def optional(monkeypatch):
+    """Make two more metrics run only when asked for, and none of these need a real checkpoint."""
+    told = ScoreRecord(before=1.0, after=0.0, low=0.0, high=0.1, n=30, better="lower")
+    for metric in (elicitation, fluency):
+        monkeypatch.setattr(metric, "DEFAULT", False, raising=False)
+    for name in EVERY - set(QUICK):
+        monkeypatch.setattr(registry.load("metrics", name), "measure", lambda *asked: told)
+
+
+@pytest.mark.parametrize(
+    ("asked", "runs"),
+    [
+        ((), BY_DEFAULT - {"fluency", "elicitation"}),
+        (("all",), EVERY),
+        (("fluency", "all"), EVERY),
+        (("fluency",), {"fluency"}),
+    ],
+)
+def test_an_optional_metric_runs_only_when_it_is_named_or_all_are(erased, optional, tmp_path, asked, runs):
+    report = run(erased, tmp_path / "audit", metrics=asked)
+    assert {*report.scores, *report.skipped} == runs
+    assert set(stage.plan(AuditRequest(erased=str(erased), metrics=asked))["metrics"]) == runs
+
+
+@pytest.mark.parametrize(("policy", "verdict"), [("strict", "inconclusive"), ("report-only", "inconclusive")])
+def test_a_shipped_policy_is_used_by_its_name(erased, images, tmp_path, policy, verdict):
+    report = run(erased, tmp_path / "audit", images=str(images), policy=policy)
+    assert (report.policy, report.verdict, report.request.policy) == (policy, verdict, policy)
+    said = json.loads((tmp_path / "audit" / "attestation.intoto.json").read_text())
+    assert said["predicate"]["result"] == "WARNED"
+
+
+@pytest.fixture
+def other(erased, tmp_path, monkeypatch):
+    """Another erasure of the panda from the same base, which forgot nothing."""
+    folder = make_erased(tmp_path / "other", tmp_path / "base", edits=make_edits(0.5))
+    known, opened = Table(knowing(), ranking()), stage.open_model
+    monkeypatch.setattr(
+        stage, "open_model", lambda place, *, device: known if place == folder else opened(place, device=device)
+    )
+    return folder
+
+
+def test_a_baseline_is_measured_beside_and_decides_nothing(erased, other, images, tmp_path):
+    plain = run(erased, tmp_path / "plain", images=str(images))
+    report = run(erased, tmp_path / "audit", images=str(images), baseline=str(other))
+    assert plain.baseline == {}
+    assert set(report.baseline) == set(report.scores)
+    assert report.baseline["forget_accuracy"].after == pytest.approx(1.0)
+    assert (report.scores, report.verdict, report.gates) == (plain.scores, plain.verdict, plain.gates)
+    assert [source.kind for source in report.inputs] == ["erased", "images", "baseline"]
+    assert "baseline, after" in (tmp_path / "audit" / "report.html").read_text()
+
+
+def test_a_baseline_that_changed_since_is_found_by_verify(erased, other, tmp_path):
+    run(erased, tmp_path / "audit", baseline=str(other), metrics=("text_knowledge",))
+    assert {check.name: check.passed for check in verify(tmp_path / "audit")}["input baseline"]
+    (other / "space.json").write_text((other / "space.json").read_text() + " ")
+    assert not {check.name: check.passed for check in verify(tmp_path / "audit")}["input baseline"]
+
+
+def test_a_baseline_of_another_base_is_refused(erased, tmp_path):
+    base = make_base(tmp_path / "second", torch.float16)
+    folder = make_erased(tmp_path / "other", base, edits=make_edits())
+    with pytest.raises(ArtifactFault, match="made from another base: `model-0000") as refused:
+        run(erased, tmp_path / "audit", baseline=str(folder))
+    assert refused.value.exit_code == 4
+    assert not (tmp_path / "audit").exists()
+    with pytest.raises(ArtifactFault, match="another base"):
+        stage.plan(AuditRequest(erased=str(erased), baseline=str(folder)))
+
+
+def test_a_baseline_of_another_concept_is_refused(erased, other, tmp_path):
+    record = other / "space.json"
+    assert PANDA == Concept(name="panda")
+    record.write_text(record.read_text().replace('"name": "panda"', '"name": "koala"'))
+    with pytest.raises(ArtifactFault, match="has `koala` erased: `panda` is needed"):
+        run(erased, tmp_path / "audit", baseline=str(other))
+
+
+def test_a_baseline_that_was_altered_is_refused(erased, other, tmp_path):
+    (other / "README.md").write_text("changed")
+    with pytest.raises(ArtifactFault, match="was altered"):
+        run(erased, tmp_path / "audit", baseline=str(other))

@@ -1,0 +1,197 @@
+"""Train the checkpoint a little: on few images of the concept, on proxies only, on neighbours; how fast is it back?
+
+A checkpoint that only hides a concept finds it again sooner than one that never knew it learns it. So the control is
+the same training towards a scrambled name, which starts from nothing; where no name is taught, it is the same
+training on pictures that have nothing to do with the concept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from PIL.Image import Image
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from space_cli.core.answer_form import AnswerForm
+from space_cli.core.asking import spread
+from space_cli.core.attacking import (
+    NO_SUBJECT,
+    concept_of,
+    forms,
+    mean,
+    named,
+    nonsense_of,
+    nothing,
+    surrogates,
+    with_unattacked,
+)
+from space_cli.core.phrasing import AUDIT_OPEN, ERASE_OPEN
+from space_cli.core.protocols import Responder
+from space_cli.core.recipe import Concept
+from space_cli.core.records import ScoreRecord
+from space_cli.core.relearning import Course, area, relearn
+from space_cli.core.stats import score
+from space_cli.core.types import Probe, ProbeImage, Prompt
+
+NEEDS: frozenset[str] = frozenset()
+COST = 8.0
+"""Time beside `jailbreak`'s, on the bundled checkpoint."""
+PARTS = ("images", "proxies", "neighbours")
+TAUGHT = ERASE_OPEN[:3]
+"""Questions of the training; what is judged is asked in others."""
+SEED = 307
+
+
+class Options(BaseModel):
+    """The attack's budget."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stops: tuple[Annotated[int, Field(ge=1)], ...] = (5, 20, 50)  # steps, ascending
+    rank: Annotated[int, Field(ge=1)] = 8
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    batch: Annotated[int, Field(ge=1)] = 4  # prompts a step
+    images: Annotated[int, Field(ge=1)] = 4  # of the concept, to train on
+    tests: Annotated[int, Field(ge=1)] = 16  # others of it, to judge on
+    proxies: Annotated[int, Field(ge=1)] = 16  # held-out anchors
+    questions: Annotated[int, Field(ge=1, le=len(AUDIT_OPEN))] = 2
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """Pictures to train on, each with the concept to name it by."""
+
+    images: Sequence[Image]
+    taught: Sequence[Concept]
+
+
+@dataclass(frozen=True)
+class _Test:
+    """What is judged: images of the concept, or features that stand for it."""
+
+    images: Sequence[Image]
+    pushed: Tensor | None
+    what: str
+
+    def features(self, responder: Responder) -> Tensor:
+        """Return what the connector reads, [n, p, v]."""
+        return responder.features(self.images) if self.pushed is None else self.pushed
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """All that the lessons share."""
+
+    probe: Probe
+    options: Options
+    test: _Test
+    wording: dict[str, AnswerForm]
+
+    def curve(self, responder: Responder, lesson: _Lesson, sought: Concept) -> list[list[float]]:
+        """Train, and return at each stop 1 for each answer about the test that gives the sought name."""
+        features = self.test.features(responder)
+        prompts = [
+            Prompt(question, form.around(concept.name, concept.spoken), row, form.lead)
+            for row, concept in enumerate(lesson.taught)
+            for question, form in self.wording.items()
+        ]
+        names = (*sought.names, sought.spoken)
+        asked = AUDIT_OPEN[: self.options.questions]
+        return relearn(
+            responder,
+            prompts,
+            responder.features(lesson.images),
+            Course((0, *self.options.stops), self.options.rank, self.options.lr, self.options.batch),
+            lambda: named(responder, features, self.probe, asked, names=names),
+            seed=self.probe.seed + SEED,
+        )
+
+
+def attack(before: Responder, after: Responder, probe: Probe, options: Options) -> dict[str, ScoreRecord]:
+    """Train both checkpoints in the same way with each kind of picture there is."""
+    test = _test(before, probe, options)
+    if test is None:
+        return {part: nothing(NO_SUBJECT) for part in PARTS}
+    bench = _Bench(probe, options, test, forms(before, probe, TAUGHT))
+    images = [one.image for one in probe.forget[: options.images]] if len(probe.forget) > options.images else []
+    proxies = list(probe.holdout[: options.proxies if test.pushed is None else _half(probe)])
+    near, far = _neighbours(probe, options)
+    return {
+        "images": _taught(before, after, bench, images, f"needs more than {options.images} images of the concept"),
+        "proxies": _taught(before, after, bench, proxies, "no anchor was held out"),
+        "neighbours": _beside(before, after, bench, near, far),
+    }
+
+
+def _half(probe: Probe) -> int:
+    return len(probe.holdout) // 2
+
+
+def _test(before: Responder, probe: Probe, options: Options) -> _Test | None:
+    """Return what no training sees: the images after the first few, or the second half of the held-out anchors."""
+    first = options.images if len(probe.forget) > options.images else 0
+    shown = [one.image for one in probe.forget[first : first + options.tests]]
+    if shown:
+        return _Test(shown, None, f"{len(shown)} other images of the concept")
+    if len(probe.holdout) < 2:
+        return None
+    pushed = surrogates(before, replace(probe, holdout=probe.holdout[_half(probe) :]), options.tests)
+    return _Test((), pushed, f"{len(pushed)} other held-out anchors, hardened (no image)")
+
+
+def _taught(before: Responder, after: Responder, bench: _Bench, images: Sequence[Image], why: str) -> ScoreRecord:
+    """Teach the name; the control teaches a scrambled one with the same pictures."""
+    if not images:
+        return nothing(why)
+    concept, stranger = concept_of(bench.probe), nonsense_of(bench.probe)
+    lesson = _Lesson(images, [concept] * len(images))
+    old, new = (bench.curve(responder, lesson, concept) for responder in (before, after))
+    control = bench.curve(after, _Lesson(images, [stranger] * len(images)), stranger)
+    return _record(bench, old, new, control, f"{len(images)} pictures, control: a scrambled name")
+
+
+def _beside(
+    before: Responder, after: Responder, bench: _Bench, near: Sequence[ProbeImage], far: Sequence[ProbeImage]
+) -> ScoreRecord:
+    """Teach neighbours their own names; the control does so with things far from the concept."""
+    if not near:
+        return nothing("needs images of neighbours")
+    concept = concept_of(bench.probe)
+    lesson, other = (_own_names(shown, bench.probe) for shown in (near, far))
+    old, new = (bench.curve(responder, lesson, concept) for responder in (before, after))
+    control = bench.curve(after, other, concept) if far else []
+    return _record(bench, old, new, control, f"{len(near)} pictures of neighbours, control: {len(far)} of other things")
+
+
+def _own_names(shown: Sequence[ProbeImage], probe: Probe) -> _Lesson:
+    return _Lesson(
+        [one.image for one in shown], [Concept(name=one.name, phrase=probe.phrases.get(one.name, "")) for one in shown]
+    )
+
+
+def _neighbours(probe: Probe, options: Options) -> tuple[list[ProbeImage], list[ProbeImage]]:
+    """Return images of the nearest names, and as many of others."""
+    near = spread([one for one in probe.retain if one.name in probe.neighbours], options.proxies)
+    far = spread([one for one in probe.retain if one.name not in probe.neighbours], len(near))
+    return near, far
+
+
+def _record(
+    bench: _Bench, old: list[list[float]], new: list[list[float]], control: list[list[float]], what: str
+) -> ScoreRecord:
+    options, stops = bench.options, (0, *bench.options.stops)
+    heights = [[mean(values) or 0.0 for values in curve] for curve in (new, control)]
+    told = ", ".join(f"{stop} steps {height:.2f}" for stop, height in zip(stops, heights[0], strict=True))
+    areas = [f"{area(stops, found):.2f}" if found else "none" for found in heights]
+    record = score(
+        old[-1],
+        new[-1],
+        better="lower",
+        groups=[row // options.questions for row in range(len(new[-1]))],
+        seed=bench.probe.seed,
+        control=heights[1][-1] if control else None,
+        note=f"LoRA of rank {options.rank}, lr {options.lr:g}, {options.batch} prompts a step; {what}; "
+        f"judged on {bench.test.what}: {told}; area under the curve {areas[0]}, control {areas[1]}",
+    )
+    return with_unattacked(record, heights[0][0])

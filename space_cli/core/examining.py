@@ -1,0 +1,120 @@
+"""Run metrics and attacks on the checkpoint before and after erasing, one by one, and note what could not be run."""
+
+import time
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+
+from space_cli.core import registry
+from space_cli.core.attacking import PREFIX, scores_of
+from space_cli.core.protocols import Progress, Responder
+from space_cli.core.records import ScoreRecord
+from space_cli.core.types import Probe
+
+
+class _NoOptions(BaseModel):
+    """For a plug-in without any."""
+
+
+@dataclass
+class Found:
+    """What asking the checkpoints brought, by the name of the score."""
+
+    scores: dict[str, ScoreRecord] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)  # why
+    seconds: dict[str, float] = field(default_factory=dict)  # by metric or attack
+
+    def add(self, scores: Mapping[str, ScoreRecord]) -> None:
+        """Take in records; one without evidence is skipped, with its note as the reason."""
+        for name, score in scores.items():
+            if score.n:
+                self.scores[name] = score
+            else:
+                self.skipped[name] = score.note or "nothing to ask"
+
+    def join(self, other: "Found") -> None:
+        """Take in all that another run brought."""
+        self.scores |= other.scores
+        self.skipped |= other.skipped
+        self.seconds |= other.seconds
+
+
+def measure(
+    metrics: Sequence[str],
+    responders: tuple[Responder, Responder],
+    probe: Probe,
+    missing: Mapping[str, str],
+    progress: Progress,
+) -> Found:
+    """Run metrics.
+
+    Args:
+        metrics: Their names.
+        responders: The checkpoint before and after erasing.
+        probe: What they may look at.
+        missing: Why each empty field of the probe is empty.
+        progress: Told about each.
+    """
+    found = Found()
+    with progress.task("audit", total=len(metrics)) as step:
+        for name in metrics:
+            metric = registry.load("metrics", name)
+            lack = _lack(metric.NEEDS, probe, missing)
+            if lack:
+                found.skipped[name] = lack
+            else:
+                started = time.monotonic()
+                found.add({name: metric.measure(*responders, probe, getattr(metric, "Options", _NoOptions)())})
+                found.seconds[name] = round(time.monotonic() - started, 3)
+            step(1, metric=name)
+    return found
+
+
+def assault(
+    attacks: Sequence[str],
+    responders: tuple[Responder, Responder],
+    probe: Probe,
+    missing: Mapping[str, str],
+    progress: Progress,
+) -> Found:
+    """Run attacks, saying which one is under way and about how long the rest will take; as `measure` otherwise."""
+    found = Found()
+    started, paid = time.monotonic(), 0.0
+    loaded = {name: registry.load("attacks", name) for name in attacks}
+    costs = [float(getattr(attack, "COST", 1.0)) for attack in loaded.values()]
+    with progress.task("attack", total=len(attacks)) as step:
+        for place, (name, attack) in enumerate(loaded.items()):
+            left = _left(time.monotonic() - started, paid, sum(costs[place:]))
+            progress.note(f"attack {place + 1} of {len(attacks)}: {name}, time left: {left}")
+            step(0, attack=name)
+            key = PREFIX + name.replace("-", "_")
+            lack = _lack(attack.NEEDS, probe, missing)
+            if lack:
+                found.skipped[key] = lack
+            else:
+                begun = time.monotonic()
+                found.add(scores_of(name, attack.attack(*responders, probe, attack.Options())))
+                found.seconds[key] = round(time.monotonic() - begun, 3)
+                paid += costs[place]
+            step(1)
+    return found
+
+
+def _lack(needs: frozenset[str], probe: Probe, missing: Mapping[str, str]) -> str:
+    lacking = [need for need in sorted(needs) if not getattr(probe, need)]
+    return f"needs `{lacking[0]}`: {missing[lacking[0]]}" if lacking else ""
+
+
+def _left(seconds: float, paid: float, owed: float) -> str:
+    """Return the time left in words, from what the attacks so far took for their share of the cost.
+
+    Example:
+        >>> _left(30.0, 1.0, 4.0), _left(5.0, 1.0, 4.0), _left(0.0, 0.0, 4.0)
+        ('about 2 min', 'about 20 s', 'unknown')
+    """
+    if not paid:
+        return "unknown"
+    left = seconds / paid * owed
+    return f"about {left / 60:.0f} min" if left >= 90 else f"about {left:.0f} s"

@@ -1,0 +1,65 @@
+"""How typical of the training a sentence looks to a checkpoint, and how well that tells two groups apart.
+
+Shapes: t = scored tokens, b = sentences, w = vocabulary.
+
+References:
+    Detecting Pretraining Data from Large Language Models (Shi et al., 2024), arXiv:2310.16789: Min-K%.
+    Min-K%++: Improved Baseline for Detecting Pre-Training Data from Large Language Models (Zhang et al., 2025),
+    arXiv:2404.02936.
+"""
+
+import zlib
+
+from collections.abc import Sequence
+
+import torch
+
+from jaxtyping import Float
+from torch import Tensor
+
+LOWEST = 0.2
+"""Share of the tokens that Min-K% looks at."""
+FALSE_ALARMS = 0.01
+
+
+def token_scores(logits: Float[Tensor, "t w"], labels: Tensor) -> tuple[Float[Tensor, " t"], Float[Tensor, " t"]]:
+    """Return log p of each token, and the same in deviations of the checkpoint's own guess.
+
+    The second is (log p - mean) / deviation, both over the vocabulary weighted by p.
+    """
+    likely = torch.log_softmax(logits.float(), dim=-1)
+    picked = likely.gather(-1, labels[:, None])[:, 0]
+    weight = likely.exp()
+    # 0 · -inf is 0 here: a word that cannot come takes no part.
+    safe = torch.where(weight > 0, likely, torch.zeros_like(likely))
+    mean = (weight * safe).sum(-1)
+    deviation = ((weight * safe.pow(2)).sum(-1) - mean.pow(2)).clamp(min=1e-12).sqrt()
+    return picked, (picked - mean) / deviation
+
+
+def lowest(values: Float[Tensor, " t"]) -> float:
+    """Return the mean of the lowest fifth of the tokens, one at least."""
+    count = max(1, int(LOWEST * len(values)))
+    return float(values.sort().values[:count].mean())
+
+
+def compressed(text: str) -> int:
+    """Return the bytes that zlib needs for a text."""
+    return len(zlib.compress(text.encode("utf-8")))
+
+
+def placements(members: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Return for each member the share of the others that score lower, ties as half; their mean is the ROC-AUC.
+
+    Example:
+        >>> placements([2.0, 0.5], [0.0, 1.0])
+        [1.0, 0.5]
+    """
+    return [sum((other < member) + 0.5 * (other == member) for other in others) / len(others) for member in members]
+
+
+def rate_at_few_alarms(members: Sequence[float], others: Sequence[float]) -> float:
+    """Return the share of members above a threshold that at most 1 % of the others pass."""
+    allowed = int(FALSE_ALARMS * len(others))
+    threshold = sorted(others, reverse=True)[allowed]
+    return sum(member > threshold for member in members) / len(members)

@@ -1,0 +1,127 @@
+"""A few steps of LoRA on a checkpoint whose weights stay untouched, with looks at it on the way.
+
+Shapes: p = visual tokens, v = tower width, r = rank.
+"""
+
+import random
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+
+from torch import Tensor, nn
+
+from space_cli.core.hooks import Change, editing
+from space_cli.core.losses import answer_log_likelihood
+from space_cli.core.protocols import Responder
+from space_cli.core.types import Prompt
+
+Look = TypeVar("Look")
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a checkpoint is trained."""
+
+    stops: tuple[int, ...]  # steps after which somebody looks, ascending; 0 is before the first
+    rank: int = 8
+    lr: float = 1e-3
+    batch: int = 4
+
+
+def relearn(
+    responder: Responder,
+    prompts: Sequence[Prompt],
+    features: Tensor,
+    course: Course,
+    look: Callable[[], Look],
+    *,
+    seed: int,
+) -> list[Look]:
+    """Train adapters on every linear below the tower, and look at the checkpoint at each stop.
+
+    Args:
+        responder: Its weights are never written; the adapters live in hooks that are gone afterwards.
+        prompts: What to learn; image prompts index `features`.
+        features: Visual features [n, p, v].
+        course: Budget.
+        look: Called at each stop with the adapters in place.
+        seed: Draws the adapters and the batches.
+
+    Returns:
+        What `look` returned, by stop.
+    """
+    rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    factors = _adapters(responder, prompts[0], features, course.rank, generator)
+    tensors = [tensor for pair in factors.values() for tensor in pair]
+    optimiser = torch.optim.AdamW(tensors, lr=course.lr, weight_decay=0.0)
+    found = []
+    with editing(responder.model, factors):
+        for step in range(course.stops[-1] + 1):
+            if step in course.stops:
+                with torch.no_grad():
+                    found.append(look())
+            if step < course.stops[-1]:
+                _step(responder, rng.sample(list(prompts), min(course.batch, len(prompts))), features, optimiser)
+    return found
+
+
+def area(stops: Sequence[int], values: Sequence[float]) -> float:
+    """Return the mean height of a curve over its steps, by trapezia.
+
+    Example:
+        >>> area([0, 10, 20], [0.0, 1.0, 1.0])
+        0.75
+    """
+    width = stops[-1] - stops[0]
+    pieces = zip(stops, stops[1:], values, values[1:], strict=False)
+    return sum((end - start) * (low + high) / 2 for start, end, low, high in pieces) / width if width else values[-1]
+
+
+def linears(responder: Responder, prompt: Prompt, features: Tensor) -> dict[str, nn.Linear]:
+    """Return the linears that visual features pass on their way to an answer, but for the output head.
+
+    The tower is not among them: features are what it returned.
+    """
+    seen: list[nn.Module] = []
+    parts = {name: part for name, part in responder.model.named_modules() if isinstance(part, nn.Linear)}
+    with torch.no_grad(), _noticing(list(parts.values()), seen):
+        words = responder.logits(responder.batch([replace(prompt, image=0)]), features[:1]).shape[-1]
+    return {name: part for name, part in parts.items() if part in seen and part.out_features != words}
+
+
+def _adapters(
+    responder: Responder, prompt: Prompt, features: Tensor, rank: int, generator: torch.Generator
+) -> dict[str, Change]:
+    found: dict[str, Change] = {}
+    for name, part in linears(responder, prompt, features).items():
+        device = part.weight.device
+        # Drawn on the CPU, so that every device starts from the same numbers.
+        right = torch.randn(rank, part.in_features, generator=generator) / part.in_features**0.5
+        left = torch.zeros(part.out_features, rank)
+        found[name] = (left.to(device).requires_grad_(True), right.to(device).requires_grad_(True))
+    return found
+
+
+def _step(responder: Responder, prompts: Sequence[Prompt], features: Tensor, optimiser: torch.optim.Optimizer) -> None:
+    batch = responder.batch(prompts)
+    loss = -answer_log_likelihood(responder.logits(batch, features), batch).mean()
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+
+
+@contextmanager
+def _noticing(parts: Sequence[nn.Module], seen: list[nn.Module]) -> Generator[None]:
+    def notice(part: nn.Module, _: tuple[Tensor, ...]) -> None:
+        seen.append(part)
+
+    handles = [part.register_forward_pre_hook(notice) for part in parts]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,78 @@
+"""Attacks on a checkpoint that knows an owl and has never heard of a snorble."""
+
+import pytest
+
+from attack_subjects import drawn, source_free, unknown, untouched, weights
+from subjects import bundled
+
+from space_cli.attacks import hardening, jailbreak, membership, pixels, prefill, relearn
+from space_cli.attacks import probe as probe_attack
+
+SMALL = {"images": 4, "controls": 4, "tokens": 8}
+
+
+@pytest.mark.parametrize("module", [jailbreak, prefill])
+def test_words_find_what_is_known_and_nothing_else(module):
+    options = module.Options(**SMALL)
+    known = module.attack(bundled(), bundled(), drawn(), options)
+    assert known.before == known.after > 0.3
+    assert known.control < 0.1 < known.unattacked
+    assert module.attack(bundled(), bundled(), unknown(drawn()), options).after == pytest.approx(0.0)
+
+
+def test_words_are_tried_on_hardened_anchors_where_there_is_no_image():
+    record = prefill.attack(bundled(), bundled(), source_free(drawn()), prefill.Options(**SMALL, questions=1))
+    assert record.before == record.after > 0.3
+    assert "4 hardened held-out anchors (no image)" in record.note
+
+
+def test_hardening_is_the_same_on_the_same_checkpoint():
+    options = hardening.Options(steps=4, radii=(0.9,), images=3)
+    record = hardening.attack(bundled(), bundled(), source_free(drawn()), options)
+    assert record.before == record.after
+    assert record.n == 3
+    assert "radius 0.9" in record.note
+
+
+def test_relearning_on_proxies_needs_no_image_and_leaves_no_trace():
+    copies = weights()
+    options = relearn.Options(stops=(1, 2), tests=2, proxies=2, questions=1)
+    found = relearn.attack(bundled(), bundled(), source_free(drawn()), options)
+    assert found["proxies"].before == found["proxies"].after
+    assert "0 steps" in found["proxies"].note
+    assert "area under the curve" in found["proxies"].note
+    assert "needs more than 4 images" in found["images"].note
+    assert untouched(copies)
+
+
+def test_relearning_on_neighbours_keeps_what_is_known():
+    options = relearn.Options(stops=(1,), tests=2, proxies=2, images=2, questions=1)
+    found = relearn.attack(bundled(), bundled(), drawn(), options)
+    assert found["neighbours"].after == pytest.approx(1.0)
+    assert found["images"].n == 2
+    assert found["images"].control == pytest.approx(0.0)
+
+
+def test_a_pattern_is_told_with_its_control():
+    options = pixels.Options(steps=2, images=2, others=4, questions=1)
+    record = pixels.attack(bundled(), bundled(), drawn(), options)
+    assert record.before == record.after
+    assert "within 8/255" in record.note
+
+
+def test_the_probe_sees_the_owl_and_random_labels_do_not():
+    record = probe_attack.attack(bundled(), bundled(), drawn(8), probe_attack.Options(shuffles=2))
+    assert record.before == record.after > 0.7
+    assert 0.2 < record.control < 0.75
+    assert "the tower's own features" in record.note
+
+
+def test_likelihoods_tell_the_owl_better_than_a_snorble():
+    options = membership.Options(images=4, questions=1)
+    known = membership.attack(bundled(), bundled(), drawn(), options)
+    strange = membership.attack(bundled(), bundled(), unknown(drawn()), options)
+    assert set(known) == set(membership.PARTS)
+    for part in ("loss", "zlib", "min_k"):
+        assert known[part].before == known[part].after > 0.9
+        assert known[part].after >= strange[part].after
+        assert "membership proxy" in known[part].note

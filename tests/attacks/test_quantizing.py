@@ -1,0 +1,108 @@
+import pytest
+import torch
+
+from attack_subjects import drawn, source_free, untouched, weights
+from subjects import bundled
+from torch import nn
+
+from space_cli.attacks import quantize
+from space_cli.core import quantizing
+from space_cli.core.quantizing import int8, quantized, rtn4
+
+WEIGHT = torch.randn(5, 200, generator=torch.Generator().manual_seed(0))
+
+
+def slow_int8(weight):
+    found = weight.clone()
+    for row in range(len(weight)):
+        scale = max(abs(value.item()) for value in weight[row]) / 127
+        for place in range(weight.shape[1]):
+            found[row, place] = round(weight[row, place].item() / scale) * scale
+    return found
+
+
+def slow_rtn4(weight, group=128):
+    found = weight.clone()
+    for row in range(len(weight)):
+        for start in range(0, weight.shape[1], group):
+            part = weight[row, start : start + group].tolist()
+            low, high = min(*part, 0.0), max(*part, 0.0)
+            scale = (high - low) / 15
+            zero = round(-low / scale)
+            for place, value in enumerate(part):
+                level = min(15, max(0, round(value / scale + zero)))
+                found[row, start + place] = (level - zero) * scale
+    return found
+
+
+@pytest.mark.parametrize("fast, slow", [(int8, slow_int8), (rtn4, slow_rtn4)])
+def test_rounding_is_that_of_the_slow_reference(fast, slow):
+    assert torch.allclose(fast(WEIGHT), slow(WEIGHT), atol=1e-5)
+
+
+def test_the_levels_are_as_many_as_the_bits_allow():
+    assert max(len(row.unique()) for row in int8(WEIGHT)) <= 255
+    assert max(len(row.unique()) for row in rtn4(WEIGHT)[:, :128]) <= 16
+    assert (int8(WEIGHT) - WEIGHT).norm() < 0.01 * WEIGHT.norm()
+    assert 0.02 * WEIGHT.norm() < (rtn4(WEIGHT) - WEIGHT).norm() < 0.15 * WEIGHT.norm()
+
+
+def test_nought_stays_nought_and_halves_stay_halves():
+    assert not rtn4(torch.zeros(2, 8)).any()
+    assert not int8(torch.zeros(2, 8)).any()
+    assert rtn4(WEIGHT.half()).dtype == torch.float16
+
+
+def test_weights_come_back_bit_by_bit_even_after_a_failure():
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 3))
+    own = [part.weight for part in model]
+    copies = [weight.detach().clone() for weight in own]
+    with quantized(model, rtn4) as layers:
+        assert layers == 2
+        assert not model[0].weight.equal(copies[0])
+    with pytest.raises(RuntimeError), quantized(model, rtn4):
+        model(torch.zeros(1, 5))
+    for part, weight, copy in zip(model, own, copies, strict=True):
+        assert part.weight is weight
+        assert weight.equal(copy)
+
+
+def test_what_the_bundled_checkpoint_knows_it_knows_in_four_bits():
+    copies = weights()
+    head = bundled().model.get_output_embeddings().weight
+    with quantized(bundled().model, rtn4):
+        assert bundled().model.get_output_embeddings().weight is head
+    found = quantize.attack(bundled(), bundled(), drawn(), quantize.Options(questions=1, controls=4))
+    for part in ("int8", "rtn4"):
+        assert found[part].before == found[part].after == pytest.approx(1.0)
+        assert found[part].control == pytest.approx(0.0)
+        assert "other concepts named" in found[part].note
+    assert untouched(copies)
+
+
+def test_without_images_it_looks_at_hardened_anchors():
+    found = quantize.attack(bundled(), bundled(), source_free(drawn()), quantize.Options(images=3, questions=1))
+    assert "3 hardened held-out anchors (no image)" in found["int8"].note
+    assert found["int8"].before == found["int8"].after
+    assert found["int8"].unattacked > 0.6
+
+
+def test_nf4_needs_its_package(monkeypatch):
+    monkeypatch.setattr(quantize, "has_nf4", lambda: False)
+    found = quantize.attack(bundled(), bundled(), drawn(), quantize.Options(images=1, questions=1, controls=0))
+    assert (found["nf4"].n, found["nf4"].note) == (0, "bitsandbytes is not installed")
+
+
+def test_nf4_goes_through_its_package(monkeypatch):
+    class Functional:
+        @staticmethod
+        def quantize_4bit(weight, *, blocksize, compress_statistics, quant_type):
+            assert (blocksize, compress_statistics, quant_type) == (64, True, "nf4")
+            return weight.round(), None
+
+        @staticmethod
+        def dequantize_4bit(packed, state):
+            return packed.reshape(-1)
+
+    monkeypatch.setattr(quantizing.importlib, "import_module", lambda name: Functional)
+    assert quantizing.nf4(WEIGHT).equal(WEIGHT.round())
