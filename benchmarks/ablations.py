@@ -1,0 +1,178 @@
+"""What each part of `dcsi` is worth: one setting changed at a time, on dev concepts of one subject.
+
+    python -m benchmarks.ablations --subject produce=./zoo/produce
+
+Writes `docs/benchmarks/ablations.md`; rows are kept in `ablations.rows.jsonl` and not computed twice.
+"""
+
+import argparse
+import sys
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.league.cells import Measures
+from benchmarks.league.entries import OURS, Entry
+from benchmarks.league.page import current, overview, signal_table
+from benchmarks.league.running import Runner, every
+from benchmarks.league.scoring import completed, correlations, paired, summary_of
+from benchmarks.league.subjects import DEVELOPMENTS, Job, open_subjects
+from benchmarks.tables import Row, commit, machine, read_rows, shard_of
+from space_cli.core.errors import SpaceError
+
+OUT = Path("docs/benchmarks")
+LAMBDAS = (
+    "lambda_task", "lambda_name", "lambda_deny", "lambda_attribute", "lambda_anchor", "lambda_diversity",
+    "lambda_retain", "lambda_affirm", "lambda_leak", "lambda_size",
+)  # fmt: skip
+LEAKS = (1e-3, 3e-2, 1e-1)
+"""ρ beside the default."""
+SIZES = (1, 4, 16, 64)
+"""Anchors, |P|."""
+SCOPES = ("connector", "all")
+"""Beside the default, `mlp`."""
+WANTED = {
+    "anchors drawn at random": "random_anchors",
+    "anchors by similarity alone, without re-rank": "rerank",
+    "no projection": "projection",
+    "projection of the gradient before Adam": "projection",
+    "projection of the update after Adam": "projection",
+    "scope: MLPs of the language model without the connector": "layers",
+    "scope: the tower": "layers",
+}
+"""Ablations that the table should have, and an option that would make each possible."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the missing cells and write the table; 1 where a cell could not be computed."""
+    options = _parser().parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    known = options_of("dcsi")
+    for lacking in missing(known):
+        sys.stderr.write(f"not possible yet: {lacking}\n")
+    failures: list[str] = []
+    if not options.table:
+        try:
+            failures = _run(options, known)
+        except SpaceError as fault:
+            sys.stderr.write(f"error: {fault.message}\n")
+            return fault.exit_code
+    number_of_shards = shard_of(options.shard)[1]
+    if number_of_shards == 1:
+        rows = current(read_rows(options.out / "ablations.rows.jsonl"))
+        text = (
+            "\n".join(page(rows, missing(known), league=current(read_rows(options.out / "league.rows.jsonl")))) + "\n"
+        )
+        (options.out / "ablations.md").write_text(text, encoding="utf-8")
+        print(text)
+    sys.stderr.write("".join(f"not computed: {failure}\n" for failure in failures))
+    return 1 if failures else 0
+
+
+def variants(known: set[str]) -> list[Entry]:
+    """Return ours, then ours with one thing changed, as far as the method has the options.
+
+    Args:
+        known: Names of its options.
+    """
+    changed: list[tuple[str, str, object]] = [
+        *((f"{name} = 0", name, 0.0) for name in LAMBDAS),
+        *((f"leak = {leak:g}", "leak", leak) for leak in LEAKS),
+        ("anchors not hardened", "harden_steps", 0),
+        ("anchors hardened once", "refresh", 0),
+        ("oracle: real images as anchors", "oracle", True),
+    ]
+    found = [Entry(OURS, OURS, limited=True)]
+    for name, option, value in changed:
+        if option in known:
+            found.append(Entry(name, OURS, {option: value}, images=option == "oracle", limited=True))
+    found += [
+        Entry(f"{size} anchors", OURS, limited=True, select=("--anchors", str(size), "--min-anchors", "1"))
+        for size in SIZES
+    ]
+    return found + [Entry(f"scope {scope}", OURS, limited=True, scope=scope) for scope in SCOPES]
+
+
+def missing(known: set[str]) -> list[str]:
+    """Return the wanted ablations that no option allows yet, and those of ours whose option is gone."""
+    wanted = [f"{name} (needs an option such as `{option}`)" for name, option in WANTED.items() if option not in known]
+    ours = (*LAMBDAS, "leak", "harden_steps", "refresh", "oracle")
+    return wanted + [f"{option} (the method has no such option)" for option in ours if option not in known]
+
+
+def options_of(method: str) -> set[str]:
+    """Return the names of a method's options."""
+    # Late: it imports torch, and the benchmark's own size is the floor of what its processes report as theirs.
+    from space_cli.core import registry
+
+    return set(registry.load("methods", method).Options.model_fields)
+
+
+def page(rows: Sequence[Row], lacking: Sequence[str], *, league: Sequence[Row]) -> list[str]:
+    """Return the lines of `ablations.md`.
+
+    Args:
+        rows: Of the ablations.
+        lacking: What could not be run.
+        league: Rows of the league; those of ours join the correlations.
+    """
+    whole = completed(rows)
+    names = list(dict.fromkeys(row["method"] for row in rows))
+    on = machine()
+    concepts = sorted({(row["subject"], row["concept"]) for row in rows})
+    lines = [
+        "# Ablations",
+        "",
+        f"`python -m benchmarks.ablations` at commit `{commit()}`, on {on['cores']} cores ({on['processor']}), torch "
+        f"{on['torch']}.",
+        "",
+        f"Ours with one thing changed, on dev concepts: {', '.join(f'{c} ({s})' for s, c in concepts) or 'none yet'}. "
+        "A refusal counts as no erasure. [How it is measured](method.md).",
+        "",
+        *overview(summary_of(whole, names)),
+        "",
+        "## Ours minus each, harmonic mean",
+        "",
+        "| changed | mean | 95 % | n |",
+        "|---|---|---|---|",
+    ]
+    found = paired(whole, OURS, [name for name in names if name != OURS])
+    lines += [f"| {n} | {p['mean']:+.4f} | {p['low']:+.4f} to {p['high']:+.4f} | {p['n']} |" for n, p in found.items()]
+    # Real images as anchors are no source-free erasure: their signals mean something else.
+    free = [row for row in (*rows, *league) if row.get("settings", {}).get("oracle") is not True]
+    ours = [row for row in free if row["method"] in {OURS, *names}]
+    lines += ["", "## Source-free signals against the true FA_gen", "", *signal_table(correlations(ours))]
+    if lacking:
+        lines += ["", "## Not possible yet", "", *(f"- {one}" for one in lacking)]
+    return lines
+
+
+def _run(options: argparse.Namespace, known: set[str]) -> list[str]:
+    runner = Runner(options.out / "ablations.rows.jsonl", Measures(), frozenset(options.redo))
+    number, shards = shard_of(options.shard)
+    for subject in open_subjects(options.subject or ["bundled"], options.data, options.pool):
+        jobs = [
+            Job(subject, concept, seed)
+            for seed in range(options.seeds)
+            for concept in subject.developments[: options.concepts]
+        ]
+        runner.run(every(variants(known), jobs[number::shards]))
+    return runner.failures
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablations", description="What each part is worth")
+    parser.add_argument("--subject", action="append", help="`bundled`, or NAME=FOLDER of the zoo; repeatable")
+    parser.add_argument("--data", action="append", default=[], help="NAME=FOLDER: the subject's photographs, if moved")
+    parser.add_argument("--pool", action="append", default=[], type=Path, help="Further photographs for every pool")
+    parser.add_argument("--concepts", type=int, default=DEVELOPMENTS, help="Dev concepts")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--shard", default="0/1", help="I/N: run the missing rows of every N-th concept and stop")
+    parser.add_argument("--redo", nargs="*", default=[], metavar="NAME", help="Compute anew, since the method changed")
+    parser.add_argument("--table", action="store_true", help="Compute nothing, write the table of all rows there are")
+    parser.add_argument("--out", type=Path, default=OUT)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

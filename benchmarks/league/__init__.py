@@ -1,0 +1,1 @@
+"""The league: rivals and ours on the same concepts, side by side."""

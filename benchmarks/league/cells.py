@@ -1,0 +1,217 @@
+"""One cell of the league: erase and audit in processes of their own, on anchors that every entry shares."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from benchmarks.league.entries import UNLIMITED, Entry
+from benchmarks.league.subjects import Job
+from benchmarks.tables import Row, commit, outcome, refusal
+
+CACHE = Path("build/league")
+REFUSED = 3
+BRIEF = ("forget_accuracy", "forget_choice_accuracy", "retain_accuracy", "neighbour_accuracy")
+"""What the harmonic mean is made of; a search needs no more."""
+QUICK = (*BRIEF, "generality", "specificity", "text_knowledge", "retain_kl")
+WHOLE = (*QUICK, "forget_yes_rate", "kind_accuracy", "elicitation", "efficacy", "fluency", "diversity", "c_dis")
+
+
+class CellFailure(Exception):
+    """A command ended otherwise than done or refused: the cell has no row and is tried again next time."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is asked after an erasure."""
+
+    metrics: tuple[str, ...] = WHOLE
+    bands: bool = True
+    limit: int | None = None  # pictures of a concept
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a process came to."""
+
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+    peak_gb: float
+
+
+def key_of(row: Row) -> str:
+    """Return what names a cell; rows of one key are the same measurement."""
+    fields = ("subject", "checkpoint", "method", "settings", "scope", "select", "concept", "seed")
+    return json.dumps([row[name] for name in fields], sort_keys=True)
+
+
+def named(entry: Entry, job: Job) -> Row:
+    """Return the fields of a row that are known before it is computed."""
+    return {
+        "subject": job.subject.name,
+        "checkpoint": job.subject.digest,
+        "method": entry.name,
+        "settings": dict(entry.settings),
+        "scope": entry.scope,
+        "select": list(entry.select),
+        "concept": job.concept.name,
+        "kind": job.concept.kind,
+        "seed": job.seed,
+    }
+
+
+def compute(entry: Entry, job: Job, measures: Measures, cache: Path = CACHE) -> Row:
+    """Compute one row.
+
+    Raises:
+        CellFailure: A command failed for another reason than a gate.
+    """
+    load = os.getloadavg()[0]
+    place = prepared(job, cache)
+    workspace = _workspace(entry, place)
+    refused = _select(entry, job, place, workspace)
+    found = refused or _erased(entry, job, place, workspace, measures)
+    measured_by = {
+        # Seconds mean little without these two: other work on the machine, and threads of this run.
+        "load_average": round(load, 2),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        "commit": commit(),
+    }
+    return named(entry, job) | found | measured_by
+
+
+def prepared(job: Job, cache: Path) -> Path:
+    """Return the folder with pictures and pool of a job, made where it is missing."""
+    slug = re.sub(r"[^a-z0-9]+", "-", job.concept.name.lower())
+    place = (cache / f"{job.subject.name}-{job.subject.digest}" / f"{slug}-{job.seed}").absolute()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):
+        if not place.is_dir():
+            part = place.with_name(f"{place.name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            job.subject.lay(job.concept, part, job.seed)
+            part.rename(place)
+        if not (place / "pool" / "space.json").is_file():
+            words = [
+                "index",
+                str(place / "images"),
+                "--encoder",
+                str(job.subject.encoder),
+                "--out",
+                str(place / "pool"),
+            ]
+            _must(_space(*words, "--seed", str(job.seed)))
+    return place
+
+
+def run(words: Sequence[str]) -> Ran:
+    """Run a command to its end and tell what it, and nothing else, cost."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        started = time.monotonic()
+        process = subprocess.Popen(words, stdout=out, stderr=err)
+        # wait4 tells the peak of this very child; RUSAGE_CHILDREN would tell the largest so far.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - started
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read().decode("utf-8", "replace"))
+    # Linux counts kilobytes.
+    return Ran(process.returncode, texts[0], texts[1], round(seconds, 3), round(usage.ru_maxrss / 1e6, 3))
+
+
+def _space(*words: str) -> Ran:
+    return run([sys.executable, "-m", "space_cli", *words, "--json"])
+
+
+def _must(ran: Ran) -> Ran:
+    if ran.code:
+        last = " ".join(ran.stderr.strip().splitlines()[-2:])
+        raise CellFailure(f"exit code {ran.code}: {last}")
+    return ran
+
+
+def _refusal(ran: Ran, stage: str) -> Row | None:
+    """Return the fields of a refused row, or None where the command went through."""
+    if ran.code != REFUSED:
+        _must(ran)
+        return None
+    return refusal(ran.code, ran.stderr) | {"refused_by": stage, "seconds": {stage: ran.seconds}, "bands": {}}
+
+
+def _workspace(entry: Entry, place: Path) -> Path:
+    words = " ".join(entry.select)
+    return place / (f"select-{hashlib.sha256(words.encode()).hexdigest()[:8]}" if words else "select")
+
+
+def _select(entry: Entry, job: Job, place: Path, workspace: Path) -> Row | None:
+    """Select anchors once for all entries that ask alike; a refusal is remembered as well."""
+    note = workspace / "refused.json"
+    with FileLock(f"{workspace}.lock"):
+        if note.is_file():
+            kept: Row = json.loads(note.read_text("utf-8"))
+            return kept
+        if (workspace / "anchors" / "space.json").is_file():
+            return None
+        words = ["select", job.concept.name, *_said(job), "--model", str(job.subject.model)]
+        words += ["--pool", str(place / "pool"), "--workspace", str(workspace), "--seed", str(job.seed)]
+        refused = _refusal(_space(*words, *entry.select), "select")
+        if refused:
+            workspace.mkdir(exist_ok=True)
+            note.write_text(json.dumps(refused), encoding="utf-8")
+        return refused
+
+
+def _erased(entry: Entry, job: Job, place: Path, workspace: Path, measures: Measures) -> Row:
+    with tempfile.TemporaryDirectory(dir=place) as made:
+        erased = Path(made) / "erased"
+        words = ["erase", "--concept", job.concept.name, *_said(job), "--model", str(job.subject.model)]
+        words += ["--workspace", str(workspace), "--out", str(erased), "--seed", str(job.seed)]
+        words += ["--method", entry.method, "--scope", entry.scope]
+        words += [part for name, value in entry.settings.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+        words += ["--forget-images", str(place / "forget")] if entry.images else []
+        ran = _space(*words, *(() if entry.limited else UNLIMITED))
+        refused = _refusal(ran, "erase")
+        if refused:
+            return refused | {"peak_memory_gb": ran.peak_gb}
+        told = _audited(job, place, workspace, erased, measures)
+        bands = _bands(place, erased) if measures.bands else {}
+        receipt = json.loads((erased / "space.json").read_text("utf-8"))
+    return outcome(told, receipt) | {"peak_memory_gb": ran.peak_gb, "bands": bands}
+
+
+def _audited(job: Job, place: Path, workspace: Path, erased: Path, measures: Measures) -> Row:
+    words = ["audit", str(erased), "--images", str(place / "probe"), "--workspace", str(workspace)]
+    words += ["--out", str(erased.with_name("audit")), "--metrics", ",".join(measures.metrics), "--exit-zero"]
+    words += ["--seed", str(job.seed)]
+    words += ["--limit", str(measures.limit)] if measures.limit else []
+    told: Row = json.loads(_must(_space(*words)).stdout)
+    return told
+
+
+def _bands(place: Path, erased: Path) -> Row:
+    before = place / "bands.before.json"
+    words = ["benchmarks.league.bands", str(erased), "--images", str(place / "probe"), "--before", str(before)]
+    found: Row = json.loads(_must(run([sys.executable, "-m", *words])).stdout)
+    return found
+
+
+def _said(job: Job) -> list[str]:
+    concept = job.concept
+    words = [("--phrase", concept.phrase), ("--kind", concept.kind)]
+    return [part for flag, value in words if value for part in (flag, value)]

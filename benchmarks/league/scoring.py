@@ -1,0 +1,173 @@
+"""From rows to figures: the harmonic mean of forgetting and retaining, and ours against each rival."""
+
+import re
+import statistics
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from benchmarks.tables import Row, Stats, Summary, bootstrap, figure, figures_of, summarise
+
+HARMONIC = "harmonic mean"
+FORGET = ("forget_accuracy", "forget_choice_accuracy")
+RETAIN = ("retain_accuracy", "neighbour_accuracy")
+SIGNALS = ("holdout_nll", "pushed_nll", "elicitation")
+"""What an erasure or its audit knows without an image of the concept."""
+STILL = re.compile(r"of \d+ answers that named it before, ([0-9.]+)% still do")
+Unit = tuple[str, str]
+
+
+def unit(row: Row) -> Unit:
+    """Return what intervals draw anew: a concept of a subject."""
+    return row["subject"], row["concept"]
+
+
+def completed(rows: Sequence[Row]) -> list[Row]:
+    """Give each refused row the scores of no erasure.
+
+    Forgetting stays at what any other entry's audit of the same cell found before erasing, or at 1 where no entry has
+    one; everything retained stays whole. So a refusal has nothing to be proud of.
+    """
+    known: dict[tuple[str, str, str, int], Row] = {}
+    for row in rows:
+        known.setdefault(_cell(row), row)
+        if row["scores"]:
+            known[_cell(row)] = row
+    return [row if row["scores"] else row | {"scores": _unchanged(known[_cell(row)])} for row in rows]
+
+
+def figures(row: Row) -> dict[str, float]:
+    """Return every number of a completed row."""
+    found = {name: value for name, value in figures_of(row).items() if not name.startswith("relative change of ")}
+    if STILL.search(note := row["scores"].get(FORGET[0], {}).get("note", "")):
+        found["forget_accuracy, of answers that named it before"] = float(STILL.findall(note)[0]) / 100
+    for band, score in row.get("bands", {}).items():
+        found[f"neighbours {band}"] = score["after"]
+        if score["before"]:
+            found[f"neighbours {band}, relative"] = score["after"] / score["before"]
+    found["refused"] = float(row["verdict"].startswith("refused"))
+    for name, parts in (("forgotten", FORGET), ("retained", RETAIN)):
+        found[name] = harmonic(list(_parts(row, parts).values()))
+    found[HARMONIC] = harmonic(list(_parts(row, (*FORGET, *RETAIN)).values()))
+    return found
+
+
+def harmonic(parts: Sequence[float]) -> float:
+    """Return the harmonic mean; 0 where one part is 0."""
+    return len(parts) / sum(1 / part for part in parts) if parts and min(parts) > 0 else 0.0
+
+
+def summary_of(rows: Sequence[Row], methods: Iterable[str]) -> dict[str, Summary]:
+    """Return method -> figure -> mean over subjects and concepts with an interval."""
+    return {
+        name: summarise([row for row in rows if row["method"] == name], figures=figures, unit=unit) for name in methods
+    }
+
+
+def paired(rows: Sequence[Row], ours: str, rivals: Iterable[str]) -> dict[str, Stats]:
+    """Return, by rival, ours minus it on the harmonic mean, over cells that both have.
+
+    Seeds are averaged within a concept, concepts are drawn anew for the interval.
+    """
+    values: dict[str, dict[tuple[str, str, str, int], float]] = defaultdict(dict)
+    for row in rows:
+        values[row["method"]][_cell(row)] = figures(row)[HARMONIC]
+    found = {}
+    for rival in rivals:
+        shared: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        for cell, value in values[ours].items():
+            if cell in values[rival]:
+                shared[cell[:3]].append(value - values[rival][cell])
+        if shared:
+            found[rival] = _difference(list(shared.values()))
+    return found
+
+
+def best(rows: Sequence[Row], names: Iterable[str], count: int) -> list[str]:
+    """Return the names of the highest mean harmonic mean, the best first."""
+    means = {name: figures_mean([row for row in rows if row["method"] == name]) for name in names}
+    ranked = [name for name, value in means.items() if value is not None]
+    return sorted(ranked, key=lambda name: (-(means[name] or 0.0), name))[:count]
+
+
+def figures_mean(rows: Sequence[Row]) -> float | None:
+    """Return the mean over concepts of the harmonic mean, or None without rows."""
+    return figure(HARMONIC, _by_unit(rows))["mean"] if rows else None
+
+
+def correlations(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """Return how each source-free signal goes with the true share of answers that still name the concept.
+
+    Pearson's r and Spearman's ρ over erasures that went through; a signal without spread has neither.
+    """
+    found = {}
+    for signal in SIGNALS:
+        pairs = [
+            (value, row["scores"][FORGET[0]]["after"]) for row in rows if (value := _signal(row, signal)) is not None
+        ]
+        x, y = (np.array(side, dtype=float) for side in (zip(*pairs, strict=True) if pairs else ([], [])))
+        if len(pairs) > 2 and np.ptp(x) > 0 and np.ptp(y) > 0:
+            r, rho = np.corrcoef(x, y)[0, 1], np.corrcoef(_ranks(x), _ranks(y))[0, 1]
+            found[signal] = {"n": len(pairs), "pearson": round(float(r), 4), "spearman": round(float(rho), 4)}
+    return found
+
+
+def _parts(row: Row, names: Sequence[str]) -> dict[str, float]:
+    """Return the parts of the harmonic mean that the row has, each from 0 to 1."""
+    found = {}
+    for name in names:
+        score: Mapping[str, float | None] = row["scores"].get(name, {})
+        after, before = score.get("after"), score.get("before")
+        if after is None:
+            continue
+        if name in FORGET:
+            found[name] = 1 - after
+        elif before:  # where nothing was right before, nothing could be lost
+            found[name] = min(1.0, after / before)
+    return found
+
+
+def _unchanged(row: Row) -> Row:
+    found = {}
+    for name in (*FORGET, *RETAIN, "text_knowledge"):
+        before = row["scores"].get(name, {}).get("before")
+        kept = 1.0 if before is None else before
+        found[name] = {"before": kept, "after": kept, "control": None}
+    return found
+
+
+def _cell(row: Row) -> tuple[str, str, str, int]:
+    return row["subject"], row["checkpoint"], row["concept"], row["seed"]
+
+
+def _by_unit(rows: Sequence[Row]) -> list[list[float]]:
+    by_unit: dict[Unit, list[float]] = defaultdict(list)
+    for row in rows:
+        by_unit[unit(row)].append(figures(row)[HARMONIC])
+    return list(by_unit.values())
+
+
+def _difference(by_unit: Sequence[Sequence[float]]) -> Stats:
+    means = np.array([statistics.mean(values) for values in by_unit])
+    low, high = bootstrap(means)
+    whole = {"mean": float(means.mean()), "low": low, "high": high}
+    return {name: round(value, 5) for name, value in whole.items()} | {"n": sum(map(len, by_unit))}
+
+
+def _signal(row: Row, name: str) -> float | None:
+    if row["verdict"].startswith("refused") or row["scores"].get(FORGET[0], {}).get("after") is None:
+        return None
+    if name in row["signals"]:
+        return float(row["signals"][name])
+    score = row["scores"].get(name)
+    return None if score is None else score["after"]
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return ranks, equal values sharing the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    shared: np.ndarray = (last - (counts - 1) / 2)[inverse]
+    return shared

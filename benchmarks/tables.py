@@ -1,0 +1,176 @@
+"""What the benchmarks share: rows on disk, figures of a row, and their means with intervals over concepts."""
+
+import json
+import math
+import platform
+import statistics
+import subprocess
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, Any]
+Stats = dict[str, float]
+Summary = dict[str, Stats]
+
+RELATIVE = ("retain_accuracy", "neighbour_accuracy", "kind_accuracy", "text_knowledge")
+"""Scores that are reported as a share of what they were before."""
+WORST_IS_HIGH = (
+    "forget_accuracy",
+    "forget_choice_accuracy",
+    "forget_yes_rate",
+    "retain_kl",
+    "elicitation",
+    "fluency",
+)
+DRAWS = 10_000
+"""Resamplings of an interval."""
+
+
+def read_rows(store: Path) -> list[Row]:
+    """Read the rows computed so far; a file that is not there has none."""
+    return [json.loads(line) for line in store.read_text("utf-8").splitlines()] if store.is_file() else []
+
+
+def append_row(store: Path, row: Row) -> None:
+    """Add one row in one write, so that several runs may share a file."""
+    with store.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """Read `I/N`: every N-th concept from the I-th on."""
+    number, shards = (int(part) for part in text.split("/"))
+    return number, shards
+
+
+def refusal(exit_code: int, stderr: str) -> Row:
+    """Return the fields of a row whose command refused: leaving it out would flatter the table."""
+    reason = " ".join(line for line in stderr.splitlines() if line.startswith(("error:", "hint:"))) or "no message"
+    return {
+        "verdict": f"refused with exit code {exit_code}", "reason": reason, "scores": {}, "seconds": {},
+        "skipped": {}, "layers": [], "steps": 0, "stopped": "", "signals": {}, "peak_memory_gb": 0.0,
+    }  # fmt: skip
+
+
+def outcome(told: Row, receipt: Row) -> Row:
+    """Return what a row keeps of an audit's summary and an erasure's receipt."""
+    return {
+        "verdict": told["verdict"],
+        "scores": told["scores"],
+        "seconds": told["seconds"],
+        "skipped": told["skipped"],
+        "layers": [
+            {key: layer[key] for key in ("layer", "relative_change", "leak", "leak_rounded")}
+            for layer in receipt["layers"]
+        ],
+        "steps": receipt["steps"],
+        "stopped": receipt["stopped"],
+        "signals": receipt["signals"],
+    }
+
+
+def summarise(
+    rows: Iterable[Row],
+    *,
+    figures: Callable[[Row], dict[str, float]] | None = None,
+    unit: Callable[[Row], Any] = lambda row: row["concept"],
+) -> Summary:
+    """Return each figure's mean over units, every unit being the mean of its rows.
+
+    Args:
+        rows: Of one method.
+        figures: The numbers of a row by name; those of `figures_of` if not given.
+        unit: What is drawn anew for the interval.
+    """
+    values: dict[str, dict[Any, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        for name, value in (figures or figures_of)(row).items():
+            values[name][unit(row)].append(value)
+    return {name: figure(name, list(by_unit.values())) for name, by_unit in sorted(values.items())}
+
+
+def figures_of(row: Row) -> dict[str, float]:
+    """Return every number of a row by the name it has in the summary."""
+    found: dict[str, float] = {}
+    for name, score in row["scores"].items():
+        if score["after"] is None:
+            continue
+        found[name] = score["after"]
+        if score["before"] is not None:
+            found[f"{name}, before"] = score["before"]
+        if score["before"] and name in RELATIVE:
+            found[f"{name}, relative"] = score["after"] / score["before"]
+        if score.get("control") is not None:
+            found[f"{name}, control"] = score["control"]
+    found |= {f"seconds of {stage}": seconds for stage, seconds in row["seconds"].items()}
+    for layer in row["layers"]:
+        found[f"relative change of {layer['layer']}"] = layer["relative_change"]
+    if row["layers"]:
+        found["relative change, mean of layers"] = statistics.mean(one["relative_change"] for one in row["layers"])
+        found["leak after rounding, largest layer"] = max(layer["leak_rounded"] for layer in row["layers"])
+    found["peak memory, GB"] = row["peak_memory_gb"]
+    found["steps"] = row["steps"]
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def figure(name: str, by_unit: Sequence[Sequence[float]]) -> Stats:
+    """Return the mean over units with a bootstrap interval over units, and the worst unit's mean."""
+    means = np.array([statistics.mean(values) for values in by_unit])
+    low, high = bootstrap(means)
+    rises = name.startswith((*WORST_IS_HIGH, "seconds", "relative change", "leak", "peak")) and ", relative" not in name
+    return {
+        "mean": round(float(means.mean()), 5),
+        "low": round(low, 5),
+        "high": round(high, 5),
+        "worst": round(float(means.max() if rises else means.min()), 5),
+        "n": sum(len(values) for values in by_unit),
+    }
+
+
+def bootstrap(means: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of units [u], each drawn with replacement."""
+    draws = np.random.default_rng(0).choice(means, (DRAWS, len(means))).mean(1)
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def table(summary: Summary) -> list[str]:
+    """Return the lines of a table with a row a figure."""
+    lines = ["| figure | mean | 95 % | worst | n |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {name} | {s['mean']:.4f} | {s['low']:.4f} to {s['high']:.4f} | {s['worst']:.4f} | {s['n']} |"
+        for name, s in summary.items()
+    ]
+    return lines
+
+
+def verdicts(rows: Sequence[Row]) -> str:
+    """Count the verdicts of some runs, in words."""
+    return ", ".join(f"{sum(r['verdict'] == v for r in rows)} {v}" for v in sorted({r["verdict"] for r in rows}))
+
+
+def machine() -> dict[str, str | int]:
+    """Return what the figures were computed on."""
+    # Late: a process that only starts others stays small, and its size is the floor of what they report as theirs.
+    import torch
+
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text("utf-8").splitlines() if cpu.is_file() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": named[0] if named else platform.processor(),
+        "cores": len(named) or 1,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def commit() -> str:
+    """Return the commit of the working tree, short."""
+    made = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return made.stdout.strip() or "unknown"

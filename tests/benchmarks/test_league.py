@@ -1,0 +1,241 @@
+import json
+
+import numpy as np
+import pytest
+
+from PIL import Image
+
+from benchmarks import ablations
+from benchmarks.league import __main__ as command
+from benchmarks.league import cells, scoring
+from benchmarks.league.entries import OURS, RIVALS, SEARCHED, UNLIMITED, entries
+from benchmarks.league.page import current, write
+from benchmarks.league.picture import HIGHLIGHT, draw
+from benchmarks.league.running import Runner, every
+from benchmarks.league.subjects import Job
+from benchmarks.tables import append_row, figures_of, read_rows, refusal, summarise
+from space_cli.core.recipe import Concept
+
+SCORES = {
+    "forget_accuracy": (1.0, 0.2),
+    "forget_choice_accuracy": (0.9, 0.1),
+    "retain_accuracy": (0.8, 0.6),
+    "neighbour_accuracy": (0.5, 0.6),
+}
+
+
+def row(method=OURS, concept="panda", seed=0, **changes):
+    told = {name: {"before": old, "after": new, "control": None, "note": ""} for name, (old, new) in SCORES.items()}
+    made = {
+        "subject": "bundled", "checkpoint": "abc", "method": method, "settings": {}, "scope": "mlp", "select": [],
+        "concept": concept, "kind": "animal", "seed": seed, "verdict": "pass", "scores": told,
+        "seconds": {"erase": 2.0}, "skipped": {}, "layers": [], "steps": 3, "stopped": "", "signals": {},
+        "peak_memory_gb": 1.0, "bands": {"1 to 5": {"before": 0.5, "after": 0.4, "n": 4}}, "commit": "f00",
+    }  # fmt: skip
+    return made | changes
+
+
+def with_forget(value, **words):
+    made = row(**words)
+    made["scores"]["forget_accuracy"]["after"] = value
+    return made
+
+
+def refused(method, concept="panda", seed=0):
+    return row(method, concept, seed, bands={}) | refusal(3, "error: too much\nhint: less\n")
+
+
+class Drawn:
+    name, digest = "bundled", "abc"
+
+
+JOBS = [Job(Drawn(), Concept(name=name, kind="animal"), 0) for name in ("panda", "owl")]
+
+
+def test_the_harmonic_mean_is_that_of_four_parts_and_counts_no_gain_on_the_retained():
+    slow = 4 / (1 / 0.8 + 1 / 0.9 + 1 / 0.75 + 1 / 1.0)
+    assert scoring.figures(row())[scoring.HARMONIC] == pytest.approx(slow)
+    assert scoring.figures(with_forget(1.0))[scoring.HARMONIC] == 0.0
+
+
+def test_what_was_never_right_cannot_be_lost():
+    made = row()
+    made["scores"]["neighbour_accuracy"] |= {"before": 0.0, "after": 0.0}
+    slow = 3 / (1 / 0.8 + 1 / 0.9 + 1 / 0.75)
+    assert scoring.figures(made)[scoring.HARMONIC] == pytest.approx(slow)
+
+
+def test_figures_have_bands_and_the_conditional_share():
+    made = row()
+    made["scores"]["forget_accuracy"]["note"] = "change -0.97; of 120 answers that named it before, 3.3% still do"
+    found = scoring.figures(made)
+    assert found["neighbours 1 to 5, relative"] == pytest.approx(0.8)
+    assert found["forget_accuracy, of answers that named it before"] == pytest.approx(0.033)
+    assert found["refused"] == 0.0
+
+
+def test_a_refusal_counts_as_no_erasure():
+    kept, alone = scoring.completed([refused("npo"), row("ga"), refused("npo", "owl")])[::2]
+    assert kept["scores"]["forget_choice_accuracy"]["after"] == 0.9
+    assert scoring.figures(kept)[scoring.HARMONIC] == 0.0
+    assert scoring.figures(kept)["retained"] == 1.0
+    assert scoring.figures(alone)["forget_accuracy"] == 1.0
+    assert scoring.figures(alone)["refused"] == 1.0
+    assert kept["reason"] == "error: too much hint: less"
+
+
+def test_a_refusal_keeps_what_was_named_before():
+    other = row("ga")
+    other["scores"]["forget_accuracy"]["before"] = 0.6
+    found = scoring.figures(scoring.completed([refused("npo"), other])[0])
+    assert found[scoring.HARMONIC] == pytest.approx(4 / (1 / 0.4 + 1 / 0.1 + 1 + 1))
+
+
+def test_the_paired_difference_is_that_of_shared_cells():
+    ours = [with_forget(v, concept=c, seed=s) for v, c, s in ((0.1, "panda", 0), (0.3, "panda", 1), (0.2, "owl", 0))]
+    theirs = [with_forget(v, method="npo", concept=c) for v, c in ((0.5, "panda"), (0.2, "owl"), (0.0, "fox"))]
+    found = scoring.paired([*ours, *theirs], OURS, ["npo", "ga"])
+
+    def slow(forget):
+        return 4 / (1 / (1 - forget) + 1 / 0.9 + 1 / 0.75 + 1)
+
+    assert set(found) == {"npo"}
+    assert found["npo"]["mean"] == pytest.approx((slow(0.1) - slow(0.5) + 0) / 2, abs=1e-5)
+    assert found["npo"]["n"] == 2
+    assert found["npo"]["low"] <= found["npo"]["mean"] <= found["npo"]["high"]
+
+
+def test_the_summary_draws_concepts_of_subjects():
+    rows = [row(), row(seed=1), row(subject="produce"), row(concept="owl")]
+    found = scoring.summary_of(rows, [OURS])[OURS]
+    assert found[scoring.HARMONIC]["n"] == 4
+    by_concept = summarise(rows)["forget_accuracy"]
+    assert by_concept["mean"] == by_concept["low"] == 0.2
+    uneven = [with_forget(0.0), with_forget(0.4, seed=1), with_forget(0.8, concept="owl")]
+    assert scoring.summary_of(uneven, [OURS])[OURS]["forget_accuracy"]["mean"] == pytest.approx(0.5)
+    assert scoring.summary_of(uneven, [OURS])[OURS]["forget_accuracy"]["worst"] == pytest.approx(0.8)
+
+
+def test_the_best_rivals_come_first():
+    rows = [with_forget(v, method=m) for m, v in (("npo", 0.5), ("ga", 0.1), ("siu", 0.3))]
+    assert scoring.best(rows, RIVALS, 2) == ["ga", "siu"]
+
+
+def test_correlations_are_those_of_the_ranks():
+    values = (3.0, 1.0, 2.0, 2.0, 9.0)
+    forgets = (0.1, 0.9, 0.4, 0.6, 0.0)
+    rows = [
+        with_forget(f, concept=str(i), signals={"holdout_nll": v})
+        for i, (v, f) in enumerate(zip(values, forgets, strict=True))
+    ]
+    found = scoring.correlations([*rows, refused("npo")])
+    ranks = [4, 1, 2.5, 2.5, 5], [2, 5, 3, 4, 1]
+    assert found["holdout_nll"]["n"] == 5
+    assert found["holdout_nll"]["spearman"] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-4)
+    assert found["holdout_nll"]["pearson"] == pytest.approx(np.corrcoef(values, forgets)[0, 1], abs=1e-4)
+    assert "pushed_nll" not in found
+
+
+def test_every_method_plays_and_only_ours_keeps_its_budgets():
+    found = entries()
+    assert set(found) >= {OURS, "oracle", "space-paper", "prompt", *RIVALS}
+    assert found["oracle"].settings == {"oracle": True}
+    assert found["oracle"].images
+    assert not found[OURS].images
+    assert [name for name, entry in found.items() if entry.limited] == [OURS, "oracle"]
+    assert set(SEARCHED) == {*found} - {OURS, "oracle", "prompt"}
+    assert UNLIMITED[::2] == ("--max-change", "--max-retain-kl", "--max-neighbour-loss")
+
+
+def worker(asked, *, fails=()):
+    def work(entry, job, measures):
+        asked.append((entry.name, job.concept.name))
+        if (entry.name, job.concept.name) in fails:
+            raise cells.CellFailure("exit code 1: a bug")
+        return row() | cells.named(entry, job)
+
+    return work
+
+
+def test_a_cell_is_computed_once(tmp_path):
+    store, asked = tmp_path / "rows.jsonl", []
+    known = entries()
+    wanted = every([known["npo"], known["ga"]], JOBS)
+    first = Runner(store, cells.Measures(), work=worker(asked, fails={("ga", "owl")}))
+    assert len(first.run(wanted)) == 3
+    assert len(first.failures) == 1
+    assert "a bug" in first.failures[0]
+    second = Runner(store, cells.Measures(), work=worker(asked))
+    assert len(second.run(wanted)) == 4
+    assert asked == [("npo", "panda"), ("ga", "panda"), ("npo", "owl"), ("ga", "owl"), ("ga", "owl")]
+    other = known["npo"].with_settings({"lr": 1e-3})
+    assert second.of(every([other], JOBS)) == []
+    assert len(second.run(every([other], JOBS))) == 2
+
+
+def test_redo_computes_anew_and_the_later_row_counts(tmp_path):
+    store, asked = tmp_path / "rows.jsonl", []
+    wanted = every([entries()["npo"]], JOBS)
+    Runner(store, cells.Measures(), work=worker(asked)).run(wanted)
+    again = Runner(store, cells.Measures(), frozenset({"npo"}), work=worker(asked))
+    again.run(wanted)
+    again.run(wanted)
+    assert len(asked) == 4
+    assert len(read_rows(store)) == 4
+    assert len(Runner(store, cells.Measures()).rows) == 2
+
+
+def test_the_table_takes_the_newest_weights_and_settings():
+    old, new = row("npo"), row("npo", settings={"lr": 1.0})
+    rows = [row("ga", checkpoint="old"), old, new, row("npo", "owl"), row("npo", "owl", settings={"lr": 1.0}), row()]
+    assert current(rows) == [new, rows[4], rows[5]]
+
+
+def test_json_page_and_picture_are_written(tmp_path):
+    rows = [row(), row(concept="owl"), row("npo"), refused("ga"), row("siu"), row("oracle")]
+    page = write(tmp_path, rows, {}, command="python -m benchmarks.league")
+    told = json.loads((tmp_path / "league.json").read_text())
+    assert set(told) >= {"rows", "summary", "machine", "commit", "command", "paired"}
+    assert told["rows"] == rows
+    assert set(told["paired"]) == {"npo", "ga", "siu", "oracle"}
+    assert told["paired"]["ga"]["mean"] > 0.5
+    assert told["summary"]["ga"]["refused"]["mean"] == 1.0
+    assert (tmp_path / "league.md").read_text() == page
+    assert "| seconds of erase over those of siu | 1.00 | at most 3 | yes |" in page
+    assert "harmonic mean minus the best rival's, npo" in page
+    with Image.open(tmp_path / "league.png") as image:
+        assert image.format == "PNG"
+        assert len(image.convert("L").getcolors(256)) > 20
+
+
+def test_the_picture_fills_ours_where_it_stands(tmp_path):
+    at = {"forgotten": {"mean": 0.5, "low": 0.5, "high": 0.5}, "retained": {"mean": 0.5, "low": 0.5, "high": 0.5}}
+    draw({"npo": {}, OURS: at}, OURS, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.getpixel((90 + 360, 50 + 360)) == HIGHLIGHT
+
+
+def test_no_row_at_all_still_makes_a_page(tmp_path):
+    assert command.main(["--table", "--out", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "league.json").read_text())["rows"] == []
+
+
+def test_figures_of_a_refused_row_are_finite():
+    assert figures_of(refused("ga"))["peak memory, GB"] == 0.0
+
+
+def test_ablations_change_one_thing_and_say_what_is_missing(tmp_path):
+    known = ablations.options_of("dcsi")
+    found = ablations.variants(known)
+    assert found[0].name == OURS
+    assert found[0].settings == {}
+    assert len({entry.name for entry in found}) == len(found)
+    assert all(len(entry.settings) + bool(entry.select) + (entry.scope != "mlp") == 1 for entry in found[1:])
+    assert {entry.settings.get("lambda_task") for entry in found} == {None, 0.0}
+    assert "lambda_task (the method has no such option)" in ablations.missing(known - {"lambda_task"})
+    append_row(tmp_path / "ablations.rows.jsonl", row())
+    append_row(tmp_path / "ablations.rows.jsonl", with_forget(0.9, method="lambda_task = 0"))
+    assert ablations.main(["--table", "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "ablations.md").read_text()
+    assert "| lambda_task = 0 | +" in text
+    assert "anchors drawn at random" in text

@@ -1,0 +1,92 @@
+import json
+import math
+
+import pytest
+
+from benchmarks.league import __main__ as command
+from benchmarks.league.entries import FIRST_RATES, FIRST_STEPS, RATES, RATES_AT, STEPS, entries
+from benchmarks.league.tuning import beside, choice, open_settings, scored, tuned
+from benchmarks.tables import append_row, refusal
+
+CONCEPTS = ("panda", "owl")
+
+
+def row(settings, concept, forget):
+    scores = {"forget_accuracy": forget, "forget_choice_accuracy": 0.1, "retain_accuracy": 0.9}
+    told = {name: {"before": 1.0, "after": after, "control": None, "note": ""} for name, after in scores.items()}
+    return {
+        "subject": "bundled", "checkpoint": "abc", "method": "npo", "settings": settings, "scope": "mlp", "select": [],
+        "concept": concept, "kind": "animal", "seed": 0, "verdict": "pass", "scores": told, "seconds": {},
+        "layers": [], "steps": 3, "signals": {}, "peak_memory_gb": 1.0, "bands": {},
+    }  # fmt: skip
+
+
+def searched(forget_of):
+    """Search to the end where `forget_of(rate, steps)` is what a setting comes to."""
+    rows = []
+    while missing := open_settings(rows, "npo", wanted=2):
+        rows += [row(one, name, forget_of(one["lr"], one["steps"])) for one in missing for name in CONCEPTS]
+        assert len(rows) < 100
+    return rows
+
+
+def distance(rate, steps, *, best=(3e-4, 40)):
+    return min(0.99, 0.05 + abs(math.log(rate / best[0])) / 10 + abs(math.log(steps / best[1])) / 20)
+
+
+def test_a_search_in_the_middle_tries_what_it_began_with():
+    rows = searched(distance)
+    found = choice(rows, "npo", wanted=2)
+    assert found["settings"] == {"lr": 3e-4, "steps": 40}
+    assert found["tried"] == len(FIRST_RATES) + len(FIRST_STEPS) - 1
+    assert found["concepts"] == sorted(CONCEPTS)
+
+
+@pytest.mark.parametrize("best", [(RATES[0], STEPS[0]), (RATES[-1], STEPS[-1]), (1e-2, 160)])
+def test_a_search_goes_on_beyond_the_edge(best):
+    rows = searched(lambda rate, steps: distance(rate, steps, best=best))
+    assert choice(rows, "npo", wanted=2)["settings"] == {"lr": best[0], "steps": best[1]}
+
+
+def test_the_rates_are_compared_at_one_number_of_steps():
+    first = open_settings([], "npo", wanted=2)
+    assert first == [{"lr": rate, "steps": RATES_AT} for rate in FIRST_RATES]
+
+
+def test_an_unfinished_search_chooses_nothing():
+    rows = searched(distance)
+    assert choice(rows[:-1], "npo", wanted=2) is None
+    assert choice([], "npo", wanted=2) is None
+    assert len(scored(rows[:-1], "npo", wanted=2)) == len(scored(rows, "npo", wanted=2)) - 1
+
+
+def test_of_equal_settings_the_smaller_wins():
+    rows = searched(lambda rate, steps: 0.3)
+    assert choice(rows, "npo", wanted=2)["settings"] == {"lr": RATES[0], "steps": STEPS[0]}
+
+
+def test_a_refused_setting_loses():
+    rows = searched(distance)
+    bad = [one | refusal(3, "error: no") if one["settings"]["lr"] == 3e-4 else one for one in rows]
+    known = scored(bad, "npo", wanted=2)
+    assert known[3e-4, 40] == 0.0
+    assert open_settings(bad, "npo", wanted=2)[0]["lr"] != 3e-4
+
+
+def test_values_beside_the_best_come_next():
+    ladder = (1, 2, 3, 4, 5)
+    assert beside(ladder, (2, 3), {}) == [2, 3]
+    assert beside(ladder, (2, 3), {2: 0.1, 3: 0.2}) == [4]
+    assert beside(ladder, (2, 3), {2: 0.1, 3: 0.2, 4: 0.3}) == [5]
+    assert beside(ladder, (2, 3), {2: 0.1, 3: 0.2, 4: 0.1}) == []
+    assert beside(ladder, (2, 3), dict.fromkeys(ladder, 0.5)) == []
+
+
+def test_the_league_plays_with_what_was_chosen(tmp_path):
+    for one in searched(distance):
+        append_row(tmp_path / command.TUNING, one)
+    chosen = command._choices(tmp_path)["bundled"]["npo"]
+    assert chosen["checkpoint"] == "abc"
+    assert tuned(entries()["npo"], chosen).settings == {"lr": 3e-4, "steps": 40}
+    assert tuned(entries()["npo"], None).settings == {}
+    json.dumps(chosen)
