@@ -13,6 +13,7 @@ import torch
 
 from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from space_cli.core.asking import spread
 from space_cli.core.losses import answer_mask
@@ -77,13 +78,16 @@ def _compare(
         prompts = [
             Prompt(questions[row], answers[row], None if images is None else place) for place, row in enumerate(chosen)
         ]
-        batch = before.batch(prompts)
-        mask = answer_mask(batch)
-        old, new = (
-            responder.logits(batch, None if images is None else responder.features([images[row] for row in chosen]))
-            for responder in (before, after)
-        )
-        for row in range(len(chosen)):
-            first, second = (torch.log_softmax(logits[row][mask[row]].float(), dim=-1) for logits in (old, new))
+        shown = None if images is None else [images[row] for row in chosen]
+        old, new = (_answer_logits(responder, prompts, shown) for responder in (before, after))
+        for was, now in zip(old, new, strict=True):
+            first, second = (torch.log_softmax(logits.float(), dim=-1) for logits in (was, now))
             found.append((first.exp() * (first - second)).sum(dim=-1).clamp(min=0).tolist())
     return found
+
+
+def _answer_logits(responder: Responder, prompts: Sequence[Prompt], images: Sequence[Image] | None) -> list[Tensor]:
+    """Return the logits of each prompt's answer tokens, [tokens, words], laid out by the checkpoint's own template."""
+    batch = responder.batch(prompts)
+    logits = responder.logits(batch, None if images is None else responder.features(images))
+    return [row[kept] for row, kept in zip(logits, answer_mask(batch), strict=True)]
