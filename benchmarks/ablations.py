@@ -23,7 +23,7 @@ from space_cli.core.errors import SpaceError
 OUT = Path("docs/benchmarks")
 LAMBDAS = (
     "lambda_task", "lambda_name", "lambda_deny", "lambda_attribute", "lambda_anchor", "lambda_diversity",
-    "lambda_retain", "lambda_affirm", "lambda_leak", "lambda_size",
+    "lambda_retain", "lambda_affirm", "lambda_word", "lambda_leak", "lambda_size",
 )  # fmt: skip
 LEAKS = (1e-3, 3e-2, 1e-1)
 """ρ beside the default."""

@@ -3,6 +3,8 @@
 Shapes: n = anchors, p = visual tokens, v = tower width.
 """
 
+from dataclasses import replace
+
 import torch
 
 from torch import Tensor
@@ -61,13 +63,7 @@ class AnchorBank:
         proxies = self.proxies[rows]
         fresh = torch.rand(len(rows), generator=self._generator) < 0.5
         start = torch.where(fresh[:, None, None].to(proxies.device), proxies, self.base[rows])
-        budget = Hardening(
-            steps=max(1, self._options.steps // 2),
-            radius=self._options.radius,
-            pace=self._options.pace,
-            dropout=self._options.dropout,
-            noise=self._options.noise,
-        )
+        budget = replace(self._options, steps=self._options.steps // 2)
         with self._context.edited(factors):
             pushed = harden(self._naming.objective, proxies, budget, self._generator, start=start)
             reached = float(self._naming.activation(pushed).mean())

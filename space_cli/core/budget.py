@@ -11,7 +11,7 @@ from torch import Tensor
 
 from space_cli.core.context import STATISTICS_BATCH, EditContext
 from space_cli.core.errors import GateRefusal
-from space_cli.core.knowledge import name_of
+from space_cli.core.knowledge import is_name, name_of
 from space_cli.core.losses import answer_mask
 from space_cli.core.naming import Naming
 from space_cli.core.recipe import EraseRequest
@@ -69,12 +69,13 @@ def neighbours_changed(context: EditContext, factors: Mapping[str, Tensor]) -> f
     """Return the share of surely named neighbours that are named otherwise than before.
 
     A guess about a thing that the checkpoint has no name for changes with any breath of the weights, and nobody relies
-    on it; so only answers that it held for more likely than not are counted, and of these only the names.
+    on it; so only answers that it held for more likely than not are counted, and of these only those that give a name:
+    "I am not sure" names nothing.
     """
     question, form = next(iter(context.knowledge.forms.items()))
     features = context.of_role("neighbour")
     before = context.responder.answer_features(features, [question] * len(features)) if len(features) else []
-    sure = _sure(context, features, question, before)
+    sure = [row for row in _sure(context, features, question, before) if is_name(name_of(before[row], form))]
     if not sure:
         return 0.0
     with context.edited(factors):

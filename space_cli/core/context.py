@@ -139,6 +139,11 @@ class EditContext:
         pool = self.knowledge.affirmed
         return self._drawn(pool, f"{self.seed} {step} yes", size) if pool else None
 
+    def word_batch(self) -> Batch | None:
+        """Return every retained text-only question about the concept's own word; None where there is none."""
+        own = [prompt for prompt in dict.fromkeys(self.knowledge.texts) if self.concept.spoken in prompt.question]
+        return self.responder.batch(own) if own else None
+
     def _drawn(self, pool: Sequence[Prompt], seed: str, size: int) -> Batch:
         return self.responder.batch(random.Random(seed).sample(pool, min(size, len(pool))))
 

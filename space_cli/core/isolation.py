@@ -1,7 +1,7 @@
 """Dual-constraint semantic isolation: training inside the safe subspace of retained knowledge.
 
     L = L_task + λ_name·L_name + λ_deny·L_deny + λ_anc·L_orth + λ_div·L_div + λ_attr·L_attr
-        + λ_ret·KL_retain + λ_aff·KL_yes + λ_leak·leak + λ_size·size
+        + λ_ret·KL_retain + λ_aff·KL_yes + λ_word·KL_word + λ_leak·leak + λ_size·size
 
 Every edit is `ΔW = B·Uᵀ` with U orthonormal inside the safe subspace and only B trained, so the constraint holds
 exactly under any optimiser; a gradient projected before Adam would leave the subspace.
@@ -155,8 +155,13 @@ class Attributes:
         return kept - answer_log_likelihood(logits, batch).mean()
 
 
-def drift(context: EditContext, batch: Batch, features: Tensor, factors: Factors) -> Tensor:
-    """Return KL(unedited || edited) on a batch's answers, nats per token; differentiable in the factors."""
+def drift(context: EditContext, batch: Batch | None, features: Tensor | None, factors: Factors) -> Tensor:
+    """Return KL(unedited || edited) on a batch's answers, nats per token; differentiable in the factors.
+
+    No batch, no drift.
+    """
+    if batch is None:
+        return torch.zeros((), device=context.features.device)
     with torch.no_grad():
         before = context.responder.logits(batch, features)
     with context.edited(factors):

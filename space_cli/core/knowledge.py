@@ -23,6 +23,8 @@ KIND_IMAGES = 32
 """Images whose answers show how a kind is worded."""
 OWN_WORD = 10
 """How often a text-only question about the concept counts among the retained ones."""
+NAME_WORDS = 3
+"""Words that a name has at most."""
 HELD_OUT = 5
 """Every fifth prompt is kept for measuring the leak and never protected or trained on."""
 
@@ -58,7 +60,7 @@ def gather(responder: Responder, features: Tensor, concept: Concept, seed: int) 
         q: answer_form([a for a, used in zip(opened, asked, strict=True) if used == q]) for q in phrasing.ERASE_OPEN
     }
     called = [name_of(answer, forms[question]) for answer, question in zip(opened, asked, strict=True)]
-    names = sorted({name for name in called if _is_short(name)})
+    names = sorted({name for name in called if is_name(name)})
     second = [_second_question(concept, names, name, rng) for name in called]
     seconds = responder.answer_features(features, second)
     rows = range(count)
@@ -119,9 +121,9 @@ def name_of(answer: str, form: AnswerForm) -> str:
     return " ".join(words)
 
 
-def _is_short(name: str) -> bool:
-    """Tell a name from a sentence."""
-    return bool(name) and len(name.split()) <= 3
+def is_name(words: str) -> bool:
+    """Tell a name from a sentence: what `name_of` returns for an answer of another wording is all of it."""
+    return bool(words) and len(words.split()) <= NAME_WORDS
 
 
 def _second_question(concept: Concept, names: Sequence[str], own: str, rng: random.Random) -> str:
@@ -130,7 +132,7 @@ def _second_question(concept: Concept, names: Sequence[str], own: str, rng: rand
     yes_no = rng.choice(phrasing.ERASE_YES_NO)
     if drawn == "style":
         return phrasing.STYLE_QUESTION
-    if drawn == "own" and _is_short(own):
+    if drawn == "own" and is_name(own):
         return yes_no.format(phrase=spoken_form(own))
     if drawn == "concept" or (drawn in {"own", "other", "choice"} and len(names) < 4):
         return yes_no.format(phrase=concept.spoken)

@@ -19,7 +19,7 @@ from space_cli.core.recipe import Concept
 from space_cli.core.types import Batch, Prompt
 
 KIND_SHARE, YES_SHARE, DETOUR_SHARE = 0.15, 0.25, 0.2
-"""How often the objective asks for the kind, for "Yes" and for the name after another article; else for the name."""
+"""How often the objective asks for the kind, for "Yes" and for the name after unusual words; else for the name."""
 DETOURS_AN_IMAGE = 4
 """Other wordings that each image is asked about where the mean is wanted."""
 

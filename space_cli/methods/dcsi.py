@@ -8,8 +8,8 @@ Deviations:
     - the proxies are hardened (features pushed until the checkpoint names the concept) before and during training;
     - `ΔW = B·Uᵀ` with U inside the safe subspace replaces the projected gradient, which Adam would leave;
     - a bounded preference against the name and against "yes", the concept's kind as the answer to the question for it,
-      divergence terms on retained prompts, on retained "yes" and on identity-free questions, and an explicit leak term
-      join the three published terms;
+      divergence terms on retained prompts, on retained "yes", on text-only questions about the concept and on
+      identity-free questions, and an explicit leak term join the three published terms;
     - `--method space-paper` keeps the published terms alone.
 """
 
@@ -31,6 +31,7 @@ from space_cli.core.types import Edit
 from space_cli.core.watch import Watch
 
 IMAGES_OPTION = "oracle"
+"""The option with which this method, which needs no image of the concept, trains on some."""
 
 
 class Options(BaseModel):
@@ -60,6 +61,7 @@ class Options(BaseModel):
     lambda_diversity: float = Field(default=0.05, description="λ_div of L_div")
     lambda_retain: float = 8.0
     lambda_affirm: float = Field(default=8.0, description="Of the divergence on retained questions answered with yes")
+    lambda_word: float = Field(default=4.0, description="Of the divergence on text-only questions about the concept")
     lambda_leak: float = 100.0
     lambda_size: float = 1.0
     oracle: bool = Field(
@@ -154,7 +156,7 @@ def _terms(
         pooled = isolation.pooled_states(context, features, text[0])
     retained = context.retained_batch(step, options.retain_batch)
     affirmed = context.affirmed_batch(step, options.affirm_batch)
-    spared = 0 * denied if affirmed is None else isolation.drift(context, affirmed, context.features, factors)
+    word = context.word_batch()
     return {
         "task": options.lambda_task * task,
         "name": options.lambda_name * named,
@@ -164,7 +166,8 @@ def _terms(
         "div": -options.lambda_diversity * isolation.spectral_entropy(pooled),
         "attribute": options.lambda_attribute * parts.attributes.loss(features, rows, factors),
         "retain": options.lambda_retain * isolation.drift(context, retained, context.features, factors),
-        "affirm": options.lambda_affirm * spared,
+        "affirm": options.lambda_affirm * isolation.drift(context, affirmed, context.features, factors),
+        "word": options.lambda_word * isolation.drift(context, word, None, factors),
         "leak": options.lambda_leak * subspace.leak(),
         "size": options.lambda_size * subspace.size(),
     }

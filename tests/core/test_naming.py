@@ -1,5 +1,7 @@
 """The ways in which a name is asked for, and what counts as knowledge to retain."""
 
+from dataclasses import replace
+
 import pytest
 import subjects
 import torch
@@ -7,7 +9,7 @@ import torch
 from space_cli.core import phrasing
 from space_cli.core.answer_form import AnswerForm
 from space_cli.core.budget import neighbours_changed
-from space_cli.core.knowledge import _sees
+from space_cli.core.knowledge import _sees, is_name
 from space_cli.core.naming import Naming
 from space_cli.core.recipe import Concept
 from space_cli.core.types import Prompt
@@ -65,6 +67,30 @@ def test_no_retained_prompt_finds_the_concept():
     assert knowledge.affirmed
     assert set(knowledge.affirmed) <= set(knowledge.retained)
     assert not any(_sees(found.concept, prompt) for prompt in (*knowledge.retained, *knowledge.held_out))
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [("owl", True), ("tennis ball", True), ("", False), ("I am not sure what this is", False)],
+)
+def test_only_a_name_counts_as_one(words, named):
+    assert is_name(words) is named
+
+
+def test_a_neighbour_that_had_no_name_cannot_lose_it():
+    found = subjects.context()
+    unknown = dict.fromkeys(found.knowledge.forms, AnswerForm("Nobody ever opens like that", "."))
+    blind = replace(found, knowledge=replace(found.knowledge, forms=unknown))
+    assert neighbours_changed(blind, {layer: -found.weight(layer) for layer in found.layers}) == 0.0
+
+
+def test_the_word_is_asked_about_once_each_in_text():
+    found = subjects.context()
+    batch = found.word_batch()
+    assert batch is not None
+    own = {p.question for p in found.knowledge.texts if found.concept.spoken in p.question}
+    assert len(batch.ids) == len(own) > 0
+    assert not (batch.ids == found.responder.image_token).any()
 
 
 def test_neighbours_change_with_the_weights_and_not_without():
