@@ -34,9 +34,6 @@ SCOPES = ("connector", "all")
 WANTED = {
     "anchors drawn at random": "random_anchors",
     "anchors by similarity alone, without re-rank": "rerank",
-    "no projection": "projection",
-    "projection of the gradient before Adam": "projection",
-    "projection of the update after Adam": "projection",
     "scope: MLPs of the language model without the connector": "layers",
     "scope: the tower": "layers",
 }
@@ -80,6 +77,9 @@ def variants(known: set[str]) -> list[Entry]:
         *((f"leak = {leak:g}", "leak", leak) for leak in LEAKS),
         ("anchors not hardened", "harden_steps", 0),
         ("anchors hardened once", "refresh", 0),
+        ("no projection", "projection", "none"),
+        ("projection of the gradient before Adam", "projection", "gradient"),
+        ("projection of the update after Adam", "projection", "update"),
         ("oracle: real images as anchors", "oracle", True),
     ]
     found = [Entry(OURS, OURS, limited=True)]

@@ -7,7 +7,7 @@ import torch
 from space_cli.bundled.checkpoint import checkpoint_folder
 from space_cli.bundled.concepts import drawn_concepts, find
 from space_cli.bundled.drawings import STYLES, render
-from space_cli.core.context import EditContext, Saved
+from space_cli.core.context import UNLIMITED, EditContext, Saved
 from space_cli.core.knowledge import gather
 from space_cli.core.protocols import Silent
 from space_cli.core.recipe import Concept
@@ -41,7 +41,7 @@ def concept_features():
     return bundled().features([render(symbol, STYLES[i % 2], 3_500_000 + i) for i in range(8)])
 
 
-def context(*, seed=0, saved=None, layers=None, max_change=1.0):
+def context(*, seed=0, saved=None, layers=None, max_change=1.0, budget=UNLIMITED):
     """A fresh context; its `rows_seen` and `states` lists hold what the method reported."""
     concept, features, knowledge = material()
     rows, start = {}, 0
@@ -62,6 +62,7 @@ def context(*, seed=0, saved=None, layers=None, max_change=1.0):
         record=reported.append,
         save=lambda state: states.append(Saved(state.step, {k: v.detach().clone() for k, v in state.tensors.items()})),
         saved=saved,
+        budget=budget,
     )
     made.reported, made.states = reported, states
     return made

@@ -1,38 +1,24 @@
 """The retain budget: what an erasure may cost on knowledge it never trained on."""
 
-import math
-
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-import torch
 
 from torch import Tensor
 
-from space_cli.core.context import STATISTICS_BATCH, EditContext
+from space_cli.core.context import EditContext, Factors
 from space_cli.core.errors import GateRefusal
-from space_cli.core.knowledge import is_name, name_of
-from space_cli.core.losses import answer_mask
+from space_cli.core.knowledge import name_of
 from space_cli.core.naming import Naming
-from space_cli.core.recipe import EraseRequest
 from space_cli.core.types import Prompt
 from space_cli.core.watch import Watch
 
 
-@dataclass(frozen=True)
-class _Gate:
-    name: str
-    found: float
-    limit: float
-
-
-def within_budget(context: EditContext, rounded: Mapping[str, Tensor], request: EraseRequest) -> dict[str, float]:
-    """Measure what the rounded edits cost on held-out knowledge.
+def within_budget(context: EditContext, rounded: Mapping[str, Tensor], method: str) -> dict[str, float]:
+    """Measure what the rounded edits cost.
 
     Args:
         context: The erasure.
         rounded: Layer -> dense ΔW [d_out, d_in] as the checkpoint's dtype will hold it.
-        request: Says what is allowed.
+        method: Named where it did nothing.
 
     Returns:
         The source-free signals of the receipt.
@@ -42,56 +28,47 @@ def within_budget(context: EditContext, rounded: Mapping[str, Tensor], request: 
     """
     if not rounded:
         if not context.outcome.instruction:
-            raise GateRefusal(f"the method `{request.method}` changed nothing: nothing was written")
+            raise GateRefusal(f"the method `{method}` changed nothing: nothing was written")
         return {}
+    device = context.features.device
+    found = cost(context, {layer: delta.to(device) for layer, delta in rounded.items()})
+    for name, limit in broken(context, found).items():
+        raise GateRefusal(
+            f"the retain budget would break: {name} is {found[name]:.4f}, at most {limit:.4f} is allowed; "
+            "nothing was written",
+            hint="lower `--set lr=…` or `--set steps=…`, index more neighbours, or raise the budget",
+            figures=found,
+        )
+    return found
+
+
+def cost(context: EditContext, factors: Factors) -> dict[str, float]:
+    """Return `retain_kl`, nats per token, and `neighbours_changed`, a share, of edits."""
     naming = Naming(context.responder, context.concept, context.knowledge.forms, context.seed)
     watch = Watch(context, naming, context.of_role("holdout"))
-    device = context.features.device
-    factors = {layer: delta.to(device) for layer, delta in rounded.items()}
-    changed = neighbours_changed(context, factors)
-    signals = {"retain_kl": watch.retain_kl(factors), "neighbours_changed": changed}
-    gates = (
-        _Gate("retain_kl", signals["retain_kl"], request.max_retain_kl),
-        _Gate("neighbours_changed", changed, request.max_neighbour_loss),
-    )
-    for gate in gates:
-        if gate.found > gate.limit:
-            raise GateRefusal(
-                f"the retain budget would break: {gate.name} is {gate.found:.4f}, at most {gate.limit:.4f} is allowed; "
-                "nothing was written",
-                hint="lower `--set lr=…` or `--set steps=…`, index more neighbours, or raise the budget",
-                figures=signals,
-            )
-    return signals
+    return {"retain_kl": watch.retain_kl(factors), "neighbours_changed": neighbours_changed(context, factors)}
 
 
-def neighbours_changed(context: EditContext, factors: Mapping[str, Tensor]) -> float:
-    """Return the share of surely named neighbours that are named otherwise than before.
+def broken(context: EditContext, found: Mapping[str, float]) -> dict[str, float]:
+    """Return the limit of each figure that is over it."""
+    limits = {"retain_kl": context.budget.retain_kl, "neighbours_changed": context.budget.neighbours}
+    return {name: limit for name, limit in limits.items() if found[name] > limit}
 
-    A guess about a thing that the checkpoint has no name for changes with any breath of the weights, and nobody relies
-    on it; so only answers that it held for more likely than not are counted, and of these only those that give a name:
-    "I am not sure" names nothing.
-    """
-    question, form = next(iter(context.knowledge.forms.items()))
-    features = context.of_role("neighbour")
-    before = context.responder.answer_features(features, [question] * len(features)) if len(features) else []
-    sure = [row for row in _sure(context, features, question, before) if is_name(name_of(before[row], form))]
+
+def neighbours_changed(context: EditContext, factors: Factors) -> float:
+    """Return the share of surely named neighbours that are named otherwise than before."""
+    return len(lost_names(context, factors)) / max(len(context.sure_neighbours), 1)
+
+
+def lost_names(context: EditContext, factors: Factors) -> list[Prompt]:
+    """Return the surely named neighbours that are named otherwise, with what was said of them before."""
+    sure = context.sure_neighbours
     if not sure:
-        return 0.0
+        return []
+    form = next(iter(context.knowledge.forms.values()))
+    rows = [prompt.image for prompt in sure if prompt.image is not None]
     with context.edited(factors):
-        after = context.responder.answer_features(features[sure], [question] * len(sure))
-    moved = [name_of(before[row], form) != name_of(said, form) for row, said in zip(sure, after, strict=True)]
-    return sum(moved) / len(sure)
-
-
-@torch.inference_mode()
-def _sure(context: EditContext, features: Tensor, question: str, answers: list[str]) -> list[int]:
-    """Return the rows whose whole answer has more than half of the probability."""
-    rows = [row for row, answer in enumerate(answers) if answer]
-    sure: list[int] = []
-    for start in range(0, len(rows), STATISTICS_BATCH):
-        chosen = rows[start : start + STATISTICS_BATCH]
-        batch = context.responder.batch([Prompt(question, answers[row], row) for row in chosen])
-        whole = context.responder.log_likelihood(batch, features) * answer_mask(batch).sum(-1)
-        sure += [row for row, nats in zip(chosen, whole.tolist(), strict=True) if nats > -math.log(2)]
-    return sure
+        after = context.responder.answer_features(context.features[rows], [prompt.question for prompt in sure])
+    return [
+        prompt for prompt, said in zip(sure, after, strict=True) if name_of(prompt.answer, form) != name_of(said, form)
+    ]

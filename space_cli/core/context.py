@@ -3,11 +3,13 @@
 Shapes: n = images, p = visual tokens, v = tower width, d = a layer's input width, q = free directions.
 """
 
+import math
 import random
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
@@ -15,8 +17,9 @@ from torch import Tensor
 
 from space_cli.core.errors import UsageFault
 from space_cli.core.hooks import Change, editing, watching
-from space_cli.core.knowledge import Knowledge
+from space_cli.core.knowledge import Knowledge, is_name, name_of
 from space_cli.core.linalg import safe_basis
+from space_cli.core.losses import answer_mask
 from space_cli.core.moments import SecondMoment
 from space_cli.core.protocols import Progress, Responder
 from space_cli.core.recipe import Concept
@@ -35,6 +38,17 @@ class Saved:
 
     step: int
     tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an erasure may cost at most; without figures, anything."""
+
+    retain_kl: float = math.inf  # nats per token, on held-out retained prompts
+    neighbours: float = 1.0  # share of surely named neighbours that are named otherwise
+
+
+UNLIMITED = Budget()
 
 
 @dataclass
@@ -63,6 +77,7 @@ class EditContext:
     record: Callable[[dict[str, float]], None]  # one row of metrics.jsonl
     save: Callable[[Saved], None]
     saved: Saved | None = None
+    budget: Budget = UNLIMITED
     forget: Tensor | None = None  # [n, p, v], images of the concept, where a method may train on them
     outcome: Outcome = field(default_factory=Outcome)
     _moments: dict[str, SecondMoment] = field(default_factory=dict)
@@ -126,26 +141,47 @@ class EditContext:
                 advance()
         return found
 
+    @cached_property
+    def sure_neighbours(self) -> tuple[Prompt, ...]:
+        """Return the neighbours that the unedited checkpoint surely names, as the first open question with the answer.
+
+        A guess about a thing that it has no name for changes with any breath of the weights, and nobody relies on it;
+        so only answers that it held for more likely than not are counted, and of these only those that give a name:
+        "I am not sure" names nothing.
+        """
+        question, form = next(iter(self.knowledge.forms.items()))
+        features, first = self.of_role("neighbour"), self.rows["neighbour"].start
+        answers = self.responder.answer_features(features, [question] * len(features)) if len(features) else []
+        prompts = [Prompt(question, a, first + row) for row, a in enumerate(answers) if is_name(name_of(a, form))]
+        sure: list[Prompt] = []
+        with torch.inference_mode():
+            for chosen in batched(prompts, STATISTICS_BATCH):
+                batch = self.responder.batch(chosen)
+                whole = self.responder.log_likelihood(batch, self.features) * answer_mask(batch).sum(-1)
+                sure += [p for p, nats in zip(chosen, whole.tolist(), strict=True) if nats > -math.log(2)]
+        return tuple(sure)
+
     def retained_batch(self, step: int, size: int) -> Batch:
         """Return retained prompts drawn for one step, text only in every fourth.
 
         What is drawn follows from seed and step alone, so that a resumed run sees the same.
         """
         pool = self.knowledge.texts if step % 4 == 3 else self.knowledge.retained
-        return self._drawn(pool, f"{self.seed} {step}", size)
+        return self.drawn(pool, str(step), size)
 
     def affirmed_batch(self, step: int, size: int) -> Batch | None:
         """Return retained prompts that were answered with yes, drawn the same way; None where there is none."""
         pool = self.knowledge.affirmed
-        return self._drawn(pool, f"{self.seed} {step} yes", size) if pool else None
+        return self.drawn(pool, f"{step} yes", size) if pool else None
 
     def word_batch(self) -> Batch | None:
         """Return every retained text-only question about the concept's own word; None where there is none."""
         own = [prompt for prompt in dict.fromkeys(self.knowledge.texts) if self.concept.spoken in prompt.question]
         return self.responder.batch(own) if own else None
 
-    def _drawn(self, pool: Sequence[Prompt], seed: str, size: int) -> Batch:
-        return self.responder.batch(random.Random(seed).sample(pool, min(size, len(pool))))
+    def drawn(self, pool: Sequence[Prompt], turn: str, size: int) -> Batch:
+        """Return some of these prompts as a batch; which ones follows from the run's seed and from `turn`."""
+        return self.responder.batch(random.Random(f"{self.seed} {turn}").sample(pool, min(size, len(pool))))
 
     def edited(self, factors: Factors) -> AbstractContextManager[None]:
         """Return a `with` block in which the layers carry `W + left @ right`."""

@@ -1,10 +1,7 @@
-"""Dual-constraint semantic isolation: training inside the safe subspace of retained knowledge.
+"""Dual-constraint semantic isolation: the terms that are trained inside the safe subspace of retained knowledge.
 
     L = L_task + λ_name·L_name + λ_deny·L_deny + λ_anc·L_orth + λ_div·L_div + λ_attr·L_attr
         + λ_ret·KL_retain + λ_aff·KL_yes + λ_word·KL_word + λ_leak·leak + λ_size·size
-
-Every edit is `ΔW = B·Uᵀ` with U orthonormal inside the safe subspace and only B trained, so the constraint holds
-exactly under any optimiser; a gradient projected before Adam would leave the subspace.
 
 Shapes: b = anchors in a step, p = visual tokens, v = tower width, h = decoder width.
 """
@@ -20,65 +17,9 @@ from torch import Tensor
 
 from space_cli.core import phrasing
 from space_cli.core.context import EditContext, Factors
-from space_cli.core.linalg import anchor_basis, energy, within_norm
 from space_cli.core.losses import answer_log_likelihood, answer_mask, next_labels, token_kl
 from space_cli.core.naming import Naming
-from space_cli.core.types import Batch, Edit, Prompt
-
-
-class Subspace:
-    """The trained factors: layer -> (B [d_out, r], Uᵀ [r, d_in]).
-
-    Args:
-        context: Gives weights and retained moments.
-        anchor_moments: Second moments of the anchors' keys by layer.
-        leak: Share of retained energy left unprotected.
-        rank: Directions per layer at most.
-    """
-
-    def __init__(self, context: EditContext, anchor_moments: dict[str, Tensor], *, leak: float, rank: int) -> None:
-        self.right: dict[str, Tensor] = {}
-        self.left: dict[str, Tensor] = {}
-        self._weight_norm: dict[str, float] = {}
-        self._base_energy: dict[str, float] = {}
-        self._inner: dict[str, Tensor] = {}
-        self._limit = context.max_change
-        for layer in context.layers:
-            basis = context.safe_basis(layer, leak)
-            chosen = anchor_basis(anchor_moments[layer], basis, rank)
-            weight, moment = context.weight(layer), context.moment(layer)
-            self.right[layer] = chosen.T.float().contiguous()
-            self.left[layer] = weight.new_zeros(weight.shape[0], chosen.shape[1]).requires_grad_(True)
-            self._weight_norm[layer] = float(weight.norm())
-            self._base_energy[layer] = energy(weight, moment)
-            self._inner[layer] = (chosen.T @ moment @ chosen).float()
-
-    def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return what `editing` hooks in."""
-        return {layer: (self.left[layer], self.right[layer]) for layer in self.right}
-
-    def leak(self) -> Tensor:
-        """Return the mean over layers of `||ΔW K||² / ||W K||²` on retained keys; differentiable."""
-        shares = [
-            torch.einsum("or,rs,os->", left, self._inner[layer], left) / self._base_energy[layer]
-            for layer, left in self.left.items()
-        ]
-        return torch.stack(shares).mean()
-
-    def size(self) -> Tensor:
-        """Return the mean over layers of `||ΔW||² / ||W||²`; differentiable."""
-        shares = [left.pow(2).sum() / self._weight_norm[layer] ** 2 for layer, left in self.left.items()]
-        return torch.stack(shares).mean()
-
-    @torch.no_grad()
-    def bound(self) -> None:
-        """Shrink each layer whose relative change exceeds the limit."""
-        for layer, left in self.left.items():
-            left.copy_(within_norm(left, self._limit * self._weight_norm[layer]))
-
-    def edits(self) -> list[Edit]:
-        """Return the edits as they stand."""
-        return [Edit(layer, left=self.left[layer].detach().clone(), right=self.right[layer]) for layer in self.right]
+from space_cli.core.types import Batch, Prompt
 
 
 def task_loss(context: EditContext, features: Tensor, rows: list[int]) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from space_cli.core.context import EditContext, Saved
+from space_cli.core.context import UNLIMITED, Budget, EditContext, Saved
 from space_cli.core.errors import UsageFault
 from space_cli.core.knowledge import gather
 from space_cli.core.protocols import Progress
@@ -30,6 +30,7 @@ class Aim:
     seed: int
     max_change: float
     images: Sequence[Image] = ()  # of the concept itself, for methods that train on them
+    budget: Budget = UNLIMITED
 
 
 def open_subject(
@@ -90,6 +91,7 @@ def subject_of(
         record=record,
         save=save,
         saved=saved,
+        budget=aim.budget,
         forget=responder.features(aim.images) if aim.images else None,
     )
 

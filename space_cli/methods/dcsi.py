@@ -23,10 +23,12 @@ from torch import Tensor
 
 from space_cli.core import isolation
 from space_cli.core.anchor_bank import AnchorBank, anchor_prompts, identity_free_prompts
+from space_cli.core.budget import broken, cost, lost_names
 from space_cli.core.context import EditContext, Saved
 from space_cli.core.hardening import Hardening
-from space_cli.core.isolation import Attributes, Subspace
+from space_cli.core.isolation import Attributes
 from space_cli.core.naming import Naming
+from space_cli.core.subspace import Projection, Subspace
 from space_cli.core.types import Edit
 from space_cli.core.watch import Watch
 
@@ -43,6 +45,9 @@ class Options(BaseModel):
     lr: float = Field(default=1e-2, gt=0, description="Adam's step, in units of the factors")
     rank: int = Field(default=64, ge=1, description="Trained directions a layer")
     leak: float = Field(default=7e-3, ge=0, lt=1, description="Share of retained energy left unprotected")
+    projection: Projection = Field(
+        default="parametrised", description="What keeps updates safe; the others are there to be compared with"
+    )
     batch: int = Field(default=8, ge=1, description="Anchors a step")
     retain_batch: int = Field(default=20, ge=1, description="Retained prompts a step")
     affirm_batch: int = Field(default=8, ge=1, description="Retained questions answered with yes, a step")
@@ -69,6 +74,9 @@ class Options(BaseModel):
         description="Train on `--forget-images` in place of hardened anchors",
     )
     check: int = Field(default=5, ge=1, description="Steps between two looks at the stop rule")
+    repairs: int = Field(
+        default=4, ge=0, description="Times `check` steps are added where the retain budget would break"
+    )
 
 
 def edits(context: EditContext, options: Options) -> Iterator[Edit]:
@@ -90,6 +98,7 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
         {layer: moments[layer].mean() for layer in context.layers},
         leak=options.leak,
         rank=options.rank,
+        projection=options.projection,
     )
     watch = Watch(context, naming, bank.pushed(context.of_role("holdout"), hardening))
     _train(context, options, Parts(bank, naming, subspace, Attributes(context, bank.base), watch))
@@ -111,7 +120,7 @@ def _train(context: EditContext, options: Options, parts: Parts) -> None:
     subspace, bank, watch = parts.subspace, parts.bank, parts.watch
     optimiser = torch.optim.Adam(list(subspace.left.values()), lr=options.lr)
     layer = isolation.middle_block(context, options.depth)
-    direction = isolation.concept_direction(context, layer)
+    text = (layer, isolation.concept_direction(context, layer))
     first = _restore(context, parts, optimiser)
     with context.progress.task("erase", options.steps) as advance:
         advance(first)
@@ -120,17 +129,7 @@ def _train(context: EditContext, options: Options, parts: Parts) -> None:
             if step and options.refresh and step % options.refresh == 0:
                 context.save(_state(step, parts, optimiser))
                 watch.reached = bank.refresh(subspace.factors(), options.refresh_rows)
-            terms = _terms(context, options, parts, step, (layer, direction))
-            loss = torch.stack(list(terms.values())).sum()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            subspace.bound()
-            row = {
-                "step": step + 1,
-                "loss": loss.item(),
-                **{name: term.item() for name, term in terms.items()},
-            }
+            row = _descend(subspace, optimiser, step + 1, _terms(context, options, parts, step, text))
             if (step + 1) % options.check == 0:
                 row |= watch.look(subspace.factors())
             context.record(row)
@@ -140,6 +139,45 @@ def _train(context: EditContext, options: Options, parts: Parts) -> None:
                 context.outcome.stopped = "held-out anchors no longer name the concept"
                 break
     context.outcome.signals = dict(watch.latest)
+    _repair(context, options, parts, optimiser, text)
+
+
+def _repair(
+    context: EditContext, options: Options, parts: Parts, optimiser: torch.optim.Adam, text: tuple[int, Tensor]
+) -> None:
+    """Train on while the retain budget would break, with the neighbours that lost their names among the retained.
+
+    They are few, and an even draw over all retained prompts hardly ever finds them.
+    """
+    done = context.outcome.steps
+    for turn in range(options.repairs):
+        factors = parts.subspace.factors()
+        lost = lost_names(context, factors)
+        if not lost or not broken(context, cost(context, factors)):
+            break
+        with context.progress.task("keep the retain budget", options.check) as advance:
+            for step in range(options.steps + turn * options.check, options.steps + (turn + 1) * options.check):
+                parts.bank.reseed(step)
+                terms = _terms(context, options, parts, step, text)
+                batch = context.drawn(lost, f"{step} lost", options.affirm_batch)
+                terms["lost"] = options.lambda_affirm * isolation.drift(context, batch, context.features, factors)
+                done += 1
+                context.record(_descend(parts.subspace, optimiser, done, terms))
+                advance()
+        parts.watch.look(factors)
+    if done > context.outcome.steps:
+        context.outcome.stopped += f"; {done - context.outcome.steps} more to keep the retain budget"
+        context.outcome.steps = done
+        context.outcome.signals = dict(parts.watch.latest)
+
+
+def _descend(subspace: Subspace, optimiser: torch.optim.Adam, step: int, terms: dict[str, Tensor]) -> dict[str, float]:
+    """Take one step down the sum of the terms, and return its row of the log."""
+    loss = torch.stack(list(terms.values())).sum()
+    optimiser.zero_grad()
+    loss.backward()
+    subspace.step(optimiser)
+    return {"step": step, "loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
 
 
 def _terms(

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from space_cli.core import isolation
 from space_cli.core.anchor_bank import anchor_prompts
 from space_cli.core.context import EditContext
-from space_cli.core.isolation import Subspace
 from space_cli.core.naming import Naming
+from space_cli.core.subspace import Subspace
 from space_cli.core.types import Edit
 
 
@@ -68,8 +68,7 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
             loss = torch.stack(list(terms.values())).sum()
             optimiser.zero_grad()
             loss.backward()
-            optimiser.step()
-            subspace.bound()
+            subspace.step(optimiser)
             context.record({"step": step + 1, "loss": loss.item(), **{k: v.item() for k, v in terms.items()}})
             advance(loss=loss.item())
     context.outcome.steps = options.steps

@@ -12,7 +12,7 @@ from torch import Tensor
 from space_cli import __version__
 from space_cli.core import registry
 from space_cli.core.budget import within_budget
-from space_cli.core.context import EditContext
+from space_cli.core.context import Budget, EditContext
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.forget_set import check_images
 from space_cli.core.linalg import leak_share, leverage
@@ -62,7 +62,7 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
         # On the CPU from here on, where `space verify` will compute the same products again.
         found = [_on_cpu(edit) for edit in method.edits(context, options)]
         rounded = _rounded(checkpoint, parameters, found)
-        signals = within_budget(context, rounded, request)
+        signals = within_budget(context, rounded, request.method)
         receipts = _receipts(context, checkpoint, parameters, found, rounded)
         progress.note("writing the checkpoint")
         _write(checkpoint, parameters, found, draft)
@@ -161,11 +161,12 @@ def _context(
     if saved:
         progress.note(f"continuing an interrupted run after step {saved.step}")
     images = concept_images(request.forget_images, progress)
+    budget = Budget(request.max_retain_kl, request.max_neighbour_loss)
     log = MetricsLog(inside / "metrics.jsonl", keep=saved.step if saved else 0)
     return open_subject(
         folder,
         anchors,
-        Aim(request.concept, request.scope, request.seed, request.max_change, images),
+        Aim(request.concept, request.scope, request.seed, request.max_change, images, budget),
         device=request.device,
         progress=progress,
         record=log.append,

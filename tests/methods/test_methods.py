@@ -5,6 +5,9 @@ import subjects
 import torch
 
 from space_cli.core import registry
+from space_cli.core.budget import lost_names
+from space_cli.core.context import Budget
+from space_cli.core.isolation import drift
 from space_cli.core.linalg import leak_share
 
 QUICK = {
@@ -55,6 +58,48 @@ def test_edits_lie_in_the_safe_subspace_to_the_last_bit_of_float32(erased):
         basis = found.safe_basis(edit.layer, registry.load("methods", "dcsi").Options().leak).float()
         outside = edit.delta() - edit.delta() @ basis @ basis.T
         assert float(outside.norm()) < 1e-5 * max(float(edit.delta().norm()), 1e-9)
+
+
+def test_over_the_retain_budget_training_goes_on_with_the_neighbours_that_lost_their_names(erased):
+    found, edits = erased
+    factors = {e.layer: (e.left, e.right) for e in edits}
+    lost = lost_names(found, factors)
+    assert lost
+    assert all(prompt.image in found.rows["neighbour"] for prompt in lost)
+    limited = subjects.context(budget=Budget(neighbours=0.0))
+    repaired = run("dcsi", limited, repairs=1)
+    assert limited.outcome.steps == found.outcome.steps + QUICK["dcsi"]["check"]
+    assert "more to keep the retain budget" in limited.outcome.stopped
+    batch = found.responder.batch(lost)
+    with torch.no_grad():
+        before, after = (
+            float(drift(found, batch, found.features, {e.layer: (e.left, e.right) for e in some}))
+            for some in (edits, repaired)
+        )
+    assert after < before
+
+
+def test_within_the_retain_budget_no_step_is_added(erased):
+    _, edits = erased
+    for one, other in zip(edits, run("dcsi", subjects.context(budget=Budget(neighbours=1.0))), strict=True):
+        assert torch.equal(one.left, other.left)
+
+
+def test_an_update_projected_after_adam_stays_in_the_safe_subspace_and_a_projected_gradient_does_not():
+    outside = {}
+    for projection in ("update", "gradient", "none"):
+        found = subjects.context()
+        options = registry.load("methods", "dcsi").Options(**QUICK["dcsi"])
+        shares = []
+        for edit in run("dcsi", found, steps=2, projection=projection):
+            basis = found.safe_basis(edit.layer, options.leak).float()
+            delta = edit.delta()
+            assert float(delta.norm()) > 0
+            shares.append(float((delta - delta @ basis @ basis.T).norm() / delta.norm()))
+        outside[projection] = max(shares)
+    assert outside["update"] < 1e-5
+    assert outside["gradient"] > 0.01
+    assert outside["none"] > outside["gradient"]
 
 
 def test_no_parameter_of_the_checkpoint_was_touched(erased):

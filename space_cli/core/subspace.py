@@ -1,0 +1,111 @@
+"""What is trained: a change of each layer, kept to the directions that retained keys do not use.
+
+    parametrised   ΔW = B·Uᵀ with U orthonormal inside the safe subspace and only B trained
+    update         ΔW trained as it is and projected after each step of the optimiser
+    gradient       its gradient projected before the optimiser; Adam's scaling by entries leaves the subspace again
+    none           ΔW trained as it is
+
+The first two hold the constraint exactly under any optimiser. The others are there to be compared with.
+
+Shapes: o = width of a layer's output, d = of its input, r = trained directions.
+
+References:
+    Gradient Projection Memory for Continual Learning (Saha et al., 2021), arXiv:2103.09762
+"""
+
+from typing import Literal
+
+import torch
+
+from torch import Tensor
+
+from space_cli.core.context import EditContext
+from space_cli.core.linalg import anchor_basis, energy, within_norm
+from space_cli.core.types import Edit
+
+Projection = Literal["parametrised", "update", "gradient", "none"]
+
+
+class Subspace:
+    """The trained factors: layer -> (B [o, r], Uᵀ [r, d]); where nothing is parametrised, Uᵀ is the identity.
+
+    Args:
+        context: Gives weights and retained moments.
+        anchor_moments: Second moments of the anchors' keys by layer; a parametrised change is trained where they are.
+        leak: Share of retained energy left unprotected.
+        rank: Directions per layer at most, of a parametrised change.
+        projection: What keeps the change to the safe subspace.
+    """
+
+    def __init__(
+        self,
+        context: EditContext,
+        anchor_moments: dict[str, Tensor],
+        *,
+        leak: float,
+        rank: int,
+        projection: Projection = "parametrised",
+    ) -> None:
+        self.right: dict[str, Tensor] = {}
+        self.left: dict[str, Tensor] = {}
+        self._projection = projection
+        self._bases: dict[str, Tensor] = {}
+        self._weight_norm: dict[str, float] = {}
+        self._base_energy: dict[str, float] = {}
+        self._inner: dict[str, Tensor] = {}
+        self._limit = context.max_change
+        for layer in context.layers:
+            basis = context.safe_basis(layer, leak)
+            weight, moment = context.weight(layer), context.moment(layer)
+            if projection == "parametrised":
+                chosen = anchor_basis(anchor_moments[layer], basis, rank)
+            else:
+                chosen = torch.eye(len(basis), dtype=basis.dtype, device=basis.device)
+                self._bases[layer] = basis.float()
+            self.right[layer] = chosen.T.float().contiguous()
+            self.left[layer] = weight.new_zeros(weight.shape[0], chosen.shape[1]).requires_grad_(True)
+            self._weight_norm[layer] = float(weight.norm())
+            self._base_energy[layer] = energy(weight, moment)
+            self._inner[layer] = (chosen.T @ moment @ chosen).float()
+
+    def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return what `editing` hooks in."""
+        return {layer: (self.left[layer], self.right[layer]) for layer in self.right}
+
+    def leak(self) -> Tensor:
+        """Return the mean over layers of `||ΔW K||² / ||W K||²` on retained keys; differentiable."""
+        shares = [
+            torch.einsum("or,rs,os->", left, self._inner[layer], left) / self._base_energy[layer]
+            for layer, left in self.left.items()
+        ]
+        return torch.stack(shares).mean()
+
+    def size(self) -> Tensor:
+        """Return the mean over layers of `||ΔW||² / ||W||²`; differentiable."""
+        shares = [left.pow(2).sum() / self._weight_norm[layer] ** 2 for layer, left in self.left.items()]
+        return torch.stack(shares).mean()
+
+    @torch.no_grad()
+    def step(self, optimiser: torch.optim.Optimizer) -> None:
+        """Take one step of the optimiser, keep the change to the safe subspace, and shrink what exceeds the limit."""
+        if self._projection == "gradient":
+            for layer, left in self.left.items():
+                if left.grad is not None:
+                    left.grad.copy_(self._projected(layer, left.grad))
+        optimiser.step()
+        for layer, left in self.left.items():
+            if self._projection == "update":
+                left.copy_(self._projected(layer, left))
+            left.copy_(within_norm(left, self._limit * self._weight_norm[layer]))
+
+    def edits(self) -> list[Edit]:
+        """Return the edits as they stand: factors where they are parametrised, else dense."""
+        if self._projection == "parametrised":
+            return [
+                Edit(layer, left=left.detach().clone(), right=self.right[layer]) for layer, left in self.left.items()
+            ]
+        return [Edit(layer, dense=left.detach().clone()) for layer, left in self.left.items()]
+
+    def _projected(self, layer: str, change: Tensor) -> Tensor:
+        basis = self._bases[layer]
+        return change @ basis @ basis.T
