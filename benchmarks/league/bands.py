@@ -13,15 +13,14 @@ from pathlib import Path
 
 from space_cli.core import registry
 from space_cli.core.asking import named_rightly
+from space_cli.core.nearness import nearest_first, text_embeddings
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.probing import (
     build_probe,
     described,
-    nearest_first,
     other_names,
     phrases_of,
     split_images,
-    text_embeddings,
 )
 from space_cli.core.protocols import Encoder
 from space_cli.core.records import AnchorsManifest, ErasureReceipt, PoolManifest

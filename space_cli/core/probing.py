@@ -2,17 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 
 from space_cli.core.errors import UsageFault
 from space_cli.core.matching import words
 from space_cli.core.phrasing import TEXT_HOME_QUESTION, TEXT_KIND_QUESTION
-from space_cli.core.protocols import Encoder
 from space_cli.core.recipe import Concept, spoken_form
-from space_cli.core.selection import TEMPLATES
 from space_cli.core.types import Probe, ProbeImage
 
 NEIGHBOURS = 5
@@ -67,25 +62,6 @@ def other_names(
 def phrases_of(names: Sequence[str], notes: Mapping[str, Notes]) -> dict[str, str]:
     """Return each name as it stands in a sentence."""
     return {name: notes.get(name, Notes()).phrase or spoken_form(name) for name in names}
-
-
-def nearest_first(names: Sequence[str], embeddings: Float[np.ndarray, "m d"]) -> list[str]:
-    """Sort names by their similarity to the concept, the nearest first.
-
-    Args:
-        names: Every other name.
-        embeddings: Unit rows: the concept's own, then one a name, as `text_embeddings` gives them.
-    """
-    return [names[row] for row in np.argsort(-(embeddings[1:] @ embeddings[0]), kind="stable")]
-
-
-def text_embeddings(encoder: Encoder, phrases: Sequence[str]) -> Float[np.ndarray, "m d"]:
-    """Return the mean embedding of each phrase over several sentences, as a unit row in float64."""
-    texts = [template.format(phrase) for phrase in phrases for template in TEMPLATES]
-    embedded = np.asarray(encoder.texts(texts).cpu(), dtype=np.float64)
-    means = embedded.reshape(len(phrases), len(TEMPLATES), -1).mean(axis=1)
-    unit: np.ndarray = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return unit
 
 
 def split_images(

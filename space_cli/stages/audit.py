@@ -25,16 +25,15 @@ from space_cli.core.asking import spread
 from space_cli.core.attacking import score_names
 from space_cli.core.errors import ArtifactFault, NetworkFault
 from space_cli.core.examining import Found, assault, measure
+from space_cli.core.nearness import nearest_first, text_embeddings
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.policy import judge
 from space_cli.core.probing import (
     build_probe,
     described,
-    nearest_first,
     other_names,
     phrases_of,
     split_images,
-    text_embeddings,
 )
 from space_cli.core.protocols import Progress, Responder
 from space_cli.core.recipe import AuditRequest, Concept
