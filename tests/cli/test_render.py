@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -160,11 +161,11 @@ def test_every_kind_of_folder_is_shown(tmp_path, capsys):
 def test_an_instruction_is_shown_where_there_is_one(tmp_path, capsys):
     make_chain(tmp_path)
     assert run(["show", str(tmp_path / "erased")]) == 0
-    assert "instruction" not in capsys.readouterr().out
+    assert not re.search(r"│ instruction +│", capsys.readouterr().out)
     told = make_erased(tmp_path / "erased", tmp_path / "anchors").model_copy(update={"instruction": "Say no [red]."})
     (tmp_path / "erased" / "space.json").write_text(told.model_dump_json())
     assert run(["show", str(tmp_path / "erased")]) == 0
-    assert "Say no [red]." in capsys.readouterr().out
+    assert re.search(r"│ instruction +│ Say no \[red\]\.", capsys.readouterr().out)
 
 
 def test_a_score_is_shown_with_its_control_and_what_it_was_without_the_attack(tmp_path, capsys):
