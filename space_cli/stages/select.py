@@ -151,12 +151,16 @@ def _allowed(pool: Pool, request: SelectRequest) -> np.ndarray:
 
 def _candidates(request: SelectRequest, allowed: np.ndarray, similarities: np.ndarray, floor: float) -> np.ndarray:
     """Return the rows to choose anchors from: the nearest first, or drawn from all that are allowed."""
-    if request.ranking != "random":
-        near = selection.candidates(similarities, floor=floor, count=request.candidates, least=request.min_anchors)
-        return allowed[near]
-    # No cosine is below -1: every row is as good as another, and a pool with too few is refused as ever.
-    rows = selection.candidates(similarities, floor=-1.0, count=len(allowed), least=request.min_anchors)
-    return np.random.default_rng(request.seed).permutation(allowed[rows])[: request.candidates]
+    drawn = request.ranking == "random"
+    # No cosine is below -1: where rows are drawn any will do, and a pool with too few is refused as ever.
+    near = selection.candidates(
+        similarities,
+        floor=-1.0 if drawn else floor,
+        count=len(allowed) if drawn else request.candidates,
+        least=request.min_anchors,
+    )
+    rows: np.ndarray = allowed[near]
+    return np.random.default_rng(request.seed).permutation(rows)[: request.candidates] if drawn else rows
 
 
 def _anchors(
