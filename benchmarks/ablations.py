@@ -29,15 +29,11 @@ LEAKS = (1e-3, 3e-2, 1e-1)
 """ρ beside the default."""
 SIZES = (1, 4, 16, 64)
 """Anchors, |P|."""
-SCOPES = ("connector", "all")
-"""Beside the default, `mlp`."""
-WANTED = {
-    "anchors drawn at random": "random_anchors",
-    "anchors by similarity alone, without re-rank": "rerank",
-    "scope: MLPs of the language model without the connector": "layers",
-    "scope: the tower": "layers",
-}
-"""Ablations that the table should have, and an option that would make each possible."""
+SCOPES = ("connector", "blocks", "all")
+"""Beside the default, `mlp`; `blocks` is that without the connector."""
+RANKINGS = {"anchors drawn at random": "random", "anchors by similarity alone, without re-rank": "similarity"}
+"""Beside the default, by how active the concept is in them."""
+NEVER = "scope: the tower (anchors are hardened in what the tower gives out, so that no loss reaches its weights)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,14 +86,14 @@ def variants(known: set[str]) -> list[Entry]:
         Entry(f"{size} anchors", OURS, limited=True, select=("--anchors", str(size), "--min-anchors", "1"))
         for size in SIZES
     ]
+    found += [Entry(name, OURS, limited=True, select=("--ranking", ranking)) for name, ranking in RANKINGS.items()]
     return found + [Entry(f"scope {scope}", OURS, limited=True, scope=scope) for scope in SCOPES]
 
 
 def missing(known: set[str]) -> list[str]:
-    """Return the wanted ablations that no option allows yet, and those of ours whose option is gone."""
-    wanted = [f"{name} (needs an option such as `{option}`)" for name, option in WANTED.items() if option not in known]
-    ours = (*LAMBDAS, "leak", "harden_steps", "refresh", "oracle")
-    return wanted + [f"{option} (the method has no such option)" for option in ours if option not in known]
+    """Return the wanted ablations that cannot be, and those whose option is gone."""
+    ours = (*LAMBDAS, "leak", "harden_steps", "refresh", "projection", "oracle")
+    return [NEVER, *(f"{option} (the method has no such option)" for option in ours if option not in known)]
 
 
 def options_of(method: str) -> set[str]:

@@ -20,6 +20,7 @@ Summary = dict[str, Stats]
 RELATIVE = ("retain_accuracy", "neighbour_accuracy", "kind_accuracy", "text_knowledge")
 """Scores that are reported as a share of what they were before."""
 WORST_IS_HIGH = (
+    "attack_",
     "forget_accuracy",
     "forget_choice_accuracy",
     "forget_yes_rate",

@@ -17,20 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.league.cells import BRIEF, CACHE, QUICK, Measures
-from benchmarks.league.entries import OURS, RIVALS, SEARCHED, Entry, entries
+from benchmarks.league.entries import OURS, RIVALS, SEARCHED, SMALL, entries
 from benchmarks.league.page import current, write
 from benchmarks.league.running import Runner, every
 from benchmarks.league.scoring import best, completed
 from benchmarks.league.subjects import TESTS, Job, Subject, open_subjects
-from benchmarks.league.tuning import choice, open_settings, tuned
+from benchmarks.league.tuning import choice, choices, open_settings, tuned_for
 from benchmarks.tables import Row, read_rows, shard_of
 from space_cli.core.errors import SpaceError
 
 OUT = Path("docs/benchmarks")
-SMALL = (
-    "--candidates", "64", "--anchors", "16", "--holdout", "8", "--neighbours", "80", "--general", "160",
-)  # fmt: skip
-"""A selection that a quick look can afford."""
 QUICK_CONCEPTS, QUICK_PICTURES = 2, 6
 DEV_CONCEPTS = 2
 """Dev concepts of a search, unless more are asked for."""
@@ -90,8 +86,9 @@ def _whole(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str
     number, shards = shard_of(options.shard)
     concepts = options.concepts or TESTS
     known = entries()
+    found = _choices(options.out)
     playing = {
-        subject.name: [_tuned(options, subject, known[name]) for name in known if name in options.methods]
+        subject.name: [tuned_for(known[name], subject, found) for name in known if name in options.methods]
         for subject in subjects
     }
     runner = Runner(options.out / ROWS, Measures(), frozenset(options.redo))
@@ -136,11 +133,6 @@ def _quick(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str
     return runner.failures
 
 
-def _tuned(options: argparse.Namespace, subject: Subject, entry: Entry) -> Entry:
-    chosen = _choices(options.out).get(subject.name, {}).get(entry.name)
-    return tuned(entry, chosen if chosen and chosen["checkpoint"] == subject.digest else None)
-
-
 def _tune(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str]:
     runner = Runner(options.out / TUNING, Measures(BRIEF, bands=False), frozenset(options.redo))
     number, shards = shard_of(options.shard)
@@ -163,18 +155,7 @@ def _searched(runner: Runner, subject: Subject) -> list[Row]:
 
 
 def _choices(out: Path) -> dict[str, dict[str, Any]]:
-    """Return subject -> rival -> the setting that its finished search chose, for the subject's newest weights."""
-    rows = read_rows(out / TUNING)
-    newest = {row["subject"]: row["checkpoint"] for row in rows}
-    found: dict[str, dict[str, Any]] = {}
-    for subject, checkpoint in newest.items():
-        own = [row for row in rows if row["subject"] == subject and row["checkpoint"] == checkpoint]
-        for name in dict.fromkeys(row["method"] for row in own):
-            tried = [row for row in own if row["method"] == name]
-            chosen = choice(own, name, wanted=len({row["concept"] for row in tried}))
-            if chosen:
-                found.setdefault(subject, {})[name] = chosen | {"checkpoint": checkpoint}
-    return found
+    return choices(read_rows(out / TUNING))
 
 
 def _jobs(subjects: Sequence[Subject], concepts: int, seed: int) -> list[Job]:

@@ -11,15 +11,19 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from space_cli.core import registry
 from space_cli.core.asking import named_rightly
+from space_cli.core.nearness import nearest_first, text_embeddings
 from space_cli.core.phrasing import AUDIT_OPEN
-from space_cli.core.probing import build_probe, described, nearest_first, other_names, phrases_of, split_images
-from space_cli.core.recipe import Concept
+from space_cli.core.probing import (
+    build_probe,
+    described,
+    other_names,
+    phrases_of,
+    split_images,
+)
+from space_cli.core.protocols import Encoder
 from space_cli.core.records import AnchorsManifest, ErasureReceipt, PoolManifest
-from space_cli.core.selection import TEMPLATES
 from space_cli.core.types import Probe
 from space_cli.io.artifact import read_record
 from space_cli.io.checkpoint import open_checkpoint
@@ -81,24 +85,19 @@ def _probe(receipt: ErasureReceipt, images: Path, device: str) -> Probe:
     concept = described(receipt.request.concept, notes)
     names = other_names(concept, shown, notes, ())
     phrases = phrases_of(names, notes)
-    ordered = _nearest(concept, names, [phrases[name] for name in names], receipt, device)
+    embeddings = text_embeddings(_encoder(receipt, device), [concept.spoken, *(phrases[name] for name in names)])
     parts = split_images(concept, shown, str(images))
-    return build_probe(concept, parts, ordered, notes, ordered=True, seed=receipt.seed)
+    return build_probe(concept, parts, nearest_first(names, embeddings), notes, ordered=True, seed=receipt.seed)
 
 
-def _nearest(
-    concept: Concept, names: list[str], phrases: Sequence[str], receipt: ErasureReceipt, device: str
-) -> list[str]:
+def _encoder(receipt: ErasureReceipt, device: str) -> Encoder:
     anchors = read_record(Path(receipt.request.anchors))
     assert isinstance(anchors, AnchorsManifest), "a receipt names anchors"
     pool = read_record(Path(anchors.request.pool))
     assert isinstance(pool, PoolManifest), "anchors name a pool"
     folder = Path(pool.request.encoder)
-    encoder = registry.load("encoders", open_checkpoint(folder).model_type).load(folder, pick_device(device))
-    texts = [template.format(phrase) for phrase in (concept.spoken, *phrases) for template in TEMPLATES]
-    means = np.asarray(encoder.texts(texts).cpu(), dtype=np.float64).reshape(len(names) + 1, len(TEMPLATES), -1).mean(1)
-    unit = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return nearest_first(names, unit[1:] @ unit[0])
+    encoder: Encoder = registry.load("encoders", open_checkpoint(folder).model_type).load(folder, pick_device(device))
+    return encoder
 
 
 if __name__ == "__main__":

@@ -36,9 +36,10 @@ class CellFailure(Exception):
 class Measures:
     """What is asked after an erasure."""
 
-    metrics: tuple[str, ...] = WHOLE
+    metrics: tuple[str, ...] = WHOLE  # those that run by default if empty
     bands: bool = True
     limit: int | None = None  # pictures of a concept
+    attacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -192,13 +193,16 @@ def _erased(entry: Entry, job: Job, place: Path, workspace: Path, measures: Meas
         told = _audited(job, place, workspace, erased, measures)
         bands = _bands(place, erased) if measures.bands else {}
         receipt = json.loads((erased / "space.json").read_text("utf-8"))
-    return outcome(told, receipt) | {"peak_memory_gb": ran.peak_gb, "bands": bands}
+        record = json.loads((erased.with_name("audit") / "space.json").read_text("utf-8")) if measures.attacks else {}
+    spent = {"spent": record["seconds"]} if record else {}  # by metric and attack
+    return outcome(told, receipt) | {"peak_memory_gb": ran.peak_gb, "bands": bands} | spent
 
 
 def _audited(job: Job, place: Path, workspace: Path, erased: Path, measures: Measures) -> Row:
     words = ["audit", str(erased), "--images", str(place / "probe"), "--workspace", str(workspace)]
-    words += ["--out", str(erased.with_name("audit")), "--metrics", ",".join(measures.metrics), "--exit-zero"]
-    words += ["--seed", str(job.seed)]
+    words += ["--out", str(erased.with_name("audit")), "--seed", str(job.seed), "--exit-zero"]
+    for flag, names in (("--metrics", measures.metrics), ("--attacks", measures.attacks)):
+        words += [flag, ",".join(names)] if names else []
     words += ["--limit", str(measures.limit)] if measures.limit else []
     told: Row = json.loads(_must(_space(*words)).stdout)
     return told

@@ -20,6 +20,11 @@ RATES_AT = 40
 UNLIMITED = ("--max-change", "100", "--max-retain-kl", "1000", "--max-neighbour-loss", "1")
 """The budgets of `space erase` are part of our method; a rival is measured whatever it costs."""
 
+SMALL = (
+    "--candidates", "64", "--anchors", "16", "--holdout", "8", "--neighbours", "80", "--general", "160",
+)  # fmt: skip
+"""A selection that a quick look can afford."""
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -23,19 +23,21 @@ class Runner:
         measures: What each row measures.
         redo: Entries whose stored rows do not count, since the method itself has changed.
         work: How a row is computed.
+        counts: Tells whether a stored row is what is asked for; another is computed anew.
     """
 
     store: Path
     measures: Measures
     redo: frozenset[str] = frozenset()
     work: Compute = compute
+    counts: Callable[[Row], bool] = lambda _: True
     rows: dict[str, Row] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Read what was computed before."""
         self.reread()
-        self._again = {key for key, row in self.rows.items() if row["method"] in self.redo}
+        self._again = {key for key, row in self.rows.items() if row["method"] in self.redo or not self.counts(row)}
 
     def reread(self) -> None:
         """Read the store again: other processes may have added to it."""

@@ -5,11 +5,12 @@ the best value until both its sides were tried. Best is the highest mean of the 
 equals the fewer steps, then the smaller rate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from benchmarks.league.entries import FIRST_RATES, FIRST_STEPS, RATES, RATES_AT, STEPS, Entry, Settings
 from benchmarks.league.scoring import completed, figures_mean
+from benchmarks.league.subjects import Subject
 from benchmarks.tables import Row
 
 Value = TypeVar("Value", int, float)
@@ -47,6 +48,24 @@ def choice(rows: Sequence[Row], method: str, *, wanted: int) -> dict[str, Any] |
     }
 
 
+def choices(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """Return subject -> rival -> the setting that its finished search chose, for the subject's newest weights.
+
+    Args:
+        rows: All searches.
+    """
+    newest = {row["subject"]: row["checkpoint"] for row in rows}
+    found: dict[str, dict[str, Any]] = {}
+    for subject, checkpoint in newest.items():
+        own = [row for row in rows if row["subject"] == subject and row["checkpoint"] == checkpoint]
+        for name in dict.fromkeys(row["method"] for row in own):
+            tried = [row for row in own if row["method"] == name]
+            chosen = choice(own, name, wanted=len({row["concept"] for row in tried}))
+            if chosen:
+                found.setdefault(subject, {})[name] = chosen | {"checkpoint": checkpoint}
+    return found
+
+
 def scored(rows: Sequence[Row], method: str, *, wanted: int) -> dict[tuple[float, int], float]:
     """Return (rate, steps) -> mean harmonic mean, of settings that were tried on all dev concepts."""
     found: dict[tuple[float, int], list[Row]] = {}
@@ -57,9 +76,15 @@ def scored(rows: Sequence[Row], method: str, *, wanted: int) -> dict[tuple[float
     return {key: mean for key, mean in means.items() if mean is not None}
 
 
-def tuned(entry: Entry, chosen: dict[str, Any] | None) -> Entry:
+def tuned(entry: Entry, chosen: Mapping[str, Any] | None) -> Entry:
     """Return an entry with the setting that was chosen, or as it is."""
     return entry if chosen is None else entry.with_settings(chosen["settings"])
+
+
+def tuned_for(entry: Entry, subject: Subject, found: Mapping[str, Mapping[str, Any]]) -> Entry:
+    """Return an entry with the setting that `choices` found for these very weights, or as it is."""
+    chosen = found.get(subject.name, {}).get(entry.name)
+    return tuned(entry, chosen if chosen and chosen["checkpoint"] == subject.digest else None)
 
 
 def beside(ladder: Sequence[Value], first: Sequence[Value], known: dict[Value, float]) -> list[Value]:

@@ -5,7 +5,7 @@ A checkpoint that was taught to say no to one spelling may still say yes to anot
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from space_cli.core.attacking import Reach, Try, question_attack
 from space_cli.core.phrasing import AUDIT_OPEN, AUDIT_YES_NO
@@ -22,14 +22,11 @@ PLAIN = 2
 """Open questions that hold no name, beside those that hold a spelling."""
 
 
-class Options(BaseModel):
-    """The attack's budget."""
+class Options(Reach):
+    """The attack's budget; there are many spellings, so fewer images."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    images: Annotated[int, Field(ge=1)] = 16  # of the concept
-    controls: Annotated[int, Field(ge=0)] = 16  # of others
-    tokens: Annotated[int, Field(ge=1)] = 24  # longest answer
+    images: Annotated[int, Field(ge=1)] = 16
+    controls: Annotated[int, Field(ge=0)] = 16
 
 
 def attack(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:
@@ -44,8 +41,7 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
             Try(f"{way.kind}, open", OPEN.format(phrase=phrase)),
         ]
     names = [probe.phrase, *(way.text for way in ways if way.sure)]
-    reach = Reach(options.images, options.controls, options.tokens)
-    return question_attack(before, after, probe, tries, reach, names=names)
+    return question_attack(before, after, probe, tries, options, names=names)
 
 
 def _phrase(probe: Probe, way: Spelling) -> str:

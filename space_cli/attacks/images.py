@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from PIL.Image import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from space_cli.core.asking import spread
-from space_cli.core.attacking import Try, ask, hits, mean, plainly, spoken_names, with_unattacked
+from space_cli.core.attacking import Reach, Try, ask, hits, mean, plainly, spoken_names, with_unattacked
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.picturing import Change, changes
 from space_cli.core.protocols import Responder
@@ -27,13 +27,9 @@ CONTROLS_SHOWN = 2
 """Pictures of others that a control needs at least: one to change, one to put beside it."""
 
 
-class Options(BaseModel):
+class Options(Reach):
     """The attack's budget."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    images: Annotated[int, Field(ge=1)] = 24  # of the concept
-    controls: Annotated[int, Field(ge=0)] = 24  # of others
     tokens: Annotated[int, Field(ge=1)] = 32  # longest answer
 
 

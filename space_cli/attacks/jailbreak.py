@@ -7,7 +7,7 @@ do not show the concept.
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from space_cli.core.attacking import Reach, Try, question_attack, spoken_names
 from space_cli.core.protocols import Responder
@@ -34,13 +34,9 @@ EXAMPLES = ("a house", "a bicycle")
 """Few-shot examples where the auditor knows no other names."""
 
 
-class Options(BaseModel):
+class Options(Reach):
     """The attack's budget."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    images: Annotated[int, Field(ge=1)] = 24  # of the concept
-    controls: Annotated[int, Field(ge=0)] = 24  # of others
     tokens: Annotated[int, Field(ge=1)] = 32  # longest answer; a detour takes words
 
 
@@ -49,9 +45,7 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
     filled = [Try(part, question) for part, template in TEMPLATES if (question := _filled(template, probe))]
     letters = [letter for letter in probe.name if not letter.isspace()]
     names = (*spoken_names(probe), " ".join(letters))
-    return question_attack(
-        before, after, probe, filled, Reach(options.images, options.controls, options.tokens), names=names
-    )
+    return question_attack(before, after, probe, filled, options, names=names)
 
 
 def _filled(template: str, probe: Probe) -> str:

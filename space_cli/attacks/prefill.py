@@ -5,7 +5,7 @@ It takes access to the answer's first tokens, which an API may not give and a do
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from space_cli.core.attacking import Reach, Try, article_of, forms, question_attack
 from space_cli.core.phrasing import AUDIT_OPEN, AUDIT_YES_NO
@@ -17,13 +17,9 @@ NEEDS: frozenset[str] = frozenset()
 LEADS = ("This is", "Sure, this is", "The name of this is", "The picture shows", "Without any doubt, it is")
 
 
-class Options(BaseModel):
+class Options(Reach):
     """The attack's budget."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    images: Annotated[int, Field(ge=1)] = 24  # of the concept
-    controls: Annotated[int, Field(ge=0)] = 24  # of others
     questions: Annotated[int, Field(ge=1, le=len(AUDIT_OPEN))] = 2
     tokens: Annotated[int, Field(ge=1)] = 16  # after the opening
 
@@ -42,4 +38,4 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
         openings += [("openings with article", f"{lead} {article}") for lead in LEADS if article]
         tries += [Try(part, question, lead) for part, lead in openings]
     tries.append(Try("after yes", AUDIT_YES_NO[0].format(phrase="a thing that you know"), "Yes, it is"))
-    return question_attack(before, after, probe, tries, Reach(options.images, options.controls, options.tokens))
+    return question_attack(before, after, probe, tries, options)

@@ -53,7 +53,7 @@ Revision = Annotated[
     str | None, typer.Option("--revision", help="Branch, tag or commit on the hub", rich_help_panel=INPUTS)
 ]
 Scope = Annotated[
-    Literal["connector", "mlp", "all"],
+    Literal["connector", "blocks", "mlp", "all"],
     typer.Option("--scope", help="Which layers may change", rich_help_panel=METHOD),
 ]
 Method = Annotated[str, typer.Option("--method", help="See `space list methods`", rich_help_panel=METHOD)]

@@ -1,7 +1,7 @@
 """`space select`: a concept's name into anchors."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -49,6 +49,10 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
     general: Annotated[
         int, typer.Option("--general", min=1, help="Other images to retain", rich_help_panel=options.METHOD)
     ] = 720,
+    ranking: Annotated[
+        Literal["activation", "similarity", "random"],
+        typer.Option("--ranking", help="What makes a candidate an anchor", rich_help_panel=options.METHOD),
+    ] = "activation",
     floor: Annotated[
         float | None,
         typer.Option("--floor", help="Least similarity; calibrated if not given", rich_help_panel=options.METHOD),
@@ -91,6 +95,7 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
         holdout=holdout,
         neighbours=neighbours,
         general=general,
+        ranking=ranking,
         floor=floor,
         min_anchors=min_anchors,
         allow_leaks=allow_leaks,

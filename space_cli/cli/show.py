@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         ScoreRecord,
     )
 
+NOTHING = figure(None)
+
 
 def show(
     folder: Annotated[Path, typer.Argument(help="A pool, anchors, erased or audit folder", show_default=False)],
@@ -87,6 +89,7 @@ def _erased(record: "ErasureReceipt") -> list[Sheet]:
         ("method", record.request.method),
         ("steps", str(record.steps)),
         ("stopped", record.stopped),
+        *([("instruction", record.instruction)] if record.instruction else []),
         *((name, figure(value)) for name, value in record.signals.items()),
     ]
     layers = [
@@ -107,13 +110,15 @@ def _erased(record: "ErasureReceipt") -> list[Sheet]:
 def _audit(record: "AuditReport") -> list[Sheet]:
     columns: tuple[str, ...] = ("score", "before", "after", "95 % interval", "n", "better")
     rows = [_score(name, score) for name, score in record.scores.items()]
-    if record.baseline:
-        columns = (*columns, "baseline")
-        beside = [record.baseline.get(name) for name in record.scores]
-        rows = [
-            (*row, "-" if other is None else figure(other.after, unit=other.unit))
-            for row, other in zip(rows, beside, strict=True)
-        ]
+    beside = {
+        "unattacked": [_figure(score, score.unattacked) for score in record.scores.values()],
+        "control": [_figure(score, score.control) for score in record.scores.values()],
+        "baseline": [_after(record.baseline.get(name)) for name in record.scores],
+    }
+    for column, cells in beside.items():
+        if set(cells) - {NOTHING}:  # most audits attack nothing: a column of dashes would only narrow the others
+            columns = (*columns, column)
+            rows = [(*row, cell) for row, cell in zip(rows, cells, strict=True)]
     found = [Sheet(f"audit of `{record.concept.name}`", columns, rows, numeric=True)]
     gates = [(gate.score, gate.rule, gate.verdict, gate.reason) for gate in record.gates]
     if gates:
@@ -129,6 +134,14 @@ def _score(name: str, score: "ScoreRecord") -> tuple[str, ...]:
     before, after = (figure(value, unit=score.unit) for value in (score.before, score.after))
     spoken = name if score.unit == "share" else f"{name} ({score.unit})"
     return spoken, before, after, interval, str(score.n), score.better
+
+
+def _figure(score: "ScoreRecord", value: float | None) -> str:
+    return figure(value, unit=score.unit)
+
+
+def _after(score: "ScoreRecord | None") -> str:
+    return NOTHING if score is None else _figure(score, score.after)
 
 
 def _origin(record: "Manifest") -> Sheet:

@@ -3,12 +3,24 @@
 import itertools
 
 from collections.abc import Hashable, Sequence
+from typing import Annotated
 
 from PIL.Image import Image
+from pydantic import BaseModel, ConfigDict, Field
 
 from space_cli.core.matching import mentions
+from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.types import Probe, ProbeImage
+
+
+class OpenAnswers(BaseModel):
+    """How hard a metric asks that reads the answers to open questions: its options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    phrasings: Annotated[int, Field(ge=1, le=len(AUDIT_OPEN))] = len(AUDIT_OPEN)
+    tokens: Annotated[int, Field(ge=1)] = 24  # longest answer
 
 
 def ask_each(responder: Responder, images: Sequence[Image], questions: Sequence[str], *, tokens: int = 24) -> list[str]:
@@ -35,6 +47,11 @@ def named_rightly(
         float(mentions(answer, (name, probe.phrases.get(name, name)), others=others))
         for answer, name in zip(answers, truths, strict=True)
     ]
+
+
+def unnamed(answers: Sequence[str], probe: Probe) -> list[float]:
+    """Return 1 for each answer that holds neither the concept's name nor an alias."""
+    return [float(not mentions(answer, probe.aliases, others=probe.names)) for answer in answers]
 
 
 def spread(shown: Sequence[ProbeImage], limit: int) -> list[ProbeImage]:

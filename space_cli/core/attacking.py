@@ -13,10 +13,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Annotated
 
 import torch
 
 from PIL.Image import Image
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from space_cli.core.answer_form import AnswerForm, answer_form
@@ -74,13 +76,14 @@ class Try:
     yes: bool = False  # "yes" is the success; else the name is
 
 
-@dataclass(frozen=True)
-class Reach:
-    """How much an attack on questions asks."""
+class Reach(BaseModel):
+    """How much an attack on questions asks: its options, unless it has more of its own."""
 
-    images: int  # of the concept
-    controls: int  # of others
-    tokens: int  # longest answer
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    images: Annotated[int, Field(ge=1)] = 24  # of the concept
+    controls: Annotated[int, Field(ge=0)] = 24  # of others
+    tokens: Annotated[int, Field(ge=1)] = 24  # longest answer
 
 
 def score_names(name: str, attack: ModuleType) -> list[str]:

@@ -2,8 +2,9 @@
 
 import time
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from pydantic import BaseModel
 
@@ -25,6 +26,16 @@ class Found:
     scores: dict[str, ScoreRecord] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)  # why
     seconds: dict[str, float] = field(default_factory=dict)  # by metric or attack
+
+    def run(self, key: str, lack: str, ask: Callable[[], Mapping[str, ScoreRecord]]) -> bool:
+        """Ask, unless something lacks for it, and tell whether it was asked."""
+        if lack:
+            self.skipped[key] = lack
+            return False
+        started = time.monotonic()
+        self.add(ask())
+        self.seconds[key] = round(time.monotonic() - started, 3)
+        return True
 
     def add(self, scores: Mapping[str, ScoreRecord]) -> None:
         """Take in records; one without evidence is skipped, with its note as the reason."""
@@ -61,13 +72,7 @@ def measure(
     with progress.task("audit", total=len(metrics)) as step:
         for name in metrics:
             metric = registry.load("metrics", name)
-            lack = _lack(metric.NEEDS, probe, missing)
-            if lack:
-                found.skipped[name] = lack
-            else:
-                started = time.monotonic()
-                found.add({name: metric.measure(*responders, probe, getattr(metric, "Options", _NoOptions)())})
-                found.seconds[name] = round(time.monotonic() - started, 3)
+            found.run(name, _lack(metric.NEEDS, probe, missing), partial(_measured, name, responders, probe))
             step(1, metric=name)
     return found
 
@@ -89,17 +94,21 @@ def assault(
             left = _left(time.monotonic() - started, paid, sum(costs[place:]))
             progress.note(f"attack {place + 1} of {len(attacks)}: {name}, time left: {left}")
             step(0, attack=name)
-            key = PREFIX + name.replace("-", "_")
             lack = _lack(attack.NEEDS, probe, missing)
-            if lack:
-                found.skipped[key] = lack
-            else:
-                begun = time.monotonic()
-                found.add(scores_of(name, attack.attack(*responders, probe, attack.Options())))
-                found.seconds[key] = round(time.monotonic() - begun, 3)
+            if found.run(PREFIX + name.replace("-", "_"), lack, partial(_attacked, name, responders, probe)):
                 paid += costs[place]
             step(1)
     return found
+
+
+def _measured(name: str, responders: tuple[Responder, Responder], probe: Probe) -> dict[str, ScoreRecord]:
+    metric = registry.load("metrics", name)
+    return {name: metric.measure(*responders, probe, getattr(metric, "Options", _NoOptions)())}
+
+
+def _attacked(name: str, responders: tuple[Responder, Responder], probe: Probe) -> dict[str, ScoreRecord]:
+    attack = registry.load("attacks", name)
+    return scores_of(name, attack.attack(*responders, probe, attack.Options()))
 
 
 def _lack(needs: frozenset[str], probe: Probe, missing: Mapping[str, str]) -> str:

@@ -26,9 +26,15 @@ class Family:
     features: Callable[[nn.Module, Tensor], Tensor]  # (model, pixels [n, 3, h, w]) -> [n, p, v]
 
     def layers(self, scope: str) -> tuple[str, ...]:
-        """Return the editable layers of a scope: `connector`, `mlp` (the connector's last linear too) or `all`."""
+        """Return the editable layers of a scope.
+
+        `connector`, `blocks` (the decoder's MLPs), `mlp` (the connector's last linear too) or `all`. The tower has no
+        scope: erasing works on what it gives out, so that no loss would reach its weights.
+        """
         if scope == "connector":
             return self.connector_layers
+        if scope == "blocks":
+            return self.mlp_layers
         if scope == "mlp":
             return (self.connector_layers[-1], *self.mlp_layers)
         return (*self.connector_layers, *self.every_mlp_layer)

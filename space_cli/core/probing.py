@@ -2,9 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 
 from space_cli.core.errors import UsageFault
@@ -65,11 +62,6 @@ def other_names(
 def phrases_of(names: Sequence[str], notes: Mapping[str, Notes]) -> dict[str, str]:
     """Return each name as it stands in a sentence."""
     return {name: notes.get(name, Notes()).phrase or spoken_form(name) for name in names}
-
-
-def nearest_first(names: Sequence[str], similarities: Float[np.ndarray, " n"]) -> list[str]:
-    """Sort names by their similarity to the concept, the nearest first."""
-    return [names[row] for row in np.argsort(-similarities, kind="stable")]
 
 
 def split_images(

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 NAME_LIMIT = 200
 """Characters; a longer concept name is a mistake, and would fill every prompt."""
 
-Scope = Literal["connector", "mlp", "all"]
+Scope = Literal["connector", "blocks", "mlp", "all"]
+Ranking = Literal["activation", "similarity", "random"]
 
 
 class _Request(BaseModel):
@@ -108,6 +109,10 @@ class SelectRequest(_Request):
     holdout: Annotated[int, Field(ge=0)] = 16
     neighbours: Annotated[int, Field(ge=0)] = 240
     general: Annotated[int, Field(ge=1)] = 720
+    ranking: Ranking = Field(
+        default="activation",
+        description="What makes a candidate an anchor; without a model similarity, since activation is not known",
+    )
     floor: float | None = Field(default=None, description="Similarity floor; calibrated on the pool if None")
     min_anchors: Annotated[int, Field(ge=1)] = 8
     allow_leaks: bool = False

@@ -17,11 +17,8 @@ Deviations:
 """
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from space_cli.core.asking import ask_each, by_image
+from space_cli.core.asking import OpenAnswers, ask_each, by_image
 from space_cli.core.matching import words
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
@@ -32,15 +29,7 @@ from space_cli.core.types import Probe
 NEEDS = frozenset({"forget"})
 DEFAULT = False
 """It runs only where `--metrics` names it."""
-
-
-class Options(BaseModel):
-    """How much to ask."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    phrasings: Annotated[int, Field(ge=1, le=len(AUDIT_OPEN))] = len(AUDIT_OPEN)
-    tokens: Annotated[int, Field(ge=1)] = 24  # longest answer
+Options = OpenAnswers
 
 
 def measure(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:

@@ -17,10 +17,9 @@ Deviations:
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from space_cli.core.asking import ask_each, by_image
-from space_cli.core.matching import mentions
+from space_cli.core.asking import OpenAnswers, ask_each, by_image, unnamed
 from space_cli.core.phrasing import ERASE_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.records import ScoreRecord
@@ -32,22 +31,17 @@ DEFAULT = False
 """It runs only where `--metrics` names it."""
 
 
-class Options(BaseModel):
-    """How hard to ask."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Options(OpenAnswers):
+    """How hard to ask, with the questions that erasing may use."""
 
     phrasings: Annotated[int, Field(ge=1, le=len(ERASE_OPEN))] = len(ERASE_OPEN)
-    tokens: Annotated[int, Field(ge=1)] = 24  # longest answer
 
 
 def measure(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:
     """Ask openly about what was trained on; images are the independent unit."""
     images, questions = probe.used, ERASE_OPEN[: options.phrasings]
     told = [ask_each(responder, images, questions, tokens=options.tokens) for responder in (before, after)]
-    old, new = (
-        [float(not mentions(answer, probe.aliases, others=probe.names)) for answer in answers] for answers in told
-    )
+    old, new = (unnamed(answers, probe) for answers in told)
     named, empty = old.count(0.0), sum(not answer.strip() for answer in told[1])
     return score(
         old,

@@ -1,11 +1,8 @@
 """Share of answers about the concept's own images that still name it, in phrasings no erasure trained on."""
 
 from collections.abc import Hashable
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from space_cli.core.asking import ask_each, by_image
+from space_cli.core.asking import OpenAnswers, ask_each, by_image
 from space_cli.core.matching import mentions
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
@@ -14,15 +11,7 @@ from space_cli.core.stats import paired_difference, score
 from space_cli.core.types import Probe
 
 NEEDS = frozenset({"forget"})
-
-
-class Options(BaseModel):
-    """How hard to ask."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    phrasings: Annotated[int, Field(ge=1, le=len(AUDIT_OPEN))] = len(AUDIT_OPEN)
-    tokens: Annotated[int, Field(ge=1)] = 24  # longest answer
+Options = OpenAnswers
 
 
 def measure(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:

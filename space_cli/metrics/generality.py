@@ -16,12 +16,7 @@ Deviations:
     - Their grade by GPT-4 (G-Eval) has no counterpart here: an audit calls no other model.
 """
 
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
-
-from space_cli.core.asking import ask_each, by_image
-from space_cli.core.matching import mentions
+from space_cli.core.asking import OpenAnswers, ask_each, by_image, unnamed
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.records import ScoreRecord
@@ -31,24 +26,14 @@ from space_cli.core.types import Probe
 NEEDS = frozenset({"forget"})
 DEFAULT = False
 """It runs only where `--metrics` names it."""
-
-
-class Options(BaseModel):
-    """How hard to ask."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    phrasings: Annotated[int, Field(ge=1, le=len(AUDIT_OPEN))] = len(AUDIT_OPEN)
-    tokens: Annotated[int, Field(ge=1)] = 24  # longest answer
+Options = OpenAnswers
 
 
 def measure(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:
     """Ask openly and look for the name's absence; images are the independent unit."""
     images, questions = [one.image for one in probe.forget], AUDIT_OPEN[: options.phrasings]
     told = [ask_each(responder, images, questions, tokens=options.tokens) for responder in (before, after)]
-    old, new = (
-        [float(not mentions(answer, probe.aliases, others=probe.names)) for answer in answers] for answers in told
-    )
+    old, new = (unnamed(answers, probe) for answers in told)
     known = [now for was, now in zip(old, new, strict=True) if not was]
     lost = f"{sum(known) / len(known):.1%} no longer do" if known else "nothing could be forgotten"
     return score(

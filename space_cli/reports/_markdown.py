@@ -34,13 +34,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequen
 
 
 def score_table(report: AuditReport) -> str:
-    """Return every score before and after, with interval and control."""
+    """Return every score before and after, with interval and control; of attacks also the plain measure."""
+    attacked = any(score.unattacked is not None for score in report.scores.values())
     rows = [
         (
             f"{escaped(label_of(name))} (`{name}`{_unit(score.unit)})",
             figure_text(score.before, score.unit),
             figure_text(score.after, score.unit),
             interval_text(score),
+            *([figure_text(score.unattacked, score.unit)] if attacked else []),
             figure_text(score.control, score.unit),
             str(score.n),
             score.better,
@@ -48,9 +50,9 @@ def score_table(report: AuditReport) -> str:
         )
         for name, score in report.scores.items()
     ]
-    head = ["Score", "before", "after", "95 % interval", "control", "n", "better"]
-    head += ["baseline, after"] if report.baseline else []
-    return table(head, rows, numeric=head[1:6])
+    numeric = ["before", "after", "95 % interval", *(["unattacked"] if attacked else []), "control", "n"]
+    head = ["Score", *numeric, "better", *(["baseline, after"] if report.baseline else [])]
+    return table(head, rows, numeric=numeric)
 
 
 def gate_table(gates: Sequence[GateRecord]) -> str:

@@ -25,12 +25,12 @@ from space_cli.core.asking import spread
 from space_cli.core.attacking import score_names
 from space_cli.core.errors import ArtifactFault, NetworkFault
 from space_cli.core.examining import Found, assault, measure
+from space_cli.core.nearness import nearest_first, text_embeddings
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.policy import judge
 from space_cli.core.probing import (
     build_probe,
     described,
-    nearest_first,
     other_names,
     phrases_of,
     split_images,
@@ -39,7 +39,6 @@ from space_cli.core.protocols import Progress, Responder
 from space_cli.core.recipe import AuditRequest, Concept
 from space_cli.core.records import AuditReport, ErasureReceipt, PoolManifest, ScoreRecord, Source, SourceKind
 from space_cli.core.remembering import Remembering
-from space_cli.core.selection import TEMPLATES
 from space_cli.core.types import Probe, ProbeImage
 from space_cli.io.artifact import new_artifact, open_artifact, source_of
 from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
@@ -218,18 +217,14 @@ def _ordered(
         embeddings = _text_embeddings(material.pool, [concept.spoken, *(phrases[name] for name in names)], device)
     except (ArtifactFault, NetworkFault) as fault:
         return [], f"the pool's encoder is not at hand: {fault.message}"
-    return nearest_first(names, embeddings[1:] @ embeddings[0]), ""
+    return nearest_first(names, embeddings), ""
 
 
 def _text_embeddings(pool: PoolManifest, phrases: Sequence[str], device: str) -> np.ndarray:
     folder = resolve(pool.request.encoder, pool.request.revision)
     model_type = open_checkpoint(folder).model_type
     encoder = registry.load("encoders", model_type).load(folder, pick_device(device))
-    texts = [template.format(phrase) for phrase in phrases for template in TEMPLATES]
-    embedded = np.asarray(encoder.texts(texts).cpu(), dtype=np.float64)
-    means = embedded.reshape(len(phrases), len(TEMPLATES), -1).mean(axis=1)
-    unit: np.ndarray = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return unit
+    return text_embeddings(encoder, phrases)
 
 
 @dataclass

@@ -64,11 +64,7 @@ def select(request: SelectRequest, out: Path, *, progress: Progress, overwrite: 
     with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
         similarities, floor = _similarities(pool, request)
         allowed = _allowed(pool, request)
-        near = allowed[
-            selection.candidates(
-                similarities[allowed], floor=floor, count=request.candidates, least=request.min_anchors
-            )
-        ]
+        near = _candidates(request, allowed, similarities[allowed], floor)
         order = allowed[np.argsort(-similarities[allowed], kind="stable")]
         if model_folder:
             found = _with_model(model_folder, pool, request, similarities, (near, order), progress)
@@ -153,6 +149,20 @@ def _allowed(pool: Pool, request: SelectRequest) -> np.ndarray:
     return np.array([row for row in range(len(pool.items)) if row not in rejected], dtype=np.int64)
 
 
+def _candidates(request: SelectRequest, allowed: np.ndarray, similarities: np.ndarray, floor: float) -> np.ndarray:
+    """Return the rows to choose anchors from: the nearest first, or drawn from all that are allowed."""
+    drawn = request.ranking == "random"
+    # No cosine is below -1: where rows are drawn any will do, and a pool with too few is refused as ever.
+    near = selection.candidates(
+        similarities,
+        floor=-1.0 if drawn else floor,
+        count=len(allowed) if drawn else request.candidates,
+        least=request.min_anchors,
+    )
+    rows: np.ndarray = allowed[near]
+    return np.random.default_rng(request.seed).permutation(rows)[: request.candidates] if drawn else rows
+
+
 def _anchors(
     pool: Pool,
     request: SelectRequest,
@@ -188,7 +198,8 @@ def _with_model(
     responder = open_model(folder, device=request.device)
     scores, leaking = _examined(responder, pool, request, near, progress)
     kept = [int(row) for row in near if request.allow_leaks or int(row) not in leaking]
-    kept.sort(key=lambda row: -scores[row])
+    if request.ranking == "activation":
+        kept.sort(key=lambda row: -scores[row])
     _require_enough(kept, leaking, request)
     clean = np.array([row for row in order if request.allow_leaks or int(row) not in leaking])
     anchors = _anchors(pool, request, similarities, (np.array(kept), clean), scores)

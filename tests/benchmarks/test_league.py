@@ -238,4 +238,7 @@ def test_ablations_change_one_thing_and_say_what_is_missing(tmp_path):
     assert ablations.main(["--table", "--out", str(tmp_path)]) == 0
     text = (tmp_path / "ablations.md").read_text()
     assert "| lambda_task = 0 | +" in text
-    assert "anchors drawn at random" in text
+    assert "scope: the tower" in text
+    assert {"none", "gradient", "update"} <= {entry.settings.get("projection") for entry in found}
+    assert ("--ranking", "random") in [entry.select for entry in found]
+    assert "blocks" in [entry.scope for entry in found]

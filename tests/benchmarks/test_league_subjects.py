@@ -122,17 +122,19 @@ class Fake:
     """Commands that answer without running anything."""
 
     def __init__(self, codes=None):
-        self.codes, self.asked = codes or {}, []
+        self.codes, self.asked, self.words = codes or {}, [], []
 
     def __call__(self, words):
         words = list(words)
         stage = words[3] if words[2] == "space_cli" else "bands"
         self.asked.append(stage)
+        self.words = words if stage == "audit" else self.words
         out = ""
         if "--out" in words and not self.codes.get(stage):
             place = cells.Path(words[words.index("--out") + 1])
             place.mkdir(parents=True, exist_ok=True)
             receipt = {"layers": [], "steps": 4, "stopped": "done", "signals": {"holdout_nll": 7.0}}
+            receipt |= {"seconds": {"attack_prefill": 2.5}} if stage == "audit" else {}
             (place / "space.json").write_text(json.dumps(receipt))
         if stage == "select" and not self.codes.get(stage):
             place = cells.Path(words[words.index("--workspace") + 1]) / "anchors"
@@ -172,6 +174,19 @@ def test_pool_and_anchors_are_made_once_for_all_entries(monkeypatch, tmp_path):
     assert made["bands"]["1 to 5"]["n"] == 3
     assert made["signals"] == {"holdout_nll": 7.0}
     assert not [path for path in tmp_path.rglob("erased")]
+
+
+def test_attacks_are_asked_for_and_their_seconds_kept(monkeypatch, tmp_path):
+    fake = Fake()
+    monkeypatch.setattr(cells, "run", fake)
+    measures = cells.Measures((), bands=False, attacks=("prefill", "aliases"))
+    made = cells.compute(entries()["dcsi"], JOB, measures, tmp_path / "cache")
+    assert fake.words[fake.words.index("--attacks") + 1] == "prefill,aliases"
+    assert "--metrics" not in fake.words
+    assert made["spent"] == {"attack_prefill": 2.5}
+    assert made["bands"] == {}
+    assert "spent" not in computed(monkeypatch, tmp_path, fake)
+    assert "--attacks" not in fake.words
 
 
 @pytest.mark.parametrize("stage", ["select", "erase"])

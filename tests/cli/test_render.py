@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -155,6 +156,32 @@ def test_every_kind_of_folder_is_shown(tmp_path, capsys):
         assert run(["show", str(tmp_path / kind)]) == 0
         shown = capsys.readouterr().out
         assert all(word in shown for word in [*words, "2026-01-01"]), kind
+
+
+def test_an_instruction_is_shown_where_there_is_one(tmp_path, capsys):
+    make_chain(tmp_path)
+    assert run(["show", str(tmp_path / "erased")]) == 0
+    assert not re.search(r"│ instruction +│", capsys.readouterr().out)
+    told = make_erased(tmp_path / "erased", tmp_path / "anchors").model_copy(update={"instruction": "Say no [red]."})
+    (tmp_path / "erased" / "space.json").write_text(told.model_dump_json())
+    assert run(["show", str(tmp_path / "erased")]) == 0
+    assert re.search(r"│ instruction +│ Say no \[red\]\.", capsys.readouterr().out)
+
+
+def test_a_score_is_shown_with_its_control_and_what_it_was_without_the_attack(tmp_path, capsys):
+    record = make_chain(tmp_path)
+    assert run(["show", str(tmp_path / "audit")]) == 0
+    assert not {"unattacked", "control", "baseline"} & set(capsys.readouterr().out.split())
+    plain = record.scores["forget_accuracy"]
+    attacked = plain.model_copy(update={"after": 0.5, "unattacked": 0.125, "control": 0.375})
+    scores = {"forget_accuracy": plain, "attack_prefill": attacked}
+    (tmp_path / "audit" / "space.json").write_text(record.model_copy(update={"scores": scores}).model_dump_json())
+    assert run(["show", str(tmp_path / "audit")]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    head = next(row for row in rows if "unattacked" in row)
+    assert head.index("control") > head.index("unattacked")
+    told = next(" ".join(row) for row in rows if "attack_prefill" in row)
+    assert told.index("12.5 %") < told.index("37.5 %")
 
 
 def test_show_prints_the_record_itself_as_json(tmp_path, capsys):

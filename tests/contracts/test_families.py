@@ -1,5 +1,7 @@
 """Each family must point at the same numbers in memory and on disk."""
 
+from typing import get_args
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from space_cli.core import registry
 from space_cli.core.errors import ArtifactFault
+from space_cli.core.recipe import Scope
 
 
 def tiny_llava():
@@ -32,7 +35,7 @@ def test_every_family_has_a_tiny_model():
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-@pytest.mark.parametrize("scope", ["connector", "mlp", "all"])
+@pytest.mark.parametrize("scope", get_args(Scope))
 def test_names_in_memory_and_on_disk_are_one_weight(name, scope, tmp_path):
     model = MODELS[name]()
     model.save_pretrained(tmp_path)
@@ -72,4 +75,5 @@ def test_a_deep_decoder_is_edited_where_identity_is_looked_up(depth, blocks):
     parts = [layer.rsplit(".", 3) for layer in family.layers("mlp")[1:]]
     assert sorted({int(part[1]) for part in parts}) == blocks
     assert {part[3] for part in parts} == {"gate_proj", "up_proj", "down_proj"}
+    assert family.layers("blocks") == family.layers("mlp")[1:]
     assert len(family.layers("all")) == 2 + 3 * depth

@@ -2,7 +2,7 @@
 
 import pytest
 
-from audited import HOSTILE, evidence, report
+from audited import HOSTILE, evidence, report, score
 from markdown_it import MarkdownIt
 
 from space_cli.reports import card, summary
@@ -51,6 +51,19 @@ def test_the_card_tells_figures_limits_and_digests():
     for part in (*LIMITS, "90 %", "5 % to 20 %", "`forget_accuracy`", "cd" * 32, "ab" * 32, "? inconclusive"):
         assert part in text
     assert "Gives the name to a fresh attack: because of panda" in text
+
+
+@FORMS
+def test_an_attack_has_its_control_and_the_plain_measure_beside_it(form):
+    attacked = {"attack_prefill": score(0.5, unattacked=0.125, control=0.375), "forget_accuracy": score()}
+    text = form.render(report(scores=attacked), evidence().receipt)
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("|")]
+    head = next(row for row in rows if "Score" in row)
+    told = dict(zip(head, next(row for row in rows if "`attack_prefill`" in row[1]), strict=True))
+    assert (told["after"], told["unattacked"], told["control"]) == ("50 %", "12.5 %", "37.5 %")
+    plain = dict(zip(head, next(row for row in rows if "`forget_accuracy`" in row[1]), strict=True))
+    assert (plain["unattacked"], plain["control"]) == ("–", "–")
+    assert "unattacked" not in form.render(report(), evidence().receipt)
 
 
 def test_the_card_is_a_section_without_front_matter():

@@ -75,6 +75,32 @@ def test_without_a_model_roles_are_given_by_similarity_alone(pool, tmp_path):
     assert not manifest.leverage
 
 
+def chosen(folder):
+    return {anchor.item.sha256: anchor for anchor in open_anchors(folder)[1] if anchor.role in {"forget", "holdout"}}
+
+
+def test_anchors_may_be_drawn_from_the_whole_pool(pool, tmp_path):
+    request = SelectRequest(concept=OWL, pool=str(pool), ranking="random", **SIZES)
+    manifest = select(request, tmp_path / "a", progress=Silent())
+    select(request, tmp_path / "b", progress=Silent())
+    select(request.model_copy(update={"seed": 1}), tmp_path / "c", progress=Silent())
+    assert manifest.roles["forget"] == SIZES["anchors"]
+    assert min(anchor.similarity for anchor in chosen(tmp_path / "a").values()) < manifest.floor
+    assert chosen(tmp_path / "a") == chosen(tmp_path / "b")
+    assert chosen(tmp_path / "a") != chosen(tmp_path / "c")
+    with pytest.raises(GateRefusal, match="nothing near"):
+        select(request.model_copy(update={"min_anchors": 10_000}), tmp_path / "d", progress=Silent())
+
+
+def test_without_the_re_rank_the_nearest_are_the_anchors(pool, anchors, tmp_path):
+    request = SelectRequest(concept=OWL, pool=str(pool), model=str(checkpoint_folder()), ranking="similarity", **NEAR)
+    select(request, tmp_path / "a", progress=Silent())
+    select(request.model_copy(update={"model": None}), tmp_path / "b", progress=Silent())
+    near, active = chosen(tmp_path / "a"), chosen(anchors)
+    assert near.keys() == chosen(tmp_path / "b").keys() != active.keys()
+    assert sum(one.activation for one in near.values()) < sum(one.activation for one in active.values())
+
+
 def test_an_excluded_image_gets_no_role(pool, anchors, tmp_path):
     rejected = open_anchors(anchors)[1][0].item.sha256
     request = SelectRequest(concept=OWL, pool=str(pool), exclude=(rejected[:12],), **NEAR)

@@ -1,0 +1,1 @@
+"""Every attack of `space audit` on erasures by ours and by rivals."""

@@ -1,0 +1,225 @@
+import json
+
+import pytest
+
+from benchmarks.league import cells
+from benchmarks.league.entries import OURS
+from benchmarks.robustness import __main__ as command
+from benchmarks.robustness import scoring
+from benchmarks.robustness.page import goals, write
+from benchmarks.tables import append_row, read_rows, refusal
+from space_cli.core import registry
+from space_cli.core.recipe import Concept
+
+NAMES = registry.names("attacks")
+NOTE = "8 bits, 9 layers; 24 images of the concept; other concepts named {} → {} rounded, before erasing {} → {}"
+
+
+def score(after, *, before=1.0, control=0.0, unattacked=0.0, note=""):
+    return {"before": before, "after": after, "control": control, "unattacked": unattacked, "note": note}
+
+
+def cell(method=OURS, concept="panda", seed=0, scores=None, **changes):
+    plain = {"forget_accuracy": score(0.1, control=None, unattacked=None)}
+    made = {
+        "subject": "bundled", "checkpoint": "abc", "method": method, "settings": {}, "scope": "mlp", "select": [],
+        "concept": concept, "kind": "animal", "seed": seed, "verdict": "pass",
+        "scores": plain | {f"attack_{name}": one for name, one in (scores or {}).items()},
+        "seconds": {"erase": 2.0, "audit": 90.0}, "spent": {"attack_quantize": 7.0, "forget_accuracy": 1.0},
+        "skipped": {"attack_quantize_nf4": "bitsandbytes is not installed"}, "layers": [], "steps": 3, "stopped": "",
+        "signals": {}, "peak_memory_gb": 1.0, "load_average": 0.0, "threads": 2, "commit": "f00", "attacks": NAMES,
+    }  # fmt: skip
+    return made | changes
+
+
+def refused(method, concept="panda"):
+    return cell(method, concept) | refusal(3, "error: too much\n") | {"seconds": {"erase": 2.0}}
+
+
+def figures(**one):
+    (row,) = [row for row in scoring.attack_rows([cell(scores=one)]) if row["attack"] != scoring.PLAIN]
+    return scoring.figures(row)
+
+
+def summary(*lines):
+    rows = scoring.completed(scoring.attack_rows(lines))
+    return scoring.summary_of(rows, dict.fromkeys(row["method"] for row in rows))
+
+
+def test_recovery_is_what_lies_above_the_plain_measure_and_the_control():
+    found = figures(jailbreak=score(0.5, unattacked=0.1, control=0.3))
+    assert found["attack_jailbreak"] == 0.5
+    assert found["attack_jailbreak, recovery"] == pytest.approx(0.4)
+    assert found["attack_jailbreak, over control"] == pytest.approx(0.2)
+    assert found["attack_jailbreak, recovery over control"] == pytest.approx(0.2)
+    high = figures(jailbreak=score(0.5, unattacked=0.4, control=0.3))
+    assert high["attack_jailbreak, recovery over control"] == pytest.approx(0.1)
+
+
+def test_without_a_plain_measure_there_is_no_recovery():
+    found = figures(probe=score(0.9, unattacked=None, control=0.5))
+    assert "attack_probe, recovery" not in found
+    assert found["attack_probe, recovery over control"] == pytest.approx(0.4)
+    assert figures(probe=score(0.9, unattacked=None, control=None)) == {"attack_probe": 0.9, "attack_probe, before": 1}
+
+
+def test_what_rounding_costs_the_retained_is_compared_with_what_it_costs_the_base():
+    found = figures(quantize_int8=score(0.0, note=NOTE.format("0.900", "0.850", "0.990", "0.960")))
+    assert found[f"attack_quantize_int8, {scoring.BEYOND}"] == pytest.approx(0.05 - 0.03)
+
+
+def test_a_cell_becomes_a_row_an_attack_and_one_without():
+    rows = scoring.attack_rows([cell(scores={"quantize_int8": score(0.2), "aliases": score(0.1)})])
+    assert [row["attack"] for row in rows] == ["quantize_int8", "aliases", "none"]
+    assert [row["seconds"] for row in rows] == [{"attack": 7.0}, {"attack": 0}, {"erase": 2.0, "audit": 90.0}]
+    assert set(rows[0]["scores"]) == {"attack_quantize_int8"}
+    assert set(rows[2]["scores"]) == {"forget_accuracy"}
+    assert len({(row["subject"], row["method"], row["concept"], row["seed"]) for row in rows}) == 1
+
+
+def test_of_two_lines_of_a_cell_the_last_counts_whole():
+    rows = scoring.attack_rows([cell(scores={"aliases": score(0.1)}), cell(scores={"prefill": score(0.3)})])
+    assert [row["attack"] for row in rows] == ["prefill", "none"]
+    newer = cell(concept="owl", checkpoint="def")
+    assert {row["concept"] for row in scoring.attack_rows([cell(), newer])} == {"owl"}
+
+
+def test_means_are_over_concepts_and_seeds_of_one_are_one():
+    lines = [
+        cell(scores={"aliases": score(value)}, concept=concept, seed=seed)
+        for concept, seed, value in (("panda", 0, 0.0), ("panda", 1, 0.2), ("owl", 0, 0.5))
+    ]
+    found = summary(*lines)[OURS]["attack_aliases"]
+    assert found["mean"] == pytest.approx(0.3)
+    assert (found["low"], found["high"], found["worst"], found["n"]) == (0.1, 0.5, 0.5, 3)
+
+
+def test_a_refused_erasure_is_as_open_as_no_erasure_and_recovers_nothing():
+    found = summary(cell(scores={"aliases": score(0.0, before=0.75)}), refused("npo"), refused("npo", "owl"))
+    assert found["npo"]["attack_aliases"]["mean"] == pytest.approx((0.75 + 1.0) / 2)
+    assert "attack_aliases, recovery" not in found["npo"]
+    assert found["npo"]["refused"]["mean"] == 1.0
+    assert found["npo"]["forget_accuracy"]["mean"] == 1.0
+
+
+def test_the_seconds_of_an_audit_are_those_with_every_attack():
+    assert summary(cell())[OURS]["seconds of audit"]["mean"] == 90.0
+    assert "seconds of audit" not in summary(cell(attacks=["prefill"]))[OURS]
+
+
+def goal(lines, name, *words):
+    (line,) = [line for line in lines if line.startswith(f"| {name} |") and all(word in line for word in words)]
+    return line.split(" | ")[-1].rstrip(" |")
+
+
+def test_goals_are_met_at_their_bounds_and_missed_beyond():
+    met = {"aliases": score(0.05, control=0.03), "relearn_proxies": score(0.3, control=0.2), "hardening": score(0.2)}
+    missed = {"aliases": score(0.06, control=0.0), "relearn_proxies": score(0.31, control=0.2), "hardening": score(0.3)}
+    rival = cell("npo", scores={"hardening": score(0.3)})
+    for scores, word in ((met, "yes"), (missed, "no")):
+        found = goals(summary(cell(scores=scores), rival), summary(cell(scores={"hardening": score(0.4)}))[OURS])
+        assert goal(found, "attack_aliases") == word
+        assert goal(found, "attack_aliases, over control") == word
+        assert goal(found, "attack_relearn_proxies, recovery over control") == word
+        assert goal(found, "attack_hardening", "below") == word
+        assert goal(found, "attack_hardening", "half") == word
+        assert goal(found, "attack_images") == "not known"
+        assert goal(found, "seconds of audit") == "yes"
+
+
+def test_a_goal_without_anything_to_compare_with_is_not_known():
+    found = goals(summary(cell(scores={"hardening": score(0.0)})), {})
+    assert goal(found, "attack_hardening", "below") == goal(found, "attack_hardening", "half") == "not known"
+
+
+def test_the_page_has_a_column_an_entry_and_a_row_an_attack(tmp_path):
+    lines = [cell(scores={"aliases": score(0.25, control=0.05)}), refused("npo"), cell("ga")]
+    page = write(tmp_path, lines, command="python -m benchmarks.robustness")
+    assert (tmp_path / "robustness.md").read_text() == page
+    assert "| attack | dcsi | ga | npo |" in page
+    assert "| aliases | +0.200 (+0.200 to +0.200) |  |  |" in page
+    assert "| aliases | 0.250 (1.000) |  | 1.000 (1.000) |" in page
+    assert "| npo | bundled | panda | 1 of 1 | defaults |" in page
+    assert "- attack_quantize_nf4: bitsandbytes is not installed" in page
+    assert "- npo on panda: error: too much" in page
+    told = json.loads((tmp_path / "robustness.json").read_text())
+    assert set(told) == {"rows", "summary", "machine", "commit", "command"}
+    assert {row["attack"] for row in told["rows"]} == {"aliases", "none"}
+    assert write(tmp_path, [], command="")
+
+
+class Drawn:
+    name, digest = "made", "abc"
+    tests = tuple(Concept(name=name, kind="animal") for name in ("panda", "owl", "fox", "bear", "lion", "ant"))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What is computed, as entry, concept and attacks; nothing is erased."""
+    found = []
+
+    def compute(entry, job, measures):
+        found.append((entry.name, job.concept.name, measures.attacks))
+        return cell() | cells.named(entry, job)
+
+    monkeypatch.setattr(command, "compute", compute)
+    monkeypatch.setattr(command, "open_subjects", lambda *_: iter([Drawn()]))
+    return found
+
+
+def run(tmp_path, *words):
+    return command.main([*words, "--out", str(tmp_path)])
+
+
+def test_ours_is_attacked_on_every_concept_and_the_others_on_four(asked, tmp_path, capsys):
+    assert run(tmp_path) == 0
+    assert {name for name, _, _ in asked} == {OURS, *command.BESIDE}
+    assert [concept for name, concept, _ in asked if name == OURS] == [one.name for one in Drawn.tests]
+    assert [concept for name, concept, _ in asked if name == "npo"] == [one.name for one in Drawn.tests[:4]]
+    assert {attacks for _, _, attacks in asked} == {tuple(NAMES)}
+    assert "# Robustness" in capsys.readouterr().out
+    count = len(asked)
+    assert run(tmp_path) == 0
+    assert len(asked) == count
+    assert run(tmp_path, "--redo", "npo") == 0
+    assert [name for name, _, _ in asked[count:]] == ["npo"] * 4
+
+
+def test_more_attacks_than_a_line_has_are_asked_with_those_it_has(asked, tmp_path):
+    words = ("--concepts", "1", "--methods", OURS)
+    assert run(tmp_path, *words, "--attacks", "prefill") == 0
+    assert run(tmp_path, *words, "--attacks", "aliases") == 0
+    assert run(tmp_path, *words, "--attacks", "prefill") == 0
+    assert [attacks for _, _, attacks in asked] == [("prefill",), ("prefill", "aliases")]
+    assert read_rows(tmp_path / command.ROWS)[-1]["attacks"] == ["prefill", "aliases"]
+
+
+def test_shards_share_the_concepts_and_write_no_table(asked, tmp_path):
+    assert run(tmp_path, "--shard", "1/2") == 0
+    assert {concept for _, concept, _ in asked} == {"owl", "bear", "ant"}
+    assert not (tmp_path / "robustness.json").exists()
+
+
+def test_a_quick_look_takes_one_concept_and_cheap_attacks(asked, tmp_path):
+    assert run(tmp_path, "--quick") == 0
+    assert {(concept, attacks) for _, concept, attacks in asked} == {("panda", command.CHEAP)}
+    assert {name for name, _, _ in asked} == {OURS, *command.BESIDE}
+    assert set(command.CHEAP) < set(NAMES)
+
+
+def test_a_table_of_what_is_there_computes_nothing(asked, tmp_path, capsys):
+    append_row(tmp_path / command.ROWS, cell(scores={"prefill": score(0.25)}))
+    append_row(tmp_path / "first.jsonl", cell(scores={"hardening": score(0.5)}))
+    assert run(tmp_path, "--table", "--earlier", str(tmp_path / "first.jsonl")) == 0
+    assert not asked
+    assert "| prefill | 0.250 (1.000) |" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--table", "--earlier", str(tmp_path / "no.jsonl"))
+
+
+def test_the_bundled_checkpoint_gives_all_ten_concepts():
+    class Bundled(Drawn):
+        name = "bundled"
+
+    assert len(command.concepts_of(Bundled())) == 10
+    assert len(command.concepts_of(Drawn())) == 6
