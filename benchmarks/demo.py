@@ -33,6 +33,8 @@ from benchmarks.tables import (
 from space_cli.bundled.concepts import Drawn, find
 
 OUT = Path("docs/benchmarks")
+REFUSED = 3
+"""Exit code of a gate."""
 
 
 def main() -> None:
@@ -104,8 +106,11 @@ def _row(method: str, concept: Drawn, seed: int) -> Row:
             "--method", method, "--workspace", str(place), "--json", "--exit-zero",
         ]  # fmt: skip
         made = subprocess.run(command, capture_output=True, text=True, check=False)
-        if made.returncode:
+        if made.returncode == REFUSED:
             return named | refusal(made.returncode, made.stderr)
+        if made.returncode:
+            # A killed or broken run says nothing about the method.
+            sys.exit(f"`{' '.join(command)}` ended with {made.returncode}:\n{made.stderr}")
         told = json.loads(made.stdout)
         receipt = json.loads((place / "erased" / "space.json").read_text("utf-8"))
     return {
