@@ -47,10 +47,13 @@ def familiarity(
 
 def scrambled(name: str, count: int, rng: random.Random) -> Sequence[str]:
     """Return permutations of a name's letters, words kept apart, none equal to it unless all its letters are."""
+    alike = all(len(set(word)) == 1 for word in name.split())
     found: list[str] = []
     while len(found) < count:
         words = ["".join(rng.sample(word, len(word))) for word in name.split()]
-        found.append(" ".join(words))
+        # A short name comes back as itself often enough to pass for one that nobody can know.
+        if alike or words != name.split():
+            found.append(" ".join(words))
     return found
 
 
