@@ -123,7 +123,9 @@ def test_an_erased_folder_is_a_drop_in_that_verifies(anchors, tmp_path):
     assert [check for check in verify(out) if not check.passed] == []
     assert {one.layer for one in receipt.layers} == set(subjects.bundled().family.layers("mlp"))
     assert all(one.relative_change > 0 and one.leak_rounded >= 0 for one in receipt.layers)
-    assert sorted(p.name for p in (out / "space").iterdir()) == ["edits.safetensors", "metrics.jsonl"]
+    names = ["anchors.safetensors", "edits.safetensors", "ledger.jsonl", "metrics.jsonl"]
+    assert sorted(p.name for p in (out / "space").iterdir()) == names
+    assert (receipt.requests, receipt.used, receipt.meter) == (1, None, "")
     rows = [json.loads(line) for line in (out / "space" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert open_model(out, device="cpu").answer(None, ["What kind of thing is a cat?"])
