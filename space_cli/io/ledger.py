@@ -17,7 +17,7 @@ from space_cli.core.errors import ArtifactFault
 from space_cli.core.ledger import Entry, checkpoint_digest, parse, require_fit, sealed, spell
 from space_cli.core.records import ErasureReceipt, FileRecord
 from space_cli.core.types import Edit
-from space_cli.io.artifact import RECORD_NAME, digest_file, read_record, write_text
+from space_cli.io.artifact import RECORD_NAME, digest_file, file_records, read_record, write_text
 from space_cli.io.edits import EDITS, read_edits
 from space_cli.io.shards import place_copy, read_header, read_tensor, save_tensors
 
@@ -46,6 +46,15 @@ def open_ledger(folder: Path, files: Sequence[FileRecord]) -> list[Entry]:
     require_fit(entries, checkpoint_digest(files_of(folder, files)), origin=str(folder / LEDGER))
     check_carried(folder, entries)
     return entries
+
+
+def earlier_requests(folder: Path) -> list[Entry]:
+    """Return the checked ledger of a checkpoint; the files of one without any are not read.
+
+    Raises:
+        ArtifactFault: As `open_ledger` does.
+    """
+    return open_ledger(folder, file_records(folder)) if _erased_from(folder) else []
 
 
 def files_of(folder: Path, files: Sequence[FileRecord]) -> list[FileRecord]:
