@@ -32,8 +32,8 @@ def _last(points: list[dict[str, Any]], curves: dict[str, Any]) -> list[str]:
     refused = [point["concept"] for point in points if point["refused"]]
     told = [
         f"After the last request: history {_share(points[-1]['history'])}, rebound {_share(points[-1]['rebound'])}, "
-        f"relative retain accuracy {_share(points[-1]['retained'])}. That changes by {100 * curves['slope']:+.2f} points "
-        f"a request, and fell by {100 * curves['worst_drop']:.1f} points at most in one."
+        f"relative retain accuracy {_share(points[-1]['retained'])}. That changes by {100 * curves['slope']:+.2f} "
+        f"points a request, and fell by {100 * curves['worst_drop']:.1f} points at most in one."
     ]
     return told + ([f"Refused, and so still known: {', '.join(refused)}."] if refused else [])
 
