@@ -24,9 +24,9 @@ DENSE_ENERGY = 0.99
 """Share of a dense edit's energy whose directions count: it has all directions to some extent, most of them barely."""
 
 
-def used_directions(edits: Sequence[Edit]) -> Float[Tensor, "d r"]:
-    """Return the input directions that the edits of one layer act on, orthonormal columns, float64."""
-    rows = torch.cat([_directions(edit) for edit in edits])
+def used_directions(edits: Sequence[Edit], device: torch.device) -> Float[Tensor, "d r"]:
+    """Return the input directions that the edits of one layer act on, orthonormal columns, float64, on a device."""
+    rows = torch.cat([_directions(edit, device) for edit in edits])
     return _row_space(rows, NOTHING).T
 
 
@@ -44,7 +44,7 @@ def used_share(basis: Float[Tensor, "d q"], edits: Sequence[Edit]) -> float:
         return 1.0
     if not edits:
         return 0.0
-    inside = basis.double().T @ used_directions(edits).to(basis.device)
+    inside = basis.double().T @ used_directions(edits, basis.device)
     return min(1.0, float(inside.pow(2).sum()) / basis.shape[1])
 
 
@@ -76,11 +76,11 @@ def reading(used: Mapping[str, float], requests: int) -> str:
     return f"{told}: retention is doubtful from here on, as a further edit mostly falls on directions already used"
 
 
-def _directions(edit: Edit) -> Float[Tensor, "r d"]:
+def _directions(edit: Edit, device: torch.device) -> Float[Tensor, "r d"]:
     if edit.right is not None:
-        return edit.right.double()
+        return edit.right.detach().to(device, torch.float64)
     # A dense delta: the directions that hold nearly all of its energy.
-    delta = edit.delta().double()
+    delta = edit.delta().detach().to(device, torch.float64)
     _, sizes, rows = torch.linalg.svd(delta, full_matrices=False)
     held = torch.cumsum(sizes.pow(2), 0) / sizes.pow(2).sum().clamp(min=1e-300)
     strongest: Tensor = rows[: int((held < DENSE_ENERGY).sum()) + 1]

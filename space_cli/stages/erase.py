@@ -265,7 +265,7 @@ def _metered(context: EditContext, receipts: list[LayerReceipt], requests: list[
     metered = []
     with context.progress.task("meter", len(receipts)) as advance:
         for receipt in receipts:
-            basis = context.safe_basis(receipt.layer, LEAK).cpu()
+            basis = context.safe_basis(receipt.layer, LEAK)
             used = used_share(basis, edits[receipt.layer])
             metered.append(receipt.model_copy(update={"free": basis.shape[1], "used": used}))
             advance()

@@ -42,7 +42,7 @@ def test_the_size_of_an_edit_does_not_count():
 def test_of_a_dense_edit_the_directions_with_its_energy_count():
     delta = torch.zeros(3, WIDTH)
     delta[0, 1], delta[1, 4], delta[2, 6] = 1.0, 0.9, 1e-3
-    assert used_directions([Edit("a", dense=delta)]).shape == (WIDTH, 2)
+    assert used_directions([Edit("a", dense=delta)], delta.device).shape == (WIDTH, 2)
 
 
 def test_edits_are_sorted_by_layer():
