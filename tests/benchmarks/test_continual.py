@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 
 from PIL import Image
 
@@ -12,6 +13,7 @@ from benchmarks import continual
 from benchmarks.concepts import test_concepts as kept_for_tests
 from benchmarks.continual_page import page
 from benchmarks.continual_picture import BOTTOM, TOP, draw, place
+from space_cli.cli.app import app
 from space_cli.core.errors import UsageFault
 
 ROWS = [
@@ -136,3 +138,55 @@ def test_the_page_and_the_picture_hold_every_request(tmp_path):
     assert place(0, 1, 2.0)[1] == TOP
     assert place(0, 1, -1.0)[1] == BOTTOM
     assert Path(tmp_path / "x.png").stat().st_size > 2000
+
+
+class Parrot:
+    """Says one thing about every picture."""
+
+    def __init__(self, said):
+        self.said = said
+
+    def answer(self, images, questions, *, tokens=24):
+        return [self.said] * len(questions)
+
+
+def test_every_requested_concept_and_all_others_are_asked_about():
+    plan = continual.Plan(0, continual.chosen(2, 0), (), "0")
+    first, second = plan.concepts
+    before, after = (continual.measure(Parrot(f"This is {first.phrase}."), plan, number) for number in (0, 1))
+    assert before == {"named": {first.name: 1.0, second.name: 0.0}, "retained": 0.0}
+    assert after["named"] == {first.name: 1.0}
+    other = next(concept for concept in continual.drawn_concepts() if concept not in plan.concepts)
+    told = continual.measure(Parrot(f"This is {other.phrase}."), plan, 2)
+    assert told["retained"] == pytest.approx(1 / (len(continual.drawn_concepts()) - 2))
+
+
+@pytest.mark.parametrize(("code", "refused"), [(0, False), (3, True)])
+def test_a_request_is_what_a_user_would_type(monkeypatch, tmp_path, code, refused):
+    plan = continual.Plan(5, continual.chosen(2, 0), ("steps=2",), "0")
+    asked = []
+    receipt = dict.fromkeys(("steps", "stopped", "used", "meter", "requests", "signals"), 1)
+
+    def space(words):
+        asked.extend(words)
+        return code, json.dumps(receipt), "note\nerror: the retain budget would break"
+
+    monkeypatch.setattr(continual, "_space", space)
+    monkeypatch.setattr(continual, "_pool", lambda plan, place: place / "pool")
+    made = continual.request(plan, 2, tmp_path / "01" / "erased", tmp_path)
+    assert made["concept"] == plan.concepts[1].name
+    assert made["refused"] is refused
+    assert ("reason" in made) is refused
+    known = {spelling for one in typer.main.get_command(app).commands["erase"].params for spelling in one.opts}
+    assert {word for word in asked if word.startswith("--")} <= known
+    assert asked[asked.index("--model") + 1] == str(tmp_path / "01" / "erased")
+    assert asked[asked.index("--out") + 1] == str(tmp_path / "02" / "erased")
+    assert asked[asked.index("--set") + 1] == "steps=2"
+
+
+def test_a_request_that_fails_otherwise_stops_the_run(monkeypatch, tmp_path):
+    plan = continual.Plan(0, continual.chosen(1, 0), (), "0")
+    monkeypatch.setattr(continual, "_space", lambda words: (4, "", "error: altered"))
+    monkeypatch.setattr(continual, "_pool", lambda plan, place: place / "pool")
+    with pytest.raises(RuntimeError, match="request 1, exit code 4: error: altered"):
+        continual.request(plan, 1, tmp_path, tmp_path)
