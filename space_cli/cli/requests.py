@@ -6,7 +6,7 @@ The first request of a checkpoint has the workspace itself. Every other one has 
 
 import hashlib
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +56,7 @@ def read_names(given: Sequence[str], file: Path | None) -> list[str]:
     return names
 
 
-def forbid_details(names: Sequence[str], details: dict[str, object]) -> None:
+def forbid_details(names: Sequence[str], details: Mapping[str, object]) -> None:
     """Refuse what describes one concept where there are several.
 
     Raises:

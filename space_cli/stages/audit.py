@@ -214,8 +214,7 @@ def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -
         "facts": "no question about the concept is known",
         "earlier": "this is the first request of its checkpoint",
     }
-    found = {"holdout": material.holdout, "general": material.general, "used": material.used}
-    probe = replace(probe, **found, earlier=earlier)
+    probe = replace(probe, holdout=material.holdout, general=material.general, used=material.used, earlier=earlier)
     return concept, probe, missing
 
 
