@@ -14,11 +14,9 @@ import argparse
 import hashlib
 import itertools
 import json
-import os
 import random
 import subprocess
 import sys
-import time
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -132,25 +130,28 @@ def run(plan: Plan, store: Path, place: Path) -> list[Row]:
 def request(plan: Plan, number: int, model: Path, place: Path) -> Row:
     """Erase one concept from the checkpoint as it is, as a user would, in a process of its own.
 
+    A checkpoint that a killed run finished, but had no row for yet, is used as it is.
+
     Raises:
         RuntimeError: The command ended otherwise than done or refused.
     """
     concept, folder = plan.concepts[number - 1], place / f"{number:02d}"
-    out, started = folder / "erased", time.monotonic()
+    out, facts = folder / "erased", {"concept": concept.name, "refused": False}
     words = [
         "erase", "--concept", concept.name, "--phrase", concept.phrase, "--kind", concept.kind, "--model", str(model),
         "--pool", str(_pool(plan, place)), "--workspace", str(folder), "--out", str(out), "--seed", str(plan.seed),
         *(part for one in plan.settings for part in ("--set", one)),
     ]  # fmt: skip
-    code, told, said = _space(words)
-    if code not in {0, REFUSED}:
-        raise RuntimeError(f"request {number}, exit code {code}: {said[-2000:]}")
-    facts = {"concept": concept.name, "refused": code == REFUSED, "seconds": round(time.monotonic() - started, 1)}
-    if facts["refused"]:
-        return facts | {"reason": " ".join(line for line in said.splitlines() if line.startswith("error:"))}
-    receipt = json.loads(told)
+    if not (out / "space.json").is_file():
+        code, said = _space(words)
+        if code == REFUSED:
+            reason = " ".join(line for line in said.splitlines() if line.startswith("error:"))
+            return facts | {"refused": True, "reason": reason}
+        if code:
+            raise RuntimeError(f"request {number}, exit code {code}: {said[-2000:]}")
+    receipt = json.loads((out / "space.json").read_text("utf-8"))
     kept = {name: receipt[name] for name in ("steps", "stopped", "used", "meter", "requests", "signals")}
-    return facts | kept | {"load_average": round(os.getloadavg()[0], 2)}
+    return facts | kept | {"seconds": receipt["run"]["seconds"]}
 
 
 def measure(responder: Responder, plan: Plan, number: int) -> Row:
@@ -207,17 +208,16 @@ def _pool(plan: Plan, place: Path) -> Path:
         first, *also = (concept.name for concept in plan.concepts)
         images = write_pool(place / "images", first, seed=plan.seed, also=also)
         words = ["index", str(images), "--encoder", str(encoder_folder()), "--out", str(pool), "--seed", str(plan.seed)]
-        code, _, said = _space(words)
+        code, said = _space(words)
         if code:
             raise RuntimeError(f"index, exit code {code}: {said[-2000:]}")
     return pool
 
 
-def _space(words: Sequence[str]) -> tuple[int, str, str]:
-    made = subprocess.run(
-        [sys.executable, "-m", "space_cli", *words, "--json"], capture_output=True, text=True, check=False
-    )
-    return made.returncode, made.stdout, made.stderr
+def _space(words: Sequence[str]) -> tuple[int, str]:
+    """Run a command, and return its exit code with what it said on the way."""
+    made = subprocess.run([sys.executable, "-m", "space_cli", *words], capture_output=True, text=True, check=False)
+    return made.returncode, made.stderr
 
 
 def _weights(folder: Path) -> str:

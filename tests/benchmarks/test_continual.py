@@ -165,11 +165,14 @@ def test_every_requested_concept_and_all_others_are_asked_about():
 def test_a_request_is_what_a_user_would_type(monkeypatch, tmp_path, code, refused):
     plan = continual.Plan(5, continual.chosen(2, 0), ("steps=2",), "0")
     asked = []
-    receipt = dict.fromkeys(("steps", "stopped", "used", "meter", "requests", "signals"), 1)
+    receipt = dict.fromkeys(("steps", "stopped", "used", "meter", "requests", "signals"), 1) | {"run": {"seconds": 7.0}}
 
     def space(words):
         asked.extend(words)
-        return code, json.dumps(receipt), "note\nerror: the retain budget would break"
+        if not code:
+            (tmp_path / "02" / "erased").mkdir(parents=True)
+            (tmp_path / "02" / "erased" / "space.json").write_text(json.dumps(receipt))
+        return code, "note\nerror: the retain budget would break"
 
     monkeypatch.setattr(continual, "_space", space)
     monkeypatch.setattr(continual, "_pool", lambda plan, place: place / "pool")
@@ -182,11 +185,14 @@ def test_a_request_is_what_a_user_would_type(monkeypatch, tmp_path, code, refuse
     assert asked[asked.index("--model") + 1] == str(tmp_path / "01" / "erased")
     assert asked[asked.index("--out") + 1] == str(tmp_path / "02" / "erased")
     assert asked[asked.index("--set") + 1] == "steps=2"
+    asked.clear()
+    assert continual.request(plan, 2, tmp_path / "01" / "erased", tmp_path) == made
+    assert bool(asked) is refused, "a checkpoint that is there is not made again"
 
 
 def test_a_request_that_fails_otherwise_stops_the_run(monkeypatch, tmp_path):
     plan = continual.Plan(0, continual.chosen(1, 0), (), "0")
-    monkeypatch.setattr(continual, "_space", lambda words: (4, "", "error: altered"))
+    monkeypatch.setattr(continual, "_space", lambda words: (4, "error: altered"))
     monkeypatch.setattr(continual, "_pool", lambda plan, place: place / "pool")
     with pytest.raises(RuntimeError, match="request 1, exit code 4: error: altered"):
         continual.request(plan, 1, tmp_path, tmp_path)
