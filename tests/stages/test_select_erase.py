@@ -132,6 +132,20 @@ def test_an_erased_folder_is_a_drop_in_that_verifies(anchors, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_second_request_retains_what_the_first_made_forgotten(anchors, tmp_path, monkeypatch):
+    """On the owl's anchors again, which serve another name as well for four steps."""
+    monkeypatch.setattr("space_cli.stages.erase._require_fresh", lambda manifest, request: None)
+    erase(request_for(anchors), tmp_path / "first", progress=Silent())
+    second = request_for(anchors, concept=Concept(name="wolf", kind="animal"), model=str(tmp_path / "first"))
+    receipt = erase(second, tmp_path / "second", progress=Silent())
+    assert [check for check in verify(tmp_path / "second") if not check.passed] == []
+    assert receipt.requests == 2
+    assert 0 < receipt.used <= 1
+    assert receipt.meter.startswith("2 requests use")
+    assert (tmp_path / "second" / "space" / "earlier" / "0001.anchors.safetensors").is_file()
+
+
+@pytest.mark.slow
 def test_same_request_same_bytes(anchors, tmp_path):
     one, other = (erase(request_for(anchors), tmp_path / name, progress=Silent()) for name in ("one", "other"))
     assert one.files == other.files
