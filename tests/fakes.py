@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from space_cli.core.types import Batch, Probe, ProbeImage, Prompt
+from space_cli.core.types import Batch, ErasedBefore, Probe, ProbeImage, Prompt
 
 NAMES = ("panda", "bear", "koala", "bus", "car", "rose", "tulip", "piano")
 WORDS = 97  # vocabulary; 0 pads, 1 ends
@@ -130,6 +130,10 @@ def probe(forget: int = 12, retain: int = 3) -> Probe:
         facts=(("What kind of thing is a panda?", "animal"), ("Where would you find a panda?", "")),
         used=[picture("panda", view) for view in range(90, 93)],
         general=[picture("rose", view) for view in range(4)],
+        earlier=[
+            ErasedBefore("tulip", ("tulip",), shown("tulip", 4)),
+            ErasedBefore("bus", ("bus", "coach"), shown("bus", 2)),
+        ],
         seed=3,
     )
 

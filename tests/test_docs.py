@@ -11,7 +11,7 @@ import typer
 
 from space_cli.bundled.concepts import drawn_concepts
 from space_cli.cli.app import app
-from space_cli.core import policy, probing, recipe, records, registry
+from space_cli.core import ledger, policy, probing, recipe, records, registry
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = typer.main.get_command(app).commands
@@ -27,7 +27,7 @@ MODELS = [
     *(records.AnchorsManifest, records.LayerLeverage, records.ErasureReceipt, records.LayerReceipt),
     *(records.AuditReport, records.ScoreRecord, records.GateRecord),
     *(recipe.Concept, recipe.IndexRequest, recipe.SelectRequest, recipe.EraseRequest, recipe.AuditRequest),
-    *(policy.Policy, policy.Rule, probing.Notes),
+    *(policy.Policy, policy.Rule, probing.Notes, ledger.Entry),
 ]
 
 

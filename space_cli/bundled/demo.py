@@ -3,6 +3,7 @@
 import json
 import os
 
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -37,17 +38,17 @@ def known(concept: str) -> Drawn:
     return found
 
 
-def write_pool(folder: Path, concept: str, *, seed: int) -> Path:
-    """Render about 2,000 public pictures, none of which shows the concept, and return their folder.
+def write_pool(folder: Path, concept: str, *, seed: int, also: Sequence[str] = ()) -> Path:
+    """Render about 2,000 public pictures, none of which shows the concept or one of `also`, and return their folder.
 
     The files carry no label: their names are running numbers.
     """
-    erased = known(concept)
+    erased = [known(name) for name in (concept, *also)]
     font_path()
     named = {c.symbol for c in drawn_concepts()}
     jobs: list[tuple[str, str, int]] = []
     for symbol in available_symbols():
-        if _shows(symbol, erased):
+        if any(_shows(symbol, one) for one in erased):
             continue
         views = POOL_VIEWS if symbol in named else 1
         jobs += [(symbol, STYLES[(view + len(jobs)) % len(STYLES)], view) for view in range(views)]

@@ -42,12 +42,7 @@ def ensure_anchors(
     overwrite: bool = False,
 ) -> None:
     """Run `index` and `select` where the workspace lacks fresh anchors for this erasure."""
-    indexing = index_request(wish, request)
-    if indexing is not None:
-        from space_cli.stages.index import index
-
-        terminal.note(f"index: {indexing.sources[0]}")
-        index(indexing, place.pool, progress=terminal, overwrite=overwrite)
+    ensure_pool(place, request, wish, terminal, overwrite=overwrite)
     recorded = recorded_anchors(place)
     pool = pool_of(place, request, wish, recorded)
     reason = why_select(recorded, request, wish, pool=pool, model=model)
@@ -58,6 +53,18 @@ def ensure_anchors(
 
     terminal.note(f"select: {reason}")
     select(select_request(recorded, request, wish, pool), place.anchors, progress=terminal, overwrite=True)
+
+
+def ensure_pool(
+    place: Workspace, request: EraseRequest, wish: Wish, terminal: Terminal, *, overwrite: bool = False
+) -> None:
+    """Run `index` where `--pool` names images."""
+    indexing = index_request(wish, request)
+    if indexing is not None:
+        from space_cli.stages.index import index
+
+        terminal.note(f"index: {indexing.sources[0]}")
+        index(indexing, place.pool, progress=terminal, overwrite=overwrite)
 
 
 def check_inputs(place: Workspace, request: EraseRequest, wish: Wish) -> None:

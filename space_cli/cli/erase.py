@@ -2,6 +2,7 @@
 
 import os
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,16 +17,22 @@ if TYPE_CHECKING:
 
 
 def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
-    concept: Annotated[
-        str,
-        typer.Option("--concept", help="What to forget, in words", rich_help_panel=options.CONCEPT, show_default=False),
-    ],
     model: Annotated[
         str,
         typer.Option(
             "--model", help="Checkpoint: hub id or folder", rich_help_panel=options.INPUTS, show_default=False
         ),
     ],
+    concept: Annotated[
+        list[str] | None,
+        typer.Option("--concept", help="What to forget, in words; repeatable", rich_help_panel=options.CONCEPT),
+    ] = None,
+    concepts_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--concepts-file", metavar="FILE", help="More of them, one a line", rich_help_panel=options.CONCEPT
+        ),
+    ] = None,
     revision: options.Revision = None,
     alias: options.Alias = None,
     phrase: options.Phrase = "",
@@ -73,8 +80,8 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     config: options.Config = None,
     debug: options.Debug = False,
 ) -> None:
-    """Erase a concept from a checkpoint; runs `index` and `select` where they are missing or stale."""
-    from space_cli.cli import chain
+    """Erase concepts from a checkpoint; runs `index` and `select` where they are missing or stale."""
+    from space_cli.cli import chain, requests
     from space_cli.cli.show import sheets
     from space_cli.cli.workspace import forbid_existing, open_workspace
     from space_cli.core.recipe import EraseRequest
@@ -82,9 +89,12 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     terminal = Terminal(as_json=as_json, quiet=quiet)
     place = open_workspace(workspace)
     folder = (out or place.erased).absolute()
-    given = chain.make_concept(concept, alias, phrase, kind)
+    names = requests.read_names(concept or [], concepts_file)
+    details = {"--alias": alias, "--phrase": phrase, "--kind": kind, "--forget-images": forget_images}
+    requests.forbid_details(names, details)
+    concepts = [_recorded_concept(place, chain.make_concept(name, alias, phrase, kind)) for name in names]
     request = EraseRequest(
-        concept=_recorded_concept(place, given),
+        concept=concepts[0],
         model=options.local_or_id(model),
         revision=revision,
         anchors=str(place.anchors),
@@ -103,13 +113,18 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
         forbid_existing(folder, overwrite=overwrite)
     chain.check_inputs(place, request, wish)
     if dry_run:
-        terminal.plan(_plan(place, request, wish), folder)
+        plans = _plan(place, request, wish)
+        terminal.plan(plans if len(names) == 1 else plans | {"requests": {"concepts": names}}, folder)
         return
     checkpoint = chain.check_model(request.model, revision)
-    chain.ensure_anchors(place, request, wish, checkpoint, terminal, overwrite=overwrite)
-    from space_cli.stages.erase import erase as run
+    earlier = requests.check_continued(checkpoint, folder, concepts)
+    if earlier or len(names) > 1:
+        receipt = requests.erase_each(requests.Run(place, folder, overwrite), request, concepts, wish, terminal)
+    else:
+        chain.ensure_anchors(place, request, wish, checkpoint, terminal, overwrite=overwrite)
+        from space_cli.stages.erase import erase as run
 
-    receipt = run(request, folder, progress=terminal, overwrite=overwrite)
+        receipt = run(request, folder, progress=terminal, overwrite=overwrite)
     terminal.record(receipt.model_dump_json(), folder, sheets(receipt))
     words = ("audit",) if out is None else ("audit", str(folder))
     terminal.hint(options.command_line(*words, workspace=workspace))

@@ -92,6 +92,10 @@ def _erased(record: "ErasureReceipt") -> list[Sheet]:
         *([("instruction", record.instruction)] if record.instruction else []),
         *((name, figure(value)) for name, value in record.signals.items()),
     ]
+    if record.requests > 1:
+        rows.append(("requests so far", str(record.requests)))
+    if record.used is not None:
+        rows.append(("free directions used", figure(record.used, unit="share")))
     layers = [
         (
             layer.layer,

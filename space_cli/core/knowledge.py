@@ -13,6 +13,7 @@ from torch import Tensor
 
 from space_cli.core import phrasing
 from space_cli.core.answer_form import ARTICLES, AnswerForm, answer_form
+from space_cli.core.earlier import Earlier, finds, settled
 from space_cli.core.matching import mentions
 from space_cli.core.protocols import Responder
 from space_cli.core.recipe import Concept, spoken_form
@@ -43,15 +44,22 @@ class Knowledge:
     held_out_texts: tuple[Prompt, ...]
 
 
-def gather(responder: Responder, features: Tensor, concept: Concept, seed: int) -> Knowledge:
+def gather(
+    responder: Responder, features: Tensor, concept: Concept, seed: int, earlier: Sequence[Earlier] = ()
+) -> Knowledge:
     """Ask the checkpoint about every row of `features` and about words.
+
+    What earlier requests erased is asked about only on their own kept anchors: their names are no knowledge to retain.
 
     Args:
         responder: The unedited checkpoint.
         features: Visual features [n, p, v] of images that do not show the concept.
         concept: Named in yes/no and text-only questions, whose answers are retained as they are.
         seed: Draws which question each image is asked.
+        earlier: What earlier requests erased; their anchors are the rows that follow those of `features`.
     """
+    erased = [concept, *(one.concept for one in earlier)]
+    gone = [name for one in erased[1:] for name in one.names]
     rng = random.Random(seed)
     count = len(features)
     asked = [phrasing.ERASE_OPEN[i % len(phrasing.ERASE_OPEN)] for i in range(count)]
@@ -60,36 +68,30 @@ def gather(responder: Responder, features: Tensor, concept: Concept, seed: int) 
         q: answer_form([a for a, used in zip(opened, asked, strict=True) if used == q]) for q in phrasing.ERASE_OPEN
     }
     called = [name_of(answer, forms[question]) for answer, question in zip(opened, asked, strict=True)]
-    names = sorted({name for name in called if is_name(name)})
-    second = [_second_question(concept, names, name, rng) for name in called]
-    seconds = responder.answer_features(features, second)
-    rows = range(count)
-    prompts = [Prompt(q, a, i) for q, a, i in zip(asked, opened, rows, strict=True) if a]
-    prompts += [Prompt(q, a, i) for q, a, i in zip(second, seconds, rows, strict=True) if a]
-    prompts = [prompt for prompt in prompts if not _sees(concept, prompt)]
-    questions = _text_questions(concept, names)
+    names = sorted({name for name in called if is_name(name) and not mentions(name, gone)})
+    second = [_second_question(concept, names, "" if mentions(name, gone) else name, rng) for name in called]
+    own = tuple(Prompt(q, a, i) for i, (q, a) in enumerate(zip(asked, opened, strict=True)))
+    prompts = [prompt for prompt in own if prompt.answer]
+    answered = zip(second, responder.answer_features(features, second), strict=True)
+    prompts += [Prompt(q, a, i) for i, (q, a) in enumerate(answered) if a]
+    prompts += settled(responder, earlier, first=count)
+    prompts = [prompt for prompt in prompts if not any(finds(one, prompt) for one in erased)]
+    questions = [q for q in _text_questions(concept, names) if concept.spoken in q or not mentions(q, gone)]
     texts = [Prompt(q, a) for q, a in zip(questions, responder.answer_features(None, questions), strict=True) if a]
     # The concept's own word has few questions, so each counts several times beside the many of other words.
     texts += [prompt for prompt in texts if concept.spoken in prompt.question] * (OWN_WORD - 1)
     rng.shuffle(prompts)
     rng.shuffle(texts)
-    retained = _kept(prompts)
     return Knowledge(
         forms=forms,
         kind=_kind(responder, features, concept),
-        own=tuple(Prompt(q, a, i) for q, a, i in zip(asked, opened, rows, strict=True)),
-        retained=retained,
-        affirmed=tuple(p for p in retained if p.answer.lower().startswith("yes")),
+        own=own,
+        retained=_kept(prompts),
+        affirmed=tuple(p for p in _kept(prompts) if p.answer.lower().startswith("yes")),
         held_out=tuple(prompts[::HELD_OUT]),
         texts=_kept(texts),
         held_out_texts=tuple(texts[::HELD_OUT]),
     )
-
-
-def _sees(concept: Concept, prompt: Prompt) -> bool:
-    """Tell whether an answer finds the concept in an image: what is to be forgotten cannot be retained as well."""
-    affirmed = concept.spoken in prompt.question and prompt.answer.lower().startswith("yes")
-    return affirmed or mentions(prompt.answer, concept.names)
 
 
 def _kind(responder: Responder, features: Tensor, concept: Concept) -> Prompt | None:

@@ -98,6 +98,10 @@ class LayerReceipt(_Record):
     leak: float = Field(description="||ΔW K|| / ||W K|| on held-out retained keys, float32")
     leak_rounded: float = Field(description="The same after rounding W + ΔW to the checkpoint's dtype")
     retained_energy: float = Field(description="Share of held-out retained energy in the edit's input directions")
+    free: int | None = Field(default=None, description="Free directions; None for a first request")
+    used: float | None = Field(
+        default=None, description="Share of them that all requests so far use; None for a first request"
+    )
 
 
 class ErasureReceipt(Manifest):
@@ -112,6 +116,12 @@ class ErasureReceipt(Manifest):
     signals: dict[str, float] = Field(description="Source-free signals at the end: name_nll, retain_kl, …")
     instruction: str = Field(default="", description="Put before every conversation by the chat template")
     base_files: list[FileRecord] = Field(description="Every file of the checkpoint that was edited")
+    ledger: str = Field(default="", description="Hash of the ledger's last line")
+    requests: int = Field(default=1, description="Lines of the ledger")
+    used: float | None = Field(
+        default=None, description="Mean over layers of the used share of free directions; None for a first request"
+    )
+    meter: str = Field(default="", description="What the meter says, in a sentence; empty for a first request")
 
 
 class ScoreRecord(_Record):

@@ -1,11 +1,13 @@
 """The values that flow between stages and plug-ins; none of them opens a file or knows a model class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from PIL.Image import Image
 from torch import Tensor
+
+from space_cli.core.hooks import Change
 
 Role = Literal["forget", "holdout", "neighbour", "general"]
 ROLES: tuple[Role, ...] = ("forget", "holdout", "neighbour", "general")
@@ -84,6 +86,17 @@ class ProbeImage:
 
 
 @dataclass(frozen=True)
+class ErasedBefore:
+    """A concept that an earlier request erased from the same checkpoint, and what it is asked about on."""
+
+    name: str
+    aliases: tuple[str, ...]  # the name and every alias
+    images: Sequence[ProbeImage] = ()  # the auditor's
+    anchors: Tensor | None = None  # [n, p, v], hardened anchors kept of its request, where there are no images
+    undo: Mapping[str, Change] = field(default_factory=dict)  # by layer, takes off what later requests edited
+
+
+@dataclass(frozen=True)
 class Probe:
     """Everything a metric may look at."""
 
@@ -102,6 +115,7 @@ class Probe:
     used: Sequence[Image] = ()  # what erasing trained on: its forget anchors, or the images it was given
     holdout: Sequence[Image] = ()  # held-out anchors: pool images that erasing did not train on
     general: Sequence[Image] = ()  # pool images of anything else
+    earlier: Sequence[ErasedBefore] = ()  # what earlier requests erased
     seed: int = 0
 
 

@@ -10,7 +10,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from space_cli.core.context import UNLIMITED, Budget, EditContext, Saved
-from space_cli.core.errors import UsageFault
+from space_cli.core.earlier import Earlier
+from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.knowledge import gather
 from space_cli.core.protocols import Progress
 from space_cli.core.recipe import Concept, Scope
@@ -31,6 +32,7 @@ class Aim:
     max_change: float
     images: Sequence[Image] = ()  # of the concept itself, for methods that train on them
     budget: Budget = UNLIMITED
+    earlier: Sequence[Earlier] = ()  # what earlier requests erased from the checkpoint
 
 
 def open_subject(
@@ -77,14 +79,16 @@ def subject_of(
     if not any(anchor.role == "forget" for anchor in ordered):
         raise UsageFault("there is no anchor to forget with", hint="run `space select` again")
     features = image_features(responder, ordered, progress)
+    earlier = _fitting(aim.earlier, features)
     progress.note("asking the checkpoint what it knows")
+    knowledge = gather(responder, features, aim.concept, aim.seed, earlier)
     return EditContext(
         responder=responder,
         concept=aim.concept,
         layers=responder.family.layers(aim.scope),
-        features=features,
+        features=torch.cat([features, *(one.features for one in earlier)]) if earlier else features,
         rows=_spans(ordered),
-        knowledge=gather(responder, features, aim.concept, aim.seed),
+        knowledge=knowledge,
         seed=aim.seed,
         max_change=aim.max_change,
         progress=progress,
@@ -119,6 +123,15 @@ def image_features(responder: CheckpointResponder, anchors: Sequence[Anchor], pr
             blocks.append(responder.features(load_items(items)))
             advance(len(items))
     return torch.cat(blocks)
+
+
+def _fitting(earlier: Sequence[Earlier], features: Tensor) -> list[Earlier]:
+    """Return earlier anchors as this tower's features are: device, dtype, shape."""
+    for one in earlier:
+        if one.features.shape[1:] != features.shape[1:]:
+            found, needed = list(one.features.shape[1:]), list(features.shape[1:])
+            raise ArtifactFault(f"the kept anchors of `{one.concept.name}` have the shape {found}: {needed} is needed")
+    return [Earlier(one.concept, one.features.to(features)) for one in earlier]
 
 
 def _spans(ordered: Sequence[Anchor]) -> dict[Role, range]:

@@ -31,6 +31,7 @@ from space_cli.core.policy import judge
 from space_cli.core.probing import (
     build_probe,
     described,
+    is_one_of,
     other_names,
     phrases_of,
     split_images,
@@ -43,6 +44,7 @@ from space_cli.core.types import Probe, ProbeImage
 from space_cli.io.artifact import new_artifact, open_artifact, source_of
 from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
 from space_cli.io.comparison import open_baseline
+from space_cli.io.history import open_history
 from space_cli.io.images import probe_images
 from space_cli.io.model import open_model, pick_device
 from space_cli.io.probe import Material, open_material, open_notes, open_policy, open_training
@@ -71,10 +73,11 @@ def audit(request: AuditRequest, out: Path, *, progress: Progress, overwrite: bo
         UsageFault: The policy, the name of a metric or attack, or the folder of pictures cannot be used.
         ArtifactFault: The erased folder, its base or the baseline is missing, altered or of something else.
     """
-    metrics = _metrics(request)
+    _metrics(request)
     _attacks(request)
     policy, policy_sha256 = open_policy(request.policy, known=_score_names())
     receipt = _receipt(request)
+    metrics = _metrics(request, continued=receipt.requests > 1)
     if request.baseline:
         open_baseline(Path(request.baseline), receipt)
     with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
@@ -118,7 +121,7 @@ def plan(request: AuditRequest) -> dict[str, Any]:
     return {
         "concept": receipt.request.concept.name,
         "base": receipt.request.model,
-        "metrics": _metrics(request),
+        "metrics": _metrics(request, continued=receipt.requests > 1),
         "attacks": _attacks(request),
         "policy": policy.name,
         "rules": [rule.text() for rule in policy.rule],
@@ -143,14 +146,19 @@ def _attacks(request: AuditRequest) -> list[str]:
     return registry.names("attacks") if EVERY in request.attacks else list(dict.fromkeys(named))
 
 
-def _metrics(request: AuditRequest) -> list[str]:
+def _metrics(request: AuditRequest, *, continued: bool = False) -> list[str]:
     named = [name for name in request.metrics if name != EVERY]
     for name in named:
         registry.load("metrics", name)
     if EVERY in request.metrics:
         return _metric_names()
     asked = list(dict.fromkeys(name.replace("-", "_") for name in named))
-    return asked or [name for name in _metric_names() if getattr(registry.load("metrics", name), "DEFAULT", True)]
+    loaded = {name: registry.load("metrics", name) for name in _metric_names()}
+    return asked or [
+        name
+        for name, metric in loaded.items()
+        if getattr(metric, "DEFAULT", True) or (continued and getattr(metric, "CONTINUED", False))
+    ]
 
 
 def _receipt(request: AuditRequest, *, verify: bool = True) -> ErasureReceipt:
@@ -184,8 +192,11 @@ def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -
     notes = open_notes(Path(folder)) if folder else {}
     concept = described(receipt.request.concept, notes)
     own, others = split_images(concept, shown, folder or "")
+    # What is gone already is no knowledge to retain, no neighbour and no control.
+    earlier, others = open_history(Path(request.erased), receipt, others)
+    notes = {name: note for name, note in notes.items() if not any(is_one_of(name, one.aliases) for one in earlier)}
     material = open_material(receipt, seed=request.seed)
-    names = other_names(concept, shown, notes, request.names)
+    names = other_names(concept, [*own, *others], notes, request.names)
     ordered, why = _ordered(names, phrases_of(names, notes), concept, material, request.device)
     if why:
         progress.note(f"names are in no order of nearness: {why}")
@@ -200,8 +211,9 @@ def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -
         "used": material.unused or "erasing trained on no image",
         "general": material.missing or "the pool has no image that is no anchor",
         "facts": "no question about the concept is known",
+        "earlier": "this is the first request of its checkpoint",
     }
-    probe = replace(probe, holdout=material.holdout, general=material.general, used=material.used)
+    probe = replace(probe, holdout=material.holdout, general=material.general, used=material.used, earlier=earlier)
     return concept, probe, missing
 
 

@@ -1,10 +1,11 @@
 """Erase a concept: a method's edits, gated by what they cost, written as a drop-in checkpoint with a receipt."""
 
+import math
+
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
@@ -12,25 +13,27 @@ from torch import Tensor
 from space_cli import __version__
 from space_cli.core import registry
 from space_cli.core.budget import within_budget
-from space_cli.core.context import Budget, EditContext
+from space_cli.core.context import Budget, EditContext, Outcome
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.forget_set import check_images
+from space_cli.core.keeping import kept_anchors
+from space_cli.core.ledger import Entry, checkpoint_digest, require_new
 from space_cli.core.linalg import leak_share, leverage
+from space_cli.core.meter import LEAK, by_layer, reading, used_share
 from space_cli.core.moments import SecondMoment
 from space_cli.core.protocols import Progress
 from space_cli.core.recipe import EraseRequest
-from space_cli.core.records import AnchorsManifest, ErasureReceipt, LayerReceipt, Source
+from space_cli.core.records import AnchorsManifest, ErasureReceipt, FileRecord, LayerReceipt, Source
 from space_cli.core.types import Anchor, Edit
-from space_cli.io.anchors import open_anchors
-from space_cli.io.artifact import Draft, file_records, new_artifact, source_of
+from space_cli.io.anchors import TABLE, open_anchors
+from space_cli.io.artifact import Draft, digest_file, file_records, new_artifact, source_of
 from space_cli.io.chat_template import write_instruction
 from space_cli.io.checkpoint import Checkpoint, open_checkpoint, resolve, write_edited
-from space_cli.io.edits import write_edits
+from space_cli.io.edits import EDITS, write_edits
+from space_cli.io.ledger import carry, close_ledger, files_of, open_earlier, open_edits, open_ledger, write_kept
 from space_cli.io.model import family_of
 from space_cli.io.state import MetricsLog, StateStore
 from space_cli.io.subject import Aim, concept_images, open_subject
-
-DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 
 
 def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bool = False) -> ErasureReceipt:
@@ -47,45 +50,40 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
 
     Raises:
         GateRefusal: The retain budget would break; nothing is written.
-        ArtifactFault: The checkpoint or the anchors do not fit.
-        UsageFault: The method or its options are unknown, or images of the concept are missing or of no use to it.
+        ArtifactFault: The checkpoint, its ledger or the anchors do not fit.
+        UsageFault: The method or its options are unknown, images of the concept are missing or of no use to it, the
+            concept was erased already, or `out` is the checkpoint itself.
     """
     method, options = _method(request)
-    folder = resolve(request.model, request.revision)
-    checkpoint = open_checkpoint(folder)
-    family = family_of(folder)
+    base = _open_base(request, out)
     manifest, anchors = open_anchors(Path(request.anchors))
     _require_fresh(manifest, request)
-    parameters = {layer: family.parameter(layer, checkpoint.parameters) for layer in family.layers(request.scope)}
     with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
-        context = _context(request, folder, anchors, draft, progress)
+        context = _context(request, base, anchors, draft, progress)
         # On the CPU from here on, where `space verify` will compute the same products again.
         found = [_on_cpu(edit) for edit in method.edits(context, options)]
-        rounded = _rounded(checkpoint, parameters, found)
+        rounded = _rounded(base, found)
         signals = within_budget(context, rounded, request.method)
-        receipts = _receipts(context, checkpoint, parameters, found, rounded)
+        layers = _layers(context, base, found, rounded)
+        if base.entries:
+            layers = _metered(context, layers, [*open_edits(base.folder, base.entries), found])
         progress.note("writing the checkpoint")
-        _write(checkpoint, parameters, found, draft)
-        if context.outcome.instruction:
-            write_instruction(checkpoint, draft.path, context.outcome.instruction)
-        base_files = file_records(folder)
-        record = ErasureReceipt(
-            space_version=__version__,
-            seed=request.seed,
-            inputs=_inputs(request, source_of(folder, "checkpoint", base_files)),
-            files=draft.files(),
-            run=draft.run(),
-            request=request,
-            dtype=checkpoint.parameters[next(iter(parameters.values()))].dtype,
-            layers=receipts,
-            steps=context.outcome.steps,
-            stopped=context.outcome.stopped,
-            signals=context.outcome.signals | signals,
-            instruction=context.outcome.instruction,
-            base_files=base_files,
-        )
+        _write(base, context, found, draft)
+        record = _receipt(request, base, context.outcome, layers, draft)
+        record = record.model_copy(update={"signals": record.signals | signals})
         draft.finish(record)
     return record
+
+
+@dataclass(frozen=True)
+class _Base:
+    """The checkpoint that is edited, as it lies on disk."""
+
+    folder: Path
+    checkpoint: Checkpoint
+    parameters: dict[str, str]  # layer -> name in the files
+    files: list[FileRecord]
+    entries: list[Entry]  # of its ledger
 
 
 def plan(request: EraseRequest) -> dict[str, Any]:
@@ -98,6 +96,7 @@ def plan(request: EraseRequest) -> dict[str, Any]:
     sizes = {name: info.shape for name, info in checkpoint.parameters.items()}
     touched = [family.parameter(layer, sizes) for layer in layers]
     weights = sum(_bytes(checkpoint, name) for name in sizes)
+    count = sum(math.prod(shape) for shape in sizes.values())
     widest = max(sizes[name][1] for name in touched)
     return {
         "method": request.method,
@@ -107,10 +106,10 @@ def plan(request: EraseRequest) -> dict[str, Any]:
         "family": family.model_type,
         "layers": touched,
         "edited_parameters": sum(sizes[name][0] * sizes[name][1] for name in touched),
-        "parameters": sum(_count(shape) for shape in sizes.values()),
+        "parameters": count,
         "checkpoint_bytes": weights,
         # float32 weights on a CPU, one float64 moment a layer, and a third for activations.
-        "memory_bytes": int(1.3 * _count_all(sizes) * 4) + len(touched) * widest * widest * 8,
+        "memory_bytes": int(1.3 * count * 4) + len(touched) * widest * widest * 8,
         "disk_bytes": weights,
     }
 
@@ -129,6 +128,55 @@ def _method(request: EraseRequest) -> tuple[Any, BaseModel]:
         ) from None
     check_images(request.method, method, options, request.forget_images)
     return method, options
+
+
+def _open_base(request: EraseRequest, out: Path) -> _Base:
+    folder = resolve(request.model, request.revision)
+    if out.resolve() == folder.resolve():
+        raise UsageFault(
+            f"`{out}` is the checkpoint to erase from: replacing it would leave nothing to compare with or revert to",
+            hint="choose another folder with `--out`",
+        )
+    checkpoint, family = open_checkpoint(folder), family_of(folder)
+    parameters = {layer: family.parameter(layer, checkpoint.parameters) for layer in family.layers(request.scope)}
+    files = file_records(folder)
+    entries = open_ledger(folder, files)
+    require_new(entries, request.concept)
+    return _Base(folder, checkpoint, parameters, files, entries)
+
+
+def _receipt(
+    request: EraseRequest, base: _Base, outcome: Outcome, layers: list[LayerReceipt], draft: Draft
+) -> ErasureReceipt:
+    """Close the ledger, and return what goes into the record."""
+    facts = {
+        "concept": request.concept,
+        "method": request.method,
+        "seed": request.seed,
+        "base": checkpoint_digest(files_of(base.folder, base.files)),
+        "anchors": digest_file(Path(request.anchors) / TABLE),
+    }
+    lines, files = close_ledger(draft.path, base.entries, draft.files(), facts)
+    used = {layer.layer: layer.used for layer in layers if layer.used is not None}
+    return ErasureReceipt(
+        space_version=__version__,
+        seed=request.seed,
+        inputs=_inputs(request, source_of(base.folder, "checkpoint", base.files)),
+        files=files,
+        run=draft.run(),
+        request=request,
+        dtype=base.checkpoint.parameters[next(iter(base.parameters.values()))].dtype,
+        layers=layers,
+        steps=outcome.steps,
+        stopped=outcome.stopped,
+        signals=outcome.signals,
+        instruction=outcome.instruction,
+        base_files=base.files,
+        ledger=lines[-1].hash,
+        requests=len(lines),
+        used=sum(used.values()) / len(used) if used else None,
+        meter=reading(used, len(lines)) if used else "",
+    )
 
 
 def _inputs(request: EraseRequest, checkpoint: Source) -> list[Source]:
@@ -152,7 +200,7 @@ def _require_fresh(manifest: AnchorsManifest, request: EraseRequest) -> None:
 
 
 def _context(
-    request: EraseRequest, folder: Path, anchors: list[Anchor], draft: Draft, progress: Progress
+    request: EraseRequest, base: _Base, anchors: list[Anchor], draft: Draft, progress: Progress
 ) -> EditContext:
     inside = draft.path / "space"
     inside.mkdir(exist_ok=True)
@@ -162,11 +210,12 @@ def _context(
         progress.note(f"continuing an interrupted run after step {saved.step}")
     images = concept_images(request.forget_images, progress)
     budget = Budget(request.max_retain_kl, request.max_neighbour_loss)
+    earlier = open_earlier(base.folder, base.entries, base.entries)
     log = MetricsLog(inside / "metrics.jsonl", keep=saved.step if saved else 0)
     return open_subject(
-        folder,
+        base.folder,
         anchors,
-        Aim(request.concept, request.scope, request.seed, request.max_change, images, budget),
+        Aim(request.concept, request.scope, request.seed, request.max_change, images, budget, earlier),
         device=request.device,
         progress=progress,
         record=log.append,
@@ -180,33 +229,27 @@ def _on_cpu(edit: Edit) -> Edit:
     return Edit(edit.layer, *(None if part is None else part.float().cpu().contiguous() for part in parts))
 
 
-def _rounded(checkpoint: Checkpoint, parameters: dict[str, str], found: list[Edit]) -> dict[str, Tensor]:
+def _rounded(base: _Base, found: list[Edit]) -> dict[str, Tensor]:
     """Return the change each layer really gets once W + ΔW is stored in the checkpoint's dtype."""
     rounded = {}
     for edit in found:
-        weight = checkpoint.tensor(parameters[edit.layer])
+        weight = base.checkpoint.tensor(base.parameters[edit.layer])
         moved = (weight.float() + edit.delta()).to(weight.dtype)
         rounded[edit.layer] = moved.float() - weight.float()
     return rounded
 
 
-def _receipts(
-    context: EditContext,
-    checkpoint: Checkpoint,
-    parameters: dict[str, str],
-    found: list[Edit],
-    rounded: dict[str, Tensor],
-) -> list[LayerReceipt]:
+def _layers(context: EditContext, base: _Base, found: list[Edit], rounded: dict[str, Tensor]) -> list[LayerReceipt]:
     held_out = [*context.knowledge.held_out, *context.knowledge.held_out_texts]
     raw = context.moments(held_out, context.features, label="held-out keys", unit=False)
     receipts = []
     for edit in found:
-        weight, delta = checkpoint.tensor(parameters[edit.layer]).float(), edit.delta()
+        weight, delta = base.checkpoint.tensor(base.parameters[edit.layer]).float(), edit.delta()
         moment = raw[edit.layer].mean().cpu()
         receipts.append(
             LayerReceipt(
                 layer=edit.layer,
-                parameter=parameters[edit.layer],
+                parameter=base.parameters[edit.layer],
                 rank=min(delta.shape) if edit.left is None else edit.left.shape[1],
                 relative_change=float(delta.norm() / weight.norm()),
                 leak=leak_share(delta, weight, moment),
@@ -217,6 +260,19 @@ def _receipts(
     return receipts
 
 
+def _metered(context: EditContext, receipts: list[LayerReceipt], requests: list[list[Edit]]) -> list[LayerReceipt]:
+    """Add to each layer how many directions are free, and how much of them all requests so far use."""
+    edits = by_layer(requests)
+    metered = []
+    with context.progress.task("meter", len(receipts)) as advance:
+        for receipt in receipts:
+            basis = context.safe_basis(receipt.layer, LEAK)
+            used = used_share(basis, edits[receipt.layer])
+            metered.append(receipt.model_copy(update={"free": basis.shape[1], "used": used}))
+            advance()
+    return metered
+
+
 def _retained_energy(edit: Edit, retained: SecondMoment) -> float:
     """Return the share of retained energy that the edit's own input directions see."""
     if edit.right is None:
@@ -224,24 +280,17 @@ def _retained_energy(edit: Edit, retained: SecondMoment) -> float:
     return leverage(retained.mean().cpu(), edit.right.T.double().cpu())
 
 
-def _write(checkpoint: Checkpoint, parameters: dict[str, str], found: list[Edit], draft: Draft) -> None:
-    deltas: dict[str, Callable[[], Tensor]] = {parameters[edit.layer]: edit.delta for edit in found}
-    write_edited(checkpoint, deltas, draft.path)
-    write_edits(draft.path / "space" / "edits.safetensors", found)
+def _write(base: _Base, context: EditContext, found: list[Edit], draft: Draft) -> None:
+    deltas: dict[str, Callable[[], Tensor]] = {base.parameters[edit.layer]: edit.delta for edit in found}
+    write_edited(base.checkpoint, deltas, draft.path)
+    write_edits(draft.path / EDITS, found)
+    if context.outcome.instruction:
+        write_instruction(base.checkpoint, draft.path, context.outcome.instruction)
+    write_kept(draft.path, kept_anchors(context))
+    carry(base.folder, base.entries, draft.path)
     (draft.path / "space" / "state.safetensors").unlink(missing_ok=True)
 
 
 def _bytes(checkpoint: Checkpoint, name: str) -> int:
     info = checkpoint.parameters[name]
-    return _count(info.shape) * (4 if info.dtype == "F32" else 2)
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    total = 1
-    for side in shape:
-        total *= side
-    return total
-
-
-def _count_all(sizes: dict[str, tuple[int, ...]]) -> int:
-    return sum(_count(shape) for shape in sizes.values())
+    return math.prod(info.shape) * (4 if info.dtype == "F32" else 2)

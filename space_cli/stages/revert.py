@@ -18,6 +18,7 @@ from space_cli.io.artifact import RECORD_NAME, digest_file, open_artifact, stora
 from space_cli.io.chat_template import remove_instruction
 from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint, write_edited
 from space_cli.io.edits import recorded_edits
+from space_cli.io.ledger import give_back, open_ledger
 from space_cli.io.shards import Delta
 
 
@@ -34,6 +35,7 @@ def revert(
 
     Where the base is still there and unchanged, its own shards are taken. Otherwise each edit is subtracted
     in float32, which gives back what was rounded away only by luck: the digests of the receipt decide.
+    Only the last request is taken back: what is left of the ledger goes with the checkpoint, for the next request.
 
     Args:
         erased: Folder of an erasure; checked against its digests first.
@@ -48,12 +50,13 @@ def revert(
 
     Raises:
         UsageFault: `out` exists and may not be replaced, or lies inside `erased`.
-        ArtifactFault: `erased` or the given base was altered, or only an approximation is possible.
+        ArtifactFault: `erased`, its ledger or the given base was altered, or only an approximation is possible.
         EnvironmentFault: The disk is full, or writing is not permitted.
     """
     receipt = open_artifact(erased, "erased")
     assert isinstance(receipt, ErasureReceipt), "the kind decides the class"
     _refuse_place(erased, out, overwrite=overwrite)
+    entries = open_ledger(erased, receipt.files)
     original = _usable_base(receipt, base, progress)
     with progress.task("revert"), _whole_folder(out) as draft:
         if original is not None:
@@ -61,6 +64,7 @@ def revert(
             outcome = f"taken from the base `{original.folder}`: bit-identical"
         else:
             outcome = _subtract(erased, receipt, draft, approximate=approximate)
+        give_back(erased, entries, draft)
     progress.note(outcome)
     return out
 

@@ -15,6 +15,7 @@ from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, read_re
 from space_cli.io.chat_template import unlike_instructed
 from space_cli.io.checkpoint import Checkpoint, carried_files, check_recorded, open_checkpoint
 from space_cli.io.edits import recorded_edits
+from space_cli.io.ledger import ledger_checks
 from space_cli.io.shards import add_delta
 
 SHOWN = 3
@@ -54,6 +55,7 @@ def _verify(folder: Path, record: Record, digests: dict[Path, str]) -> list[Chec
         checks += _input_checks(source, digests)
     if isinstance(record, ErasureReceipt):
         checks += _erasure_checks(folder, record)
+        checks += _ledger_checks(folder, record)
     return checks
 
 
@@ -120,6 +122,17 @@ def _erasure_checks(folder: Path, receipt: ErasureReceipt) -> list[Check]:
         _edited_check(before, after, edits),
         *_carried_checks(before, after, receipt.instruction),
     ]
+
+
+def _ledger_checks(folder: Path, receipt: ErasureReceipt) -> list[Check]:
+    base = next((Path(source.path) for source in receipt.inputs if source.kind == "checkpoint"), None)
+    checks = []
+    for name, check in ledger_checks(folder, receipt, base if base is not None and base.is_dir() else None):
+        try:
+            checks.append(Check(name, True, check()))
+        except ArtifactFault as fault:
+            checks.append(Check(name, False, fault.message))
+    return checks
 
 
 def _base_check(before: Checkpoint, receipt: ErasureReceipt) -> Check:

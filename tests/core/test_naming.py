@@ -9,7 +9,8 @@ import torch
 from space_cli.core import phrasing
 from space_cli.core.answer_form import AnswerForm
 from space_cli.core.budget import neighbours_changed
-from space_cli.core.knowledge import _sees, is_name
+from space_cli.core.earlier import finds
+from space_cli.core.knowledge import is_name
 from space_cli.core.naming import Naming
 from space_cli.core.recipe import Concept
 from space_cli.core.types import Prompt
@@ -58,7 +59,7 @@ def test_each_image_of_a_step_gets_another_wording():
     ],
 )
 def test_an_answer_that_finds_the_concept_is_not_retained(question, answer, sees):
-    assert _sees(Concept(name="owl", phrase="an owl"), Prompt(question, answer, 0)) is sees
+    assert finds(Concept(name="owl", phrase="an owl"), Prompt(question, answer, 0)) is sees
 
 
 def test_no_retained_prompt_finds_the_concept():
@@ -66,7 +67,7 @@ def test_no_retained_prompt_finds_the_concept():
     knowledge = found.knowledge
     assert knowledge.affirmed
     assert set(knowledge.affirmed) <= set(knowledge.retained)
-    assert not any(_sees(found.concept, prompt) for prompt in (*knowledge.retained, *knowledge.held_out))
+    assert not any(finds(found.concept, prompt) for prompt in (*knowledge.retained, *knowledge.held_out))
 
 
 @pytest.mark.parametrize(

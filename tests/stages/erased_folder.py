@@ -8,6 +8,7 @@ import torch
 
 from safetensors.torch import save_file
 
+from space_cli.core.ledger import checkpoint_digest
 from space_cli.core.protocols import Silent
 from space_cli.core.recipe import Concept, EraseRequest, IndexRequest, SelectRequest
 from space_cli.core.records import (
@@ -22,6 +23,7 @@ from space_cli.core.types import Edit
 from space_cli.io.artifact import Draft, file_records, new_artifact, source_of
 from space_cli.io.checkpoint import open_checkpoint, write_edited
 from space_cli.io.edits import EDITS, write_edits
+from space_cli.io.ledger import carry, close_ledger, files_of, open_ledger, write_kept
 
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 PARAMETERS = {"model.layers.0.down": "layers.0.down.weight", "model.layers.1.down": "layers.1.down.weight"}
@@ -110,18 +112,34 @@ def make_anchors(folder: Path, pool: Path) -> Path:
 
 
 def make_erased(
-    folder: Path, base: Path, *, edits: list[Edit], inputs: list[Source] | None = None, link: bool = True
+    folder: Path,
+    base: Path,
+    *,
+    edits: list[Edit],
+    inputs: list[Source] | None = None,
+    link: bool = True,
+    concept: Concept = PANDA,
 ) -> Path:
     """Erase `edits` from `base`, as the stage does."""
     deltas = {PARAMETERS[edit.layer]: edit.delta for edit in edits}
+    files = file_records(base)
+    entries = open_ledger(base, files)
     with new_artifact(folder, "erase", overwrite=False) as draft:
         write_edited(open_checkpoint(base), deltas, draft.path, link=link)
         write_edits(draft.path / EDITS, edits)
-        draft.finish(receipt(draft, [*(inputs or []), source_of(base, "checkpoint")], file_records(base)))
+        write_kept(draft.path, torch.ones(2, 1, 1) * (len(entries) + 1))
+        carry(base, entries, draft.path)
+        facts = {"concept": concept, "method": "dcsi", "seed": 0, "anchors": "0" * 64}
+        facts["base"] = checkpoint_digest(files_of(base, files))
+        lines, written = close_ledger(draft.path, entries, draft.files(), facts)
+        made = receipt(draft, [*(inputs or []), source_of(base, "checkpoint")], files, concept)
+        draft.finish(made.model_copy(update={"files": written, "ledger": lines[-1].hash, "requests": len(lines)}))
     return folder
 
 
-def receipt(draft: Draft, inputs: list[Source], base_files: list[FileRecord]) -> ErasureReceipt:
+def receipt(
+    draft: Draft, inputs: list[Source], base_files: list[FileRecord], concept: Concept = PANDA
+) -> ErasureReceipt:
     """Write down what `make_erased` did."""
     layers = [
         LayerReceipt(
@@ -140,7 +158,7 @@ def receipt(draft: Draft, inputs: list[Source], base_files: list[FileRecord]) ->
         inputs=inputs,
         files=draft.files(),
         run=draft.run(),
-        request=EraseRequest(concept=PANDA, model="base", anchors="anchors"),
+        request=EraseRequest(concept=concept, model="base", anchors="anchors"),
         dtype="float16",
         layers=layers,
         steps=1,

@@ -13,7 +13,10 @@ from erased_folder import FIRST, SECOND, Heard, make_base, make_edits, make_eras
 from safetensors.torch import load_file, save_file
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
+from space_cli.core.recipe import Concept
+from space_cli.core.types import Edit
 from space_cli.io.artifact import file_records, read_record
+from space_cli.io.ledger import LEDGER, read_ledger
 from space_cli.stages.revert import revert
 
 
@@ -30,10 +33,13 @@ def exact(tmp_path) -> Path:
     base = make_base(tmp_path / "base", torch.float16)
     tensors = {name: (tensor * 4).round() / 4 + 0.0 for name, tensor in load_file(base / SECOND).items()}
     save_file(tensors, base / SECOND, metadata={"format": "pt"})
-    edits = make_edits()
-    edits[1] = type(edits[1])(edits[1].layer, dense=(edits[1].dense * 4).round())
-    make_erased(tmp_path / "erased", base, edits=edits)
+    make_erased(tmp_path / "erased", base, edits=coarse_edits())
     return tmp_path
+
+
+def coarse_edits() -> list[Edit]:
+    first, second = make_edits()
+    return [first, Edit(second.layer, dense=(second.dense * 4).round())]
 
 
 def attempt(folder: Path, **options: object) -> list[str]:
@@ -176,10 +182,34 @@ def test_two_writers_at_once(erasure):
 
 def test_erasure_of_an_erasure_goes_back_one_step(erasure):
     (erasure / "erased").rename(erasure / "once")
-    make_erased(erasure / "erased", erasure / "once", edits=make_edits(0.5))
+    make_erased(erasure / "erased", erasure / "once", edits=make_edits(0.5), concept=Concept(name="owl"))
     attempt(erasure)
-    kept = [entry for entry in file_records(erasure / "once") if not entry.path.startswith("space")]
-    assert file_records(erasure / "out") == kept
+    once, out = (file_records(erasure / name) for name in ("once", "out"))
+    # The first checkpoint to the bit, with its ledger, so that the next request can be asked of it; without its record.
+    assert out == [entry for entry in once if entry.path != "space.json"]
+    assert make_erased(erasure / "again", erasure / "out", edits=make_edits(0.25), concept=Concept(name="owl"))
+    assert [entry.number for entry in read_ledger(erasure / "again")] == [1, 2]
+
+
+def test_without_the_checkpoint_between_a_second_erasure_is_subtracted(exact):
+    (exact / "erased").rename(exact / "once")
+    make_erased(exact / "erased", exact / "once", edits=coarse_edits(), concept=Concept(name="owl"))
+    once = [entry for entry in file_records(exact / "once") if entry.path != "space.json"]
+    shutil.rmtree(exact / "once")
+    attempt(exact)
+    assert file_records(exact / "out") == once
+
+
+def test_a_ledger_of_another_checkpoint_is_refused(erasure):
+    make_erased(erasure / "other", erasure / "base", edits=make_edits(0.5))
+    ledger = erasure / "erased" / LEDGER
+    ledger.write_bytes((erasure / "other" / LEDGER).read_bytes())
+    record = read_record(erasure / "erased")
+    files = [entry for entry in file_records(erasure / "erased") if entry.path != "space.json"]
+    (erasure / "erased" / "space.json").write_text(record.model_copy(update={"files": files}).model_dump_json())
+    with pytest.raises(ArtifactFault, match="does not belong to this checkpoint"):
+        attempt(erasure)
+    assert not (erasure / "out").exists()
 
 
 def test_shard_the_receipt_does_not_know_counts_as_different(exact):

@@ -149,10 +149,26 @@ def test_an_erased_folder_is_a_drop_in_that_verifies(anchors, tmp_path):
     assert [check for check in verify(out) if not check.passed] == []
     assert {one.layer for one in receipt.layers} == set(subjects.bundled().family.layers("mlp"))
     assert all(one.relative_change > 0 and one.leak_rounded >= 0 for one in receipt.layers)
-    assert sorted(p.name for p in (out / "space").iterdir()) == ["edits.safetensors", "metrics.jsonl"]
+    names = ["anchors.safetensors", "edits.safetensors", "ledger.jsonl", "metrics.jsonl"]
+    assert sorted(p.name for p in (out / "space").iterdir()) == names
+    assert (receipt.requests, receipt.used, receipt.meter) == (1, None, "")
     rows = [json.loads(line) for line in (out / "space" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert open_model(out, device="cpu").answer(None, ["What kind of thing is a cat?"])
+
+
+@pytest.mark.slow
+def test_a_second_request_retains_what_the_first_made_forgotten(anchors, tmp_path, monkeypatch):
+    """On the owl's anchors again, which serve another name as well for four steps."""
+    monkeypatch.setattr("space_cli.stages.erase._require_fresh", lambda manifest, request: None)
+    erase(request_for(anchors), tmp_path / "first", progress=Silent())
+    second = request_for(anchors, concept=Concept(name="wolf", kind="animal"), model=str(tmp_path / "first"))
+    receipt = erase(second, tmp_path / "second", progress=Silent())
+    assert [check for check in verify(tmp_path / "second") if not check.passed] == []
+    assert receipt.requests == 2
+    assert 0 < receipt.used <= 1
+    assert receipt.meter.startswith("2 requests use")
+    assert (tmp_path / "second" / "space" / "earlier" / "0001.anchors.safetensors").is_file()
 
 
 @pytest.mark.slow

@@ -1,0 +1,41 @@
+"""What an audit needs to look at earlier requests again: their concepts, pictures or kept anchors, and later edits."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from space_cli.core.continual import undone
+from space_cli.core.probing import is_one_of
+from space_cli.core.records import ErasureReceipt
+from space_cli.core.types import ErasedBefore, ProbeImage
+from space_cli.io.ledger import open_earlier, open_edits, open_ledger
+
+
+def open_history(
+    erased: Path, receipt: ErasureReceipt, shown: Sequence[ProbeImage]
+) -> tuple[list[ErasedBefore], list[ProbeImage]]:
+    """Split pictures into those of concepts that earlier requests erased, and the rest.
+
+    Args:
+        erased: The erased checkpoint.
+        receipt: Its record, each file of which was compared with its digest.
+        shown: Pictures of anything but the present concept.
+
+    Returns:
+        Every earlier concept, first request first; and the pictures of none of them.
+
+    Raises:
+        ArtifactFault: The ledger is broken, or of another checkpoint.
+    """
+    entries = open_ledger(erased, receipt.files)
+    before = entries[:-1]
+    if not before:
+        return [], list(shown)
+    edits = open_edits(erased, entries)
+    found = []
+    for entry, kept in zip(before, open_earlier(erased, entries, before), strict=True):
+        names = entry.concept.names
+        own = [one for one in shown if is_one_of(one.name, names)]
+        later = undone(edits[entry.number :])
+        found.append(ErasedBefore(entry.concept.name, names, own, None if own else kept.features.float(), later))
+    mine = {id(picture) for one in found for picture in one.images}
+    return found, [picture for picture in shown if id(picture) not in mine]
