@@ -2,9 +2,9 @@
 
     python -m benchmarks.tampering
 
-Edits the bundled checkpoint, audits it, and then changes one thing at a time: one bit of one shard, one figure of the audit,
-one line of the ledger where there is one. Writes `docs/benchmarks/tampering.json` and `tampering.md`. With `--workspace .space` the
-folders of a real chain are tampered with, such as those of `space demo`.
+Edits the bundled checkpoint, audits it, and then changes one thing at a time: one bit of one shard, one figure of the
+audit, one line of the ledger where there is one. Writes `docs/benchmarks/tampering.json` and `tampering.md`. With
+`--workspace .space` the folders of a real chain are tampered with, such as those of `space demo`.
 """
 
 import argparse
@@ -131,13 +131,13 @@ def page(result: Row) -> str:
     absent = "".join(f"Not tried, because there is none: {kind}.\n\n" for kind in result["not_there"])
     return (
         "# Tampering\n\n"
-        f"{result['found']} of {result['tried']} changes were found by `space verify`, exit code {ALTERED}. One thing is "
-        "changed at a time, verified, and put back; the folders verify before and after.\n\n"
+        f"{result['found']} of {result['tried']} changes were found by `space verify`, exit code {ALTERED}.\n"
+        "One thing is changed at a time, verified, and put back; the folders verify before and after.\n\n"
         "| change | found | by the checks |\n|---|---|---|\n" + "\n".join(rows) + "\n\n"
         f"{absent}`{result['command']}`, commit `{result['commit']}`, {result['seconds']:.0f} s for the tries on "
-        f"{result['machine']['cores']} cores. Every try with its seed stands in `tampering.json`.\n\n"
-        "This is tampering by somebody who does not rewrite everything that depends on what was changed. Against one who does "
-        "helps a [signature](../commands/sign.md).\n"
+        f"{result['machine']['cores']} cores.\nEvery try stands in `tampering.json`.\n\n"
+        "This is tampering by somebody who does not rewrite everything that depends on what was changed.\n"
+        "Against one who does helps a [signature](../commands/sign.md).\n"
     )
 
 
@@ -155,14 +155,10 @@ def _prepare(place: Path) -> tuple[Path, Path]:
     rows, columns = checkpoint.parameters[name].shape
     make = torch.Generator().manual_seed(0)
     edit = Edit(layer, 1e-3 * torch.randn(rows, 1, generator=make), torch.randn(1, columns, generator=make))
-    drawn = development_concepts()[0]
-    concept = Concept(name=drawn.name, phrase=drawn.phrase, kind=drawn.kind)
+    concept = Concept(name=development_concepts()[0].name)
     with new_artifact(erased, "tampering", overwrite=False) as draft:
         write_edited(checkpoint, {name: edit.delta}, draft.path)
         write_edits(draft.path / EDITS, [edit])
-        receipt = LayerReceipt(
-            layer=layer, parameter=name, rank=1, relative_change=0.0, leak=0.0, leak_rounded=0.0, retained_energy=0.0
-        )
         record = ErasureReceipt(
             space_version=__version__,
             seed=0,
@@ -171,7 +167,7 @@ def _prepare(place: Path) -> tuple[Path, Path]:
             run=draft.run(),
             request=EraseRequest(concept=concept, model=str(base), anchors=str(place)),
             dtype=checkpoint.parameters[name].dtype,
-            layers=[receipt],
+            layers=[_layer(layer, name)],
             steps=0,
             stopped="made for a benchmark of `space verify`",
             signals={},
@@ -181,6 +177,11 @@ def _prepare(place: Path) -> tuple[Path, Path]:
     request = AuditRequest(erased=str(erased), metrics=("text_knowledge", "fluency", "retain_kl"), device="cpu")
     measure_erasure(request, audit, progress=Silent())
     return erased, audit
+
+
+def _layer(layer: str, parameter: str) -> LayerReceipt:
+    none = {"relative_change": 0.0, "leak": 0.0, "leak_rounded": 0.0, "retained_energy": 0.0}
+    return LayerReceipt(layer=layer, parameter=parameter, rank=1, **none)
 
 
 def _verify(folder: Path) -> tuple[int, list[str]]:
@@ -225,7 +226,7 @@ def _edit(dice: random.Random, path: Path) -> str:
     score = record["scores"][name]
     key = dice.choice([key for key in FIGURES if score[key] is not None])
     old = score[key]
-    new = dice.choice([math.nextafter(old, math.inf), old * 1.01 + 0.001, 1.0 - old if old != 0.5 else 0.25])
+    new = dice.choice([math.nextafter(old, math.inf), old * 1.01 + 0.001, old - 1.0])
     score[key] = new
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return f"{key} of {name}: {old!r} → {new!r}"

@@ -26,7 +26,10 @@ def verify(
     public_key: Annotated[
         Path | None,
         typer.Option(
-            "--public-key", metavar="PEM", help="Elliptic-curve public key of the signer", rich_help_panel=options.INPUTS
+            "--public-key",
+            metavar="PEM",
+            help="Elliptic-curve public key of the signer",
+            rich_help_panel=options.INPUTS,
         ),
     ] = None,
     inputs: Annotated[

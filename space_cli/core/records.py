@@ -100,6 +100,13 @@ class LayerReceipt(_Record):
     retained_energy: float = Field(description="Share of held-out retained energy in the edit's input directions")
 
 
+class Pseudonymized(_Record):
+    """A folder that names its concept by a keyed hash only."""
+
+    key_id: str = Field(description="Keyed hash that tells keys apart, and nothing else")
+    withheld: list[Source] = Field(default_factory=list, description="Inputs that name the concept; not walked into")
+
+
 class ErasureReceipt(Manifest):
     """A finished `erased/`."""
 
@@ -112,6 +119,7 @@ class ErasureReceipt(Manifest):
     signals: dict[str, float] = Field(description="Source-free signals at the end: name_nll, retain_kl, …")
     instruction: str = Field(default="", description="Put before every conversation by the chat template")
     base_files: list[FileRecord] = Field(description="Every file of the checkpoint that was edited")
+    pseudonymized: Pseudonymized | None = Field(default=None, description="Set where a pseudonym stands for it")
 
 
 class ScoreRecord(_Record):
@@ -156,6 +164,7 @@ class AuditReport(Manifest):
     policy: str
     policy_sha256: str
     seconds: dict[str, float]
+    pseudonymized: Pseudonymized | None = Field(default=None, description="Set where a pseudonym stands for it")
 
 
 Record = PoolManifest | AnchorsManifest | ErasureReceipt | AuditReport

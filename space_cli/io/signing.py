@@ -1,7 +1,7 @@
 """Signatures over whole folders, made and checked by the `model-signing` package with a pair of keys, offline.
 
-The package comes with the extra `[sign]` (docs/adr/0010). Its elliptic-curve mode needs no server: a private key signs the
-SHA-256 of every file, the public key checks it. The signature is a Sigstore bundle that its own command line reads, too.
+The package comes with the extra `[sign]` (docs/adr/0010). Its elliptic-curve mode needs no server: a private key signs
+the SHA-256 of every file, the public key checks it. The signature is a Sigstore bundle.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ BROKEN = (ValueError, KeyError, IndexError, TypeError, AttributeError)
 
 
 def place_beside(folder: Path) -> Path:
-    """Return where the signature of a folder lies if nothing else is said: beside it, since inside it would change it."""
+    """Return where a folder's signature lies if nothing else is said: beside it, since inside would change it."""
     return folder.with_name(folder.name + SUFFIX)
 
 
@@ -72,7 +72,9 @@ def check_signature(folder: Path, signature: Path, *, public_key: Path) -> None:
     check_key(public_key, private=False)
     invalid = _cryptography("exceptions").InvalidSignature
     if not signature.is_file():
-        raise ArtifactFault(f"there is no signature at `{signature}`", hint=f"space sign {folder} --private-key KEY.pem")
+        raise ArtifactFault(
+            f"there is no signature at `{signature}`", hint=f"space sign {folder} --private-key KEY.pem"
+        )
     # What is hashed is said again, not read from the signature: the package forgets there whether hidden files count.
     config = verifying.Config().use_elliptic_key_verifier(public_key=public_key).set_hashing_config(_hashing())
     try:
@@ -117,8 +119,9 @@ def check_key(path: Path, *, private: bool) -> None:
         raise UsageFault(f"the key `{path}` is of the wrong kind, {found}: {wanted} is needed", hint=MAKE_KEYS)
 
 
-def _hashing() -> Any:  # the package's `hashing.Config`
-    return _package("hashing").Config().set_ignored_paths(paths=[], ignore_git_paths=False)
+def _hashing() -> object:
+    config: object = _package("hashing").Config().set_ignored_paths(paths=[], ignore_git_paths=False)
+    return config
 
 
 def _package(name: str) -> ModuleType:
