@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from space_cli.core.errors import SpaceError, UsageFault
 from space_cli.core.matching import words
 from space_cli.core.recipe import Concept
-from space_cli.core.spelling import SURE, spellings
+from space_cli.core.spelling import LOOKALIKES, SURE, spellings
 
 LEAST_KEY = 32  # bytes, as long as the hash
 PREFIX = "concept-"
@@ -35,6 +35,9 @@ LEAST_PART = 4
 JOINT = r"(?:%20|[\W_]){0,3}"
 """Between the words of a name: spaces, dashes, underscores, or nothing."""
 _HEXADECIMAL = re.compile(r"[0-9a-f\W_]*")
+_CLUSTER = re.compile(r".[\u0300-\u036f\u3099\u309a\ufe00-\ufe0f\u200d]*", re.DOTALL)
+"""A character with the marks that change it."""
+_LATIN = str.maketrans({other: letter for letter, other in LOOKALIKES.items()})
 _MARKS = re.compile(r"[\u0300-\u036f\ufe00-\ufe0f\u200d]")
 
 
@@ -137,7 +140,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _pattern(name: str) -> re.Pattern[str]:
-    spoken = words(name)
+    spoken = words(_folded(name)[0])
     *before, last = [re.escape(word) for word in spoken]
     if spoken[-1].isascii() and spoken[-1].isalpha():
         last = f"{last[:-1]}(?:y|ies)" if last.endswith("y") else f"{last}(?:e?s)?"
@@ -155,13 +158,15 @@ def _bound(name: str) -> str:
 
 
 def _folded(text: str) -> tuple[str, list[int]]:
-    """Return a text without case, accents and width, and for each place in it the place in the text."""
+    """Return a text without case, accents, width and disguise, and for each place in it the place in the text."""
     parts: list[str] = []
     places: list[int] = []
-    for place, character in enumerate(text):
-        plain = _MARKS.sub("", unicodedata.normalize("NFKD", character).casefold())
+    for found in _CLUSTER.finditer(text):
+        plain = _MARKS.sub("", unicodedata.normalize("NFKD", found[0]).casefold())
+        # Marks that are no accents make another letter: "パ" is not "ハ".
+        plain = unicodedata.normalize("NFC", plain).translate(_LATIN)
         parts.append(plain)
-        places += [place] * len(plain)
+        places += [found.start()] * len(plain)
     return "".join(parts), [*places, len(text)]
 
 

@@ -40,7 +40,8 @@ def test_a_key_that_could_be_guessed_is_refused(key):
     [
         "grand piano", "This is a Grand Piano.", "GRAND PIANOS", "grand_piano", "grand-piano", "grandpiano",
         "/data/Grand_Piano/00.png", "file:///grand%20piano/x", "grand\npiano", "grand  piano", "ｇｒａｎｄ ｐｉａｎｏ",
-        "gránd piáno", "myGrandPianos2", "гранд пиано", "grаnd piаno", "gr4nd p14n0", "g r a n d p i a n o",
+        "gránd piáno", "gra\u0301nd piano", "myGrandPianos2", "гранд пиано", "grаnd piаno", "gr4nd p14n0",
+        "g r a n d p i a n o",
     ],
 )  # fmt: skip
 def test_every_spelling_is_replaced(text):
@@ -81,7 +82,14 @@ def test_names_of_hexadecimal_digits_leave_digests_alone():
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("熊猫", "これは熊猫です"), ("🐼", "a🐼b"), ("C++", "in C++!"), ("lady", "ladies")]
+    ("name", "text"),
+    [
+        ("熊猫", "これは熊猫です"),
+        ("パンダ", "ハ\u309aンタ\u3099"),
+        ("🐼", "a🐼b"),
+        ("C++", "in C++!"),
+        ("lady", "ladies"),
+    ],
 )
 def test_names_in_any_script(name, text):
     assert pseudonym(name).tells(text)

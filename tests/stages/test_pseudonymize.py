@@ -198,7 +198,7 @@ def test_an_audit_of_the_copy_needs_the_name_and_the_key(shared, images, tmp_pat
 
 
 def test_an_audit_of_the_copy_measures_and_names_nothing(shared, images, tmp_path, capsys):
-    assert audit("--concept", "Panda", "--alias", "giant panda") == 0
+    assert audit("--concept", "panda", "--alias", "giant panda") == 0
     shown = capsys.readouterr()
     assert telling(shown.out.encode() + shown.err.encode(), NAMES) == []
     assert telling_files(tmp_path / "report", NAMES) == {}
