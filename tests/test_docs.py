@@ -25,7 +25,7 @@ FOREIGN = [b"/wo" + b"rk/", b"py" + b"pi.org", b"python" + b"hosted", b"np" + b"
 MODELS = [
     *(records.Manifest, records.Source, records.FileRecord, records.Run, records.PoolManifest),
     *(records.AnchorsManifest, records.LayerLeverage, records.ErasureReceipt, records.LayerReceipt),
-    *(records.AuditReport, records.ScoreRecord, records.GateRecord),
+    *(records.AuditReport, records.ScoreRecord, records.GateRecord, records.Pseudonymized),
     *(recipe.Concept, recipe.IndexRequest, recipe.SelectRequest, recipe.EraseRequest, recipe.AuditRequest),
     *(policy.Policy, policy.Rule, probing.Notes, ledger.Entry),
 ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeGuard
 import typer
 
 from space_cli import __version__
-from space_cli.cli import audit, demo, doctor, erase, index, listing, revert, select, show, verify
+from space_cli.cli import audit, demo, doctor, erase, index, listing, pseudonymize, revert, select, show, sign, verify
 from space_cli.cli.options import Debug
 from space_cli.cli.render import Terminal, complain
 from space_cli.cli.settings import Invocation
@@ -52,6 +52,8 @@ for _name, _command, _panel in (
     ("list", listing.listing, "First steps"),
     ("show", show.show, "Folders"),
     ("verify", verify.verify, "Folders"),
+    ("sign", sign.sign, "Folders"),
+    ("pseudonymize", pseudonymize.pseudonymize, "Folders"),
     ("revert", revert.revert, "Folders"),
 ):
     app.command(_name, rich_help_panel=_panel)(_command)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from space_cli.cli import options
+from space_cli.cli.pseudonymize import hiding
 from space_cli.cli.render import Sheet, Terminal
 from space_cli.core.errors import UsageFault
 
 if TYPE_CHECKING:
-    from space_cli.core.recipe import AuditRequest
+    from space_cli.cli.pseudonymize import Hidden
+    from space_cli.core.recipe import AuditRequest, Concept
     from space_cli.core.records import AuditReport
 
 FAILED = 3
@@ -35,6 +37,22 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
             rich_help_panel=options.INPUTS,
         ),
     ] = None,
+    pseudonymize: Annotated[
+        bool,
+        typer.Option(
+            "--pseudonymize",
+            help="Name the concept by a keyed hash in all that is written",
+            rich_help_panel=options.CONCEPT,
+        ),
+    ] = False,
+    pseudonym_key_file: options.PseudonymKey = None,
+    concept: Annotated[
+        str | None,
+        typer.Option(
+            "--concept", help="What was erased, where the erased folder hides it", rich_help_panel=options.CONCEPT
+        ),
+    ] = None,
+    alias: options.Alias = None,
     name: Annotated[
         list[str] | None,
         typer.Option("--name", help="A name to offer in forced choice; repeatable", rich_help_panel=options.INPUTS),
@@ -106,6 +124,8 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
         attacks=_plugins("attack", attacks or []),
         policy=_policy(policy),
         baseline=str(baseline.expanduser().absolute()) if baseline else None,
+        pseudonymize=pseudonymize,
+        concept=_concept(concept, alias),
         limit=limit,
         device=device,
         seed=seed,
@@ -113,25 +133,31 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
     for given in (request.erased, request.baseline):
         if given:
             require(Path(given), "erased")
-    if dry_run:
-        terminal.plan({"audit": chain.plan("audit", request)}, folder)
-        return
-    conclude(terminal, run(request, folder, terminal, overwrite=overwrite), folder, exit_zero=exit_zero)
+    with hiding(terminal, request, pseudonym_key_file) as hidden:
+        if dry_run:
+            terminal.plan({"audit": chain.plan("audit", request)}, folder)
+            return
+        report = run(request, folder, terminal, overwrite=overwrite, hidden=hidden)
+        conclude(terminal, report, folder, exit_zero=exit_zero)
 
 
-def run(request: "AuditRequest", folder: Path, terminal: Terminal, *, overwrite: bool) -> "AuditReport":
+def run(
+    request: "AuditRequest", folder: Path, terminal: Terminal, *, overwrite: bool, hidden: "Hidden | None" = None
+) -> "AuditReport":
     """Run the stage, or reuse its report where the same audit was done on the same checkpoint."""
     from space_cli.cli.workspace import done_already, forbid_existing
+    from space_cli.core.masking import masked
     from space_cli.core.records import AuditReport
 
-    done = None if overwrite else done_already(folder, request)
+    done = None if overwrite else done_already(folder, masked(request, hidden.pseudonym) if hidden else request)
     if isinstance(done, AuditReport):
         terminal.note(f"audit: done already in `{folder}`, reused")
         return done
     forbid_existing(folder, overwrite=overwrite)
     from space_cli.stages.audit import audit as measure
 
-    return measure(request, folder, progress=terminal, overwrite=overwrite)
+    key = {"key": hidden.key} if hidden else {}
+    return measure(request, folder, progress=terminal, overwrite=overwrite, **key)
 
 
 def conclude(terminal: Terminal, report: "AuditReport", folder: Path, *, exit_zero: bool) -> None:
@@ -183,6 +209,16 @@ def answers(folder: Path) -> Sheet | None:
     shown = [row for role, count in SHOWN.items() for row in [r for r in rows if r["role"] == role][:count]]
     keys = ("name", "question", "before", "after")
     return Sheet("answers", ("picture of", *keys[1:]), [[row[key] for key in keys] for row in shown])
+
+
+def _concept(name: str | None, aliases: list[str] | None) -> "Concept | None":
+    from space_cli.cli.chain import make_concept
+
+    if name is None:
+        if aliases:
+            raise UsageFault("`--alias` needs `--concept`: without it the receipt names them")
+        return None
+    return make_concept(name, aliases, "", None)
 
 
 def _images(folder: str | None) -> str | None:

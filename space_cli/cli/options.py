@@ -46,6 +46,15 @@ Kind = Annotated[
     str | None,
     typer.Option("--kind", help="What kind of thing it is, such as `person`", rich_help_panel=CONCEPT),
 ]
+PseudonymKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--pseudonym-key-file",
+        metavar="FILE",
+        help="Key of the pseudonym; the text of SPACE_PSEUDONYM_KEY if not given",
+        rich_help_panel=CONCEPT,
+    ),
+]
 Encoder = Annotated[
     str, typer.Option("--encoder", help="CLIP or SigLIP checkpoint: hub id or folder", rich_help_panel=INPUTS)
 ]

@@ -83,6 +83,7 @@ class Terminal:
         self, *, as_json: bool = False, quiet: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.as_json = as_json
+        self.mask: Callable[[str], str] = lambda text: text  # what may not be named is replaced by a pseudonym
         self.quiet = quiet
         self._clock = clock
         self._out = _console(sys.stdout)
@@ -93,6 +94,7 @@ class Terminal:
     @contextmanager
     def task(self, label: str, total: int | None = None) -> Generator[Meter]:
         """Open a bar; it closes with the `with` block."""
+        label = self.mask(label)
         if self.quiet:
             yield Meter(label, total, lambda meter: None)
         elif self._live:
@@ -105,6 +107,7 @@ class Terminal:
     def note(self, text: str) -> None:
         """Say one line that stays on the screen."""
         if not self.quiet:
+            text = self.mask(text)
             (self._bars.console if self._bars else self._err).print(plain(text), soft_wrap=True)
 
     def hint(self, command: str) -> None:
@@ -115,25 +118,25 @@ class Terminal:
         """Draw a table on stdout, unless stdout belongs to a JSON document or a path."""
         if self.as_json or self.quiet:
             return
-        table = Table(title=plain(sheet.title), title_justify="left", title_style="bold")
+        table = Table(title=plain(self.mask(sheet.title)), title_justify="left", title_style="bold")
         for position, column in enumerate(sheet.columns):
             numeric = sheet.numeric and position > 0
             table.add_column(plain(column), justify="right" if numeric else "left", overflow="fold")
         for row in sheet.rows:
-            table.add_row(*(Text(plain(cell), style=STYLES.get(cell, "")) for cell in row))
+            table.add_row(*(Text(plain(self.mask(cell)), style=STYLES.get(cell, "")) for cell in row))
         self._out.print(table)
 
     def say(self, text: str) -> None:
         """Print one line of the result, unless stdout belongs to a JSON document or a path."""
         if not self.as_json and not self.quiet:
-            self._out.print(plain(text), soft_wrap=True)
+            self._out.print(plain(self.mask(text)), soft_wrap=True)
 
     def result(self, document: object, path: Path | None) -> None:
         """Print what scripts read: the document with `--json`, else the path with `-q`."""
         if self.as_json:
-            write_line(json.dumps(document, indent=2, ensure_ascii=not _is_unicode(sys.stdout)))
+            write_line(json.dumps(_each(document, self.mask), indent=2, ensure_ascii=not _is_unicode(sys.stdout)))
         elif self.quiet and path is not None:
-            write_line(str(path))
+            write_line(self.mask(str(path)))
 
     def record(self, text: str, path: Path, sheets: Sequence[Sheet]) -> None:
         """Print a stage's record: tables for a person, JSON or the path for a script."""
@@ -267,6 +270,15 @@ def _redraw(bars: Bars, row: TaskID, meter: Meter) -> None:
 
 def _count(meter: Meter) -> str:
     return f"{meter.label}: {meter.done}" + (f"/{meter.total}" if meter.total is not None else "")
+
+
+def _each(document: object, change: Callable[[str], str]) -> object:
+    """Return a JSON document with every text in it changed; keys are the program's own."""
+    if isinstance(document, str):
+        return change(document)
+    if isinstance(document, list | tuple):
+        return [_each(one, change) for one in document]
+    return {key: _each(one, change) for key, one in document.items()} if isinstance(document, dict) else document
 
 
 def _cell(value: object) -> str:

@@ -7,23 +7,55 @@ import typer
 
 from space_cli.cli import options
 from space_cli.cli.render import Sheet, Terminal
+from space_cli.core.errors import UsageFault
 
 FAILED = 4
 
 
 def verify(
     folder: Annotated[Path, typer.Argument(help="A pool, anchors, erased or audit folder", show_default=False)],
+    signature: Annotated[
+        Path | None,
+        typer.Option(
+            "--signature",
+            metavar="FILE",
+            help="A signature of `space sign` that must hold; with `--public-key`",
+            rich_help_panel=options.INPUTS,
+        ),
+    ] = None,
+    public_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--public-key",
+            metavar="PEM",
+            help="Elliptic-curve public key of the signer",
+            rich_help_panel=options.INPUTS,
+        ),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="KIND=PATH",
+            help="Where an input is now, as `checkpoint=DIR`; repeatable",
+            rich_help_panel=options.INPUTS,
+        ),
+    ] = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     config: options.Config = None,
     debug: options.Debug = False,
 ) -> None:
     """Check every digest of a folder, back to the original checkpoint; exits 4 if one differs."""
+    from space_cli.stages.verify import Signed
     from space_cli.stages.verify import verify as check
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     place = folder.expanduser().absolute()
-    checks = check(place)
+    if (signature is None) != (public_key is None):
+        raise UsageFault("`--signature` and `--public-key` need each other")
+    signed = Signed(signature.expanduser(), public_key.expanduser()) if signature and public_key else None
+    checks = check(place, signed=signed, places=_places(inputs or []))
     passed = all(entry.passed for entry in checks)
     rows = [(entry.name, "ok" if entry.passed else "fail", entry.detail) for entry in checks]
     terminal.sheet(Sheet(f"checks of {place}", ("check", "verdict", "detail"), rows))
@@ -32,3 +64,18 @@ def verify(
     terminal.result({"verified": passed, "checks": found}, place)
     if not passed:
         raise typer.Exit(FAILED)
+
+
+def _places(inputs: list[str]) -> dict[str, Path]:
+    from typing import get_args
+
+    from space_cli.core.records import SourceKind
+
+    found: dict[str, Path] = {}
+    for given in inputs:
+        kind, _, path = given.partition("=")
+        if kind not in get_args(SourceKind) or not path:
+            kinds = ", ".join(get_args(SourceKind))
+            raise UsageFault(f"`--input {given}` is no place of an input", hint=f"write KIND=PATH; kinds are {kinds}")
+        found[kind] = Path(path).expanduser().absolute()
+    return found

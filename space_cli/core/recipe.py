@@ -150,6 +150,8 @@ class AuditRequest(_Request):
     attacks: tuple[str, ...] = Field(default=(), description="Empty means none; `all` means all")
     policy: str | None = Field(default=None, description="A shipped policy's name or a TOML file; `default` if None")
     baseline: str | None = Field(default=None, description="Another erased folder to measure beside this one")
+    pseudonymize: bool = Field(default=False, description="The report names the concept by a keyed hash only")
+    concept: Concept | None = Field(default=None, description="What was erased, where the erased folder hides it")
     limit: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Images per concept at most")
     device: str = "auto"
     seed: int = 0

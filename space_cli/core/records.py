@@ -104,6 +104,13 @@ class LayerReceipt(_Record):
     )
 
 
+class Pseudonymized(_Record):
+    """A folder that names its concept by a keyed hash only."""
+
+    key_id: str = Field(description="Keyed hash that tells keys apart, and nothing else")
+    withheld: list[Source] = Field(default_factory=list, description="Inputs that name the concept; not walked into")
+
+
 class ErasureReceipt(Manifest):
     """A finished `erased/`."""
 
@@ -122,6 +129,7 @@ class ErasureReceipt(Manifest):
         default=None, description="Mean over layers of the used share of free directions; None for a first request"
     )
     meter: str = Field(default="", description="What the meter says, in a sentence; empty for a first request")
+    pseudonymized: Pseudonymized | None = Field(default=None, description="Set where a pseudonym stands for it")
 
 
 class ScoreRecord(_Record):
@@ -166,6 +174,7 @@ class AuditReport(Manifest):
     policy: str
     policy_sha256: str
     seconds: dict[str, float]
+    pseudonymized: Pseudonymized | None = Field(default=None, description="Set where a pseudonym stands for it")
 
 
 Record = PoolManifest | AnchorsManifest | ErasureReceipt | AuditReport

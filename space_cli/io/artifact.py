@@ -160,6 +160,14 @@ def check_files(folder: Path, files: list[FileRecord]) -> None:
             raise ArtifactFault(f"`{path}` was altered: expected {entry.sha256[:12]}…, found {found[:12]}…")
 
 
+def unlisted(folder: Path, record: Record) -> list[str]:
+    """List what lies in a folder without being in its record, by relative path; links to folders count."""
+    listed = {RECORD_NAME, *(entry.path for entry in record.files)}
+    # A link to a folder is neither a file nor walked into, so it is counted as something added.
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted({path.relative_to(folder).as_posix() for path in found} - listed)
+
+
 def source_of(folder: Path, kind: SourceKind, files: Sequence[FileRecord] | None = None) -> Source:
     """Describe an input folder: by its `space.json`, or by all its files where it has none.
 

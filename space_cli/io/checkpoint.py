@@ -130,7 +130,7 @@ def write_edited(checkpoint: Checkpoint, deltas: Mapping[str, Delta], out: Path,
 def carried_files(checkpoint: Checkpoint) -> list[str]:
     """List what an edited copy takes over byte for byte: relative paths, sorted.
 
-    Weights in any format, hidden folders, and the record and `space/` folder of an earlier erasure stay out.
+    Weights in any format, hidden files and folders, and the record and `space/` folder of an earlier erasure stay out.
     """
     folder = checkpoint.folder
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -155,7 +155,8 @@ def check_recorded(checkpoint: Checkpoint, files: Sequence[FileRecord]) -> None:
 
 def _is_carried(checkpoint: Checkpoint, name: str) -> bool:
     *folders, last = name.split("/")
-    if any(part.startswith(".") for part in folders) or folders[:1] == ["space"]:
+    # No record lists hidden files (`.gitattributes` of a clone), so a copy that held one would not verify.
+    if any(part.startswith(".") for part in (*folders, last)) or folders[:1] == ["space"]:
         return False
     if name == INDEX:  # beside a single file it is stale, and names shards that stay behind
         return checkpoint.shards != [SINGLE]

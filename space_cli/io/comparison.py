@@ -3,16 +3,20 @@
 from pathlib import Path
 
 from space_cli.core.errors import ArtifactFault
+from space_cli.core.pseudonym import Pseudonym
 from space_cli.core.records import ErasureReceipt
 from space_cli.io.artifact import open_artifact
 
 
-def open_baseline(folder: Path, receipt: ErasureReceipt, *, verify: bool = True) -> ErasureReceipt:
+def open_baseline(
+    folder: Path, receipt: ErasureReceipt, *, pseudonym: Pseudonym | None = None, verify: bool = True
+) -> ErasureReceipt:
     """Open another erased checkpoint that is to be measured beside one.
 
     Args:
         folder: The other erased folder.
         receipt: Of the checkpoint under audit.
+        pseudonym: Of its concept, for another folder that names no more than that.
         verify: Compare every file with its digest.
 
     Raises:
@@ -21,6 +25,8 @@ def open_baseline(folder: Path, receipt: ErasureReceipt, *, verify: bool = True)
     other = open_artifact(folder, "erased", verify=verify)
     assert isinstance(other, ErasureReceipt), "the kind was checked"
     own, found = receipt.request.concept.name, other.request.concept.name
+    if other.pseudonymized and pseudonym:
+        own = pseudonym.text
     if own.casefold() != found.casefold():
         raise ArtifactFault(
             f"the baseline `{folder}` has `{found}` erased: `{own}` is needed",

@@ -109,7 +109,7 @@ def shipped_policies() -> list[str]:
 def open_material(receipt: ErasureReceipt, *, seed: int) -> Material:
     """Open the anchors and the pool behind an erasure, where they are still what they were."""
     try:
-        folder = unchanged(receipt.inputs, "anchors")
+        folder = unchanged(_inputs(receipt), "anchors")
         manifest, anchors = open_anchors(folder)
         holdout = load_items([anchor.item for anchor in anchors if anchor.role == "holdout"])
     except ArtifactFault as fault:
@@ -127,10 +127,15 @@ def _used(receipt: ErasureReceipt, anchors: Sequence[Anchor]) -> tuple[list[Imag
     """Return what erasing trained on, or why it cannot be had."""
     try:
         if receipt.request.forget_images is not None:
-            return readable_images(unchanged(receipt.inputs, "images"))[0], ""
+            return readable_images(unchanged(_inputs(receipt), "images"))[0], ""
         return load_items([anchor.item for anchor in anchors if anchor.role == "forget"]), ""
     except ArtifactFault as fault:
         return [], fault.message
+
+
+def _inputs(receipt: ErasureReceipt) -> list[Source]:
+    """Return every input of an erasure, those that a pseudonymized copy does not vouch for among them."""
+    return [*receipt.inputs, *(receipt.pseudonymized.withheld if receipt.pseudonymized else ())]
 
 
 def unchanged(inputs: list[Source], kind: SourceKind) -> Path:

@@ -56,6 +56,7 @@ figure img {
   display: block; width: 100%; height: 8.5rem; object-fit: contain; background: var(--paper);
   border-bottom: 1px solid var(--line);
 }
+figure .withheld { margin: 0; padding: .55rem .75rem; border-bottom: 1px solid var(--line); }
 figcaption { padding: .55rem .75rem .65rem; font-size: .9rem; line-height: 1.4; }
 figcaption dl { display: grid; grid-template-columns: auto 1fr; gap: .1rem .6rem; margin: .35rem 0 0; }
 figcaption dt { font-size: .74rem; padding-top: .12rem; color: var(--soft); }

@@ -13,6 +13,12 @@ from space_cli.reports._page import data_uri, escaped, isolated, mark, page, tab
 from space_cli.reports._plot import LEGEND, curve, full_scale, magnitude, score_bar
 from space_cli.reports._words import LABELS, LIMITS, OUTCOMES, figure_text, interval_text, label_of
 
+LEFT_OUT = "The pictures of the concept are left out: this report may not show what it may not name."
+PSEUDONYM = (
+    "This report is pseudonymized: a keyed hash stands for the concept, and only whoever has the key can tell which "
+    "one it is. The nearest names, its kind, and the digests of the inputs stay."
+)
+
 SECTIONS = {
     "forget": "The concept itself",
     "neighbour": "Its nearest neighbours",
@@ -48,7 +54,7 @@ class Sample:
     question: str
     before: str
     after: str
-    image: Image
+    image: Image | None  # None where a report may not show it
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ def _head(report: AuditReport, receipt: ErasureReceipt) -> str:
         f"<h1>{isolated(report.concept.name)}</h1>"
         f'<p class="soft">in {isolated(receipt.request.model)}, erased with '
         f"<span class='code'>{escaped(receipt.request.method)}</span> in {receipt.steps} steps</p>"
+        f"{f'<p>{PSEUDONYM}</p>' if report.pseudonymized else ''}"
         f'<section class="verdict {verdict}" aria-label="Verdict">{mark(verdict, css="mark")}<div>'
         f"<strong>Suppression tested under policy “{isolated(report.policy)}”: {verdict}</strong>"
         f"<span>{OUTCOMES[verdict]}</span>{f'<ul>{reasons}</ul>' if reasons else ''}</div></section></header>"
@@ -125,7 +132,8 @@ def _pictures(samples: Sequence[Sample]) -> str:
         if own:
             asked = ", ".join(f"“{isolated(text)}”" for text in dict.fromkeys(one.question for one in own))
             figures = "\n".join(_figure(sample) for sample in own)
-            head = f"<h3>{title}</h3><p class='soft'>Asked: {asked}</p>"
+            left_out = f"<p>{LEFT_OUT}</p>" if any(one.image is None for one in own) else ""
+            head = f"<h3>{title}</h3><p class='soft'>Asked: {asked}</p>{left_out}"
             blocks.append(f'{head}<div class="pictures">{figures}</div>')
     if not blocks:
         return "<h2>Answers before and after</h2><p>No pictures were given to this audit.</p>"
@@ -133,9 +141,11 @@ def _pictures(samples: Sequence[Sample]) -> str:
 
 
 def _figure(sample: Sample) -> str:
+    shown = "<p class='soft withheld'>picture left out</p>"
+    if sample.image is not None:
+        shown = f'<img src="{data_uri(sample.image)}" alt="a picture of {escaped(sample.name)}">'
     return (
-        f'<figure><img src="{data_uri(sample.image)}" alt="a picture of {escaped(sample.name)}">'
-        f"<figcaption><strong>{isolated(sample.name)}</strong><dl><dt>before</dt>"
+        f"<figure>{shown}<figcaption><strong>{isolated(sample.name)}</strong><dl><dt>before</dt>"
         f"<dd>{_answer(sample.before)}</dd>"
         f'<dt>after</dt><dd class="now">{_answer(sample.after)}</dd></dl></figcaption></figure>'
     )

@@ -66,14 +66,18 @@ def _result(
     }
 
 
-def _properties(report: AuditReport, receipt: ErasureReceipt) -> dict[str, object]:
+def facts(report: AuditReport) -> dict[str, object]:
+    """Return what the run's properties repeat of the record, to the last digit; `space verify` compares the two."""
     return {
         "concept": report.concept.name,
         "verdict": report.verdict,
         "policy": {"name": report.policy, "sha256": report.policy_sha256},
-        "model": receipt.request.model,
-        "method": receipt.request.method,
         "gates": [gate.model_dump(mode="json") for gate in report.gates],
         "scores": {name: figures_of(score) for name, score in report.scores.items()},
+        "baseline": {name: figures_of(score) for name, score in report.baseline.items()},
         "skipped": report.skipped,
     }
+
+
+def _properties(report: AuditReport, receipt: ErasureReceipt) -> dict[str, object]:
+    return {**facts(report), "model": receipt.request.model, "method": receipt.request.method}

@@ -21,12 +21,12 @@ import numpy as np
 
 from space_cli import __version__
 from space_cli.core import registry
-from space_cli.core.asking import spread
 from space_cli.core.attacking import score_names
 from space_cli.core.errors import ArtifactFault, NetworkFault
 from space_cli.core.examining import Found, assault, measure
+from space_cli.core.masking import masked
 from space_cli.core.nearness import nearest_first, text_embeddings
-from space_cli.core.phrasing import AUDIT_OPEN
+from space_cli.core.overlap import unseen_gate, with_gate
 from space_cli.core.policy import judge
 from space_cli.core.probing import (
     build_probe,
@@ -36,28 +36,38 @@ from space_cli.core.probing import (
     phrases_of,
     split_images,
 )
-from space_cli.core.protocols import Progress, Responder
+from space_cli.core.protocols import Progress
 from space_cli.core.recipe import AuditRequest, Concept
-from space_cli.core.records import AuditReport, ErasureReceipt, PoolManifest, ScoreRecord, Source, SourceKind
+from space_cli.core.records import (
+    AuditReport,
+    ErasureReceipt,
+    GateRecord,
+    PoolManifest,
+    ScoreRecord,
+    Source,
+    SourceKind,
+)
 from space_cli.core.remembering import Remembering
-from space_cli.core.types import Probe, ProbeImage
+from space_cli.core.types import Probe
 from space_cli.io.artifact import new_artifact, open_artifact, source_of
 from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
 from space_cli.io.comparison import open_baseline
 from space_cli.io.history import open_history
+from space_cli.io.identity import identify, refuse_telling
 from space_cli.io.images import probe_images
 from space_cli.io.model import open_model, pick_device
 from space_cli.io.probe import Material, open_material, open_notes, open_policy, open_training
 from space_cli.reports._folder import write_documents
+from space_cli.reports._sampling import pseudonymized, samples
 from space_cli.reports.html import Evidence, Sample
 
-SAMPLES = {"forget": 10_000, "neighbour": 24, "retain": 24}
-"""Rows of `samples.jsonl` at most, by role; every picture of the concept is there."""
 EVERY = "all"
 """In place of names: every metric, those too that run only when asked for, or every attack."""
 
 
-def audit(request: AuditRequest, out: Path, *, progress: Progress, overwrite: bool = False) -> AuditReport:
+def audit(
+    request: AuditRequest, out: Path, *, progress: Progress, overwrite: bool = False, key: bytes | None = None
+) -> AuditReport:
     """Measure an erasure and write the report, whatever its verdict.
 
     Args:
@@ -65,26 +75,34 @@ def audit(request: AuditRequest, out: Path, *, progress: Progress, overwrite: bo
         out: The `audit/` folder to write.
         progress: Where to say how far it is.
         overwrite: Replace a report that is there.
+        key: For the pseudonym, where the report must not name the concept.
 
     Returns:
         The report as it stands in `space.json`; its `verdict` decides the exit code.
 
     Raises:
-        UsageFault: The policy, the name of a metric or attack, or the folder of pictures cannot be used.
+        UsageFault: The policy, the name of a metric or attack, the folder of pictures or the key cannot be used, or the
+            pictures are those that erasing trained on.
         ArtifactFault: The erased folder, its base or the baseline is missing, altered or of something else.
     """
     _metrics(request)
     _attacks(request)
     policy, policy_sha256 = open_policy(request.policy, known=_score_names())
-    receipt = _receipt(request)
+    identity = identify(request, _receipt(request), key)
+    receipt, pseudonym = identity.receipt, identity.pseudonym
     metrics = _metrics(request, continued=receipt.requests > 1)
+    if pseudonym:
+        refuse_telling(out.absolute(), pseudonym)
     if request.baseline:
-        open_baseline(Path(request.baseline), receipt)
-    with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
-        concept, probe, missing = _probe(request, receipt, progress)
-        examined = _examine(request, _base(receipt), (metrics, probe, missing), progress)
+        open_baseline(Path(request.baseline), receipt, pseudonym=pseudonym)
+    asked = masked(request, pseudonym) if pseudonym else request
+    with new_artifact(out, asked.model_dump_json(), overwrite=overwrite) as draft:
+        probed = _probe(request, receipt, progress)
+        examined = _examine(request, _base(receipt), (metrics, probed.probe, probed.missing), progress)
         found = examined.found
         verdict, gates = judge(policy, found.scores)
+        if probed.unseen:
+            verdict, gates = with_gate(verdict, probed.unseen), [*gates, probed.unseen]
         report = AuditReport(
             space_version=__version__,
             seed=request.seed,
@@ -92,7 +110,7 @@ def audit(request: AuditRequest, out: Path, *, progress: Progress, overwrite: bo
             files=[],
             run=draft.run(),
             request=request,
-            concept=concept,
+            concept=probed.concept,
             verdict=verdict,
             scores=found.scores,
             baseline=examined.baseline,
@@ -102,8 +120,10 @@ def audit(request: AuditRequest, out: Path, *, progress: Progress, overwrite: bo
             policy_sha256=policy_sha256,
             seconds=found.seconds,
         )
-        training = open_training(Path(request.erased))
-        write_documents(draft.path, report, Evidence(examined.samples, training, receipt))
+        evidence = Evidence(examined.samples, open_training(Path(request.erased)), receipt)
+        if pseudonym:
+            report, evidence = pseudonymized(report, evidence, pseudonym)
+        write_documents(draft.path, report, evidence)
         report = report.model_copy(update={"files": draft.files(), "run": draft.run()})
         draft.finish(report)
     return report
@@ -185,8 +205,17 @@ def _inputs(request: AuditRequest) -> list[Source]:
     return [source_of(Path(folder), kind) for kind, folder in given.items() if folder]
 
 
-def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -> tuple[Concept, Probe, dict[str, str]]:
-    """Return the concept, the probe, and why each empty field of it is empty."""
+@dataclass(frozen=True)
+class _Probed:
+    """What may be asked, about what."""
+
+    concept: Concept  # with what the auditor's notes added
+    probe: Probe
+    missing: dict[str, str]  # why each empty field of the probe is empty
+    unseen: GateRecord | None  # whether the images are new to the checkpoint, where it was trained on any
+
+
+def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -> _Probed:
     folder = request.images
     shown = probe_images(Path(folder), limit=request.limit) if folder else []
     notes = open_notes(Path(folder)) if folder else {}
@@ -214,7 +243,8 @@ def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -
         "earlier": "this is the first request of its checkpoint",
     }
     probe = replace(probe, holdout=material.holdout, general=material.general, used=material.used, earlier=earlier)
-    return concept, probe, missing
+    trained = own and receipt.request.forget_images is not None
+    return _Probed(concept, probe, missing, unseen_gate(own, material.used, material.unused) if trained else None)
 
 
 def _ordered(
@@ -256,7 +286,7 @@ def _examine(
     attacks = _attacks(request)
     before, after = (Remembering(open_model(place, device=request.device)) for place in (base, Path(request.erased)))
     found = measure(metrics, (before, after), probe, missing, progress)
-    examined = _Examined(found, _samples(before, after, probe))
+    examined = _Examined(found, samples(before, after, probe))
     if attacks:
         found.join(assault(attacks, (before, after), probe, missing, progress))
     del after  # its memory is the baseline's
@@ -267,26 +297,3 @@ def _examine(
             beside.join(assault(attacks, (before, other), probe, missing, progress))
         examined.baseline = beside.scores
     return examined
-
-
-def _samples(before: Responder, after: Responder, probe: Probe) -> list[Sample]:
-    near = [one for one in probe.retain if one.name in probe.neighbours]
-    far = [one for one in probe.retain if one.name not in probe.neighbours]
-    chosen = {
-        "forget": list(probe.forget)[: SAMPLES["forget"]],
-        "neighbour": spread(near, SAMPLES["neighbour"]),
-        "retain": spread(far, SAMPLES["retain"]),
-    }
-    return [sample for role, shown in chosen.items() for sample in _asked(before, after, role, shown)]
-
-
-def _asked(before: Responder, after: Responder, role: str, shown: Sequence[ProbeImage]) -> list[Sample]:
-    if not shown:
-        return []
-    question = AUDIT_OPEN[0]
-    images = [one.image for one in shown]
-    answers = [responder.answer(images, [question] * len(images)) for responder in (before, after)]
-    return [
-        Sample(role, one.name, one.path, question, old, new, one.image)
-        for one, old, new in zip(shown, *answers, strict=True)
-    ]

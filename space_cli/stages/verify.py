@@ -1,7 +1,9 @@
 """Verify: is a folder what its record says, and so are all the folders it was made from?"""
 
+import json
+
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -9,14 +11,16 @@ import torch
 from torch import Tensor
 
 from space_cli.core.errors import ArtifactFault
-from space_cli.core.records import ErasureReceipt, FileRecord, Record, Source
+from space_cli.core.records import AuditReport, ErasureReceipt, FileRecord, Record, Source
 from space_cli.core.types import Edit
-from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, read_record, source_of
+from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, read_record, source_of, unlisted
 from space_cli.io.chat_template import unlike_instructed
 from space_cli.io.checkpoint import Checkpoint, carried_files, check_recorded, open_checkpoint
 from space_cli.io.edits import recorded_edits
 from space_cli.io.ledger import ledger_checks
 from space_cli.io.shards import add_delta
+from space_cli.io.signing import check_signature
+from space_cli.reports import sarif
 
 SHOWN = 3
 """Names that a failed check spells out; the rest are counted."""
@@ -31,31 +35,72 @@ class Check:
     detail: str
 
 
-def verify(folder: Path) -> list[Check]:
+@dataclass(frozen=True)
+class Signed:
+    """A signature over the folder, and the key of whoever is trusted."""
+
+    signature: Path
+    public_key: Path
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """What a walk back through the inputs knows."""
+
+    places: Mapping[str, Path]
+    digests: dict[Path, str] = field(default_factory=dict)  # of the folders that were walked through
+
+    def place(self, source: Source) -> Path:
+        """Return where an input is: where it was, else where the reader has it."""
+        recorded = Path(source.path)
+        return recorded if recorded.exists() else self.places.get(source.kind, recorded)
+
+
+def verify(folder: Path, *, signed: Signed | None = None, places: Mapping[str, Path] | None = None) -> list[Check]:
     """Check a folder that `space` wrote, and walk its inputs back to the original checkpoint.
 
     Every file is compared with its digest. An erased folder is also compared with its base, tensor by tensor:
-    what the receipt lists as edited equals base plus edit to the bit, and everything else is the base's.
+    what the receipt lists as edited equals base plus edit to the bit, and everything else is the base's. An audit's
+    record is compared with its own `audit.sarif`: nobody edits a score in one of the two unseen.
+
+    Args:
+        folder: A pool, anchors, erased or audit folder.
+        signed: A signature that must hold for the folder.
+        places: Kind of input -> where it is now, for inputs that are not where their record says. Whatever lies
+            there must still be what the record says.
 
     Returns:
         Every check, the failed ones among them; the checks of an input carry its kind before their name.
 
     Raises:
         ArtifactFault: The folder has no readable record, so there is nothing to check it against.
+        UsageFault: The key of the signature is of the wrong kind.
+        EnvironmentFault: The extra that checks signatures is missing.
     """
     folder = folder.resolve()
     record = read_record(folder)
-    return _verify(folder, record, {folder: digest_file(folder / RECORD_NAME)})
+    first = [_signature_check(folder, signed)] if signed else []
+    return first + _verify(folder, record, _Walk(places or {}, {folder: digest_file(folder / RECORD_NAME)}))
 
 
-def _verify(folder: Path, record: Record, digests: dict[Path, str]) -> list[Check]:
+def _signature_check(folder: Path, signed: Signed) -> Check:
+    try:
+        check_signature(folder, signed.signature, public_key=signed.public_key)
+    except ArtifactFault as fault:
+        return Check("signature", False, fault.message)
+    return Check("signature", True, f"`{signed.signature}` holds for every file, by the key `{signed.public_key}`")
+
+
+def _verify(folder: Path, record: Record, walk: _Walk) -> list[Check]:
     checks = [_file_check(folder, entry) for entry in record.files]
     checks += _added_checks(folder, record)
     for source in record.inputs:
-        checks += _input_checks(source, digests)
+        checks += _input_checks(source, walk)
     if isinstance(record, ErasureReceipt):
-        checks += _erasure_checks(folder, record)
-        checks += _ledger_checks(folder, record)
+        checks += _erasure_checks(folder, record, walk)
+        checks += _ledger_checks(folder, record, walk)
+    if isinstance(record, AuditReport):
+        checks.append(_report_check(folder, record))
     return checks
 
 
@@ -68,20 +113,28 @@ def _file_check(folder: Path, entry: FileRecord) -> Check:
 
 
 def _added_checks(folder: Path, record: Record) -> list[Check]:
-    listed = {RECORD_NAME, *(entry.path for entry in record.files)}
-    # A link to a folder is neither a file nor walked into, so it is counted as something added.
-    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    added = sorted({path.relative_to(folder).as_posix() for path in found} - listed)
+    added = unlisted(folder, record)
     if not added:
-        return [Check("nothing added", True, f"{len(listed)} files")]
+        return [Check("nothing added", True, f"{len(record.files) + 1} files")]
     return [Check(f"file {name}", False, f"{RECORD_NAME} does not list it: it was added later") for name in added]
 
 
-def _input_checks(source: Source, digests: dict[Path, str]) -> list[Check]:
-    path = Path(source.path).resolve()
+def _report_check(folder: Path, report: AuditReport) -> Check:
+    """Compare the record, which no digest of its own covers, with the document that repeats all its figures."""
+    name = f"record and {sarif.FILE}"
+    try:
+        told = json.loads((folder / sarif.FILE).read_text(encoding="utf-8"))["runs"][0]["properties"]
+        wrong = {key for key, value in sarif.facts(report).items() if told.get(key) != value}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return Check(name, False, f"`{folder / sarif.FILE}` is missing or no document of ours")
+    return _verdict(name, wrong, f"{len(report.scores)} scores and {len(report.gates)} rules are the same in both")
+
+
+def _input_checks(source: Source, walk: _Walk) -> list[Check]:
+    path, digests = walk.place(source).resolve(), walk.digests
     name = f"input {source.kind}"
     if not path.exists():
-        return [Check(name, False, f"`{source.path}` cannot be found")]
+        return [Check(name, False, f"`{source.path}` cannot be found: where it moved, say so with `--input`")]
     first = path not in digests
     if first:
         digests[path] = source_of(path, source.kind).sha256 if path.is_dir() else digest_file(path)
@@ -91,20 +144,20 @@ def _input_checks(source: Source, digests: dict[Path, str]) -> list[Check]:
     else:
         checks = [Check(name, True, f"`{path}` as recorded")]
     if first and (path / RECORD_NAME).is_file():
-        checks += [replace(check, name=f"{source.kind}: {check.name}") for check in _input_chain(path, digests)]
+        checks += [replace(check, name=f"{source.kind}: {check.name}") for check in _input_chain(path, walk)]
     return checks
 
 
-def _input_chain(folder: Path, digests: dict[Path, str]) -> list[Check]:
+def _input_chain(folder: Path, walk: _Walk) -> list[Check]:
     try:
         record = read_record(folder)
     except ArtifactFault as fault:
         return [Check("record", False, fault.message)]
-    return _verify(folder, record, digests)
+    return _verify(folder, record, walk)
 
 
-def _erasure_checks(folder: Path, receipt: ErasureReceipt) -> list[Check]:
-    paths = [Path(source.path) for source in receipt.inputs if source.kind == "checkpoint"]
+def _erasure_checks(folder: Path, receipt: ErasureReceipt, walk: _Walk) -> list[Check]:
+    paths = [walk.place(source) for source in receipt.inputs if source.kind == "checkpoint"]
     if not paths:
         return [Check("base", False, "the receipt names no checkpoint among its inputs")]
     base = paths[0]
@@ -124,8 +177,8 @@ def _erasure_checks(folder: Path, receipt: ErasureReceipt) -> list[Check]:
     ]
 
 
-def _ledger_checks(folder: Path, receipt: ErasureReceipt) -> list[Check]:
-    base = next((Path(source.path) for source in receipt.inputs if source.kind == "checkpoint"), None)
+def _ledger_checks(folder: Path, receipt: ErasureReceipt, walk: _Walk) -> list[Check]:
+    base = next((walk.place(source) for source in receipt.inputs if source.kind == "checkpoint"), None)
     checks = []
     for name, check in ledger_checks(folder, receipt, base if base is not None and base.is_dir() else None):
         try:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.recipe import Concept, EraseRequest, IndexRequest, SelectRequest
-from space_cli.core.records import AnchorsManifest, ErasureReceipt, PoolManifest, Run, Source
+from space_cli.core.records import AnchorsManifest, ErasureReceipt, PoolManifest, Pseudonymized, Run, Source
 from space_cli.core.types import Anchor, Item
 from space_cli.io.anchors import write_anchors
 from space_cli.io.artifact import digest_file, new_artifact, source_of
@@ -100,6 +100,13 @@ def test_material_is_held_out_or_far_and_never_an_anchor(receipt):
 
 def test_material_is_the_same_for_the_same_seed(receipt):
     assert reds(open_material(receipt, seed=1).general) == reds(open_material(receipt, seed=1).general)
+
+
+def test_a_pseudonymized_copy_finds_its_withheld_anchors_where_they_still_are(receipt):
+    withheld = Pseudonymized(key_id="0", withheld=receipt.inputs)
+    material = open_material(receipt.model_copy(update={"inputs": [], "pseudonymized": withheld}), seed=1)
+    assert reds(material.holdout) == [2]
+    assert reds(material.used) == [0, 1]
 
 
 def test_anchors_made_anew_are_not_used(receipt, tmp_path):

@@ -89,8 +89,8 @@ def test_same_edit_same_bytes(tmp_path):
 
 def test_what_is_carried_over(tmp_path):
     folder = sharded(tmp_path / "base")
-    kept = [".gitattributes", "README.md", "chat_template.jinja", "extra/notes.txt", "tokenizer.model"]
-    left = [".cache/x", ".git/config", "space.json", "space/recipe.toml", "extra/w.safetensors"]
+    kept = ["README.md", "chat_template.jinja", "extra/notes.txt", "tokenizer.model"]
+    left = [".gitattributes", ".cache/x", ".git/config", "space.json", "space/recipe.toml", "extra/w.safetensors"]
     left += [
         "pytorch_model.bin",
         "pytorch_model.bin.index.json",

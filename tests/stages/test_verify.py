@@ -75,6 +75,12 @@ def test_a_whole_chain_passes(chain):
     assert Check("edited parameters", True, "2 parameters equal base plus edit, rounded once") in checks
 
 
+def test_a_base_with_hidden_files_of_a_clone_gives_an_erasure_that_verifies(tmp_path):
+    base = make_base(tmp_path / "base", torch.float16)
+    (base / ".gitattributes").write_text("*.safetensors filter=lfs")
+    assert not failed(make_erased(tmp_path / "erased", base, edits=make_edits()))
+
+
 def test_any_folder_kind_is_checked(chain):
     assert not failed(chain / "pool")
     assert not failed(chain / "anchors")

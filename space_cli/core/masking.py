@@ -1,0 +1,91 @@
+"""Records with a pseudonym in place of the concept's names, in every text but those that the program itself fixes."""
+
+import hashlib
+import json
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from space_cli.core.errors import ArtifactFault
+from space_cli.core.pseudonym import Pseudonym
+from space_cli.core.recipe import Concept
+
+Model = TypeVar("Model", bound=BaseModel)
+FIXED = frozenset(
+    (
+        *("kind", "verdict", "score", "rule", "unit", "better", "metrics", "attacks", "method", "scope", "device"),
+        *("space_version", "sha256", "policy_sha256", "encoder_sha256", "run", "dtype", "key_id"),
+        *("files", "base_files", "layers"),
+    )
+)
+"""Fields without a word of a person's: names of plug-ins, digests, files of the checkpoint. All others are masked."""
+CONCEPT = "concept"
+HASH, PREVIOUS = "hash", "previous"
+
+
+def masked(record: Model, pseudonym: Pseudonym) -> Model:
+    """Return a request or record that names nothing."""
+    return type(record).model_validate(_masked(record.model_dump(), pseudonym))
+
+
+def masked_lines(text: str, pseudonym: Pseudonym) -> str:
+    """Return a JSONL document that names nothing; lines that named nothing stay as they are, byte for byte."""
+    return "".join(_line(line, pseudonym) for line in text.splitlines(keepends=True))
+
+
+def resealed(text: str, pseudonym: Pseudonym, *, origin: str) -> tuple[str, str]:
+    """Return a ledger that names nothing, each line sealed anew with the one before, and the last line's hash.
+
+    Raises:
+        ArtifactFault: It is no ledger.
+    """
+    lines, previous = [], ""
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+            hashed = entry.pop(HASH), entry[PREVIOUS]
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise ArtifactFault(f"`{origin}` is no ledger: a line has no hash") from None
+        entry = _fields(entry, pseudonym) | {PREVIOUS: previous or hashed[1]}
+        previous = hashlib.sha256(_canonical(entry).encode()).hexdigest()
+        lines.append(_canonical(entry | {HASH: previous}))
+    return "".join(f"{line}\n" for line in lines), previous
+
+
+def masked_concept(concept: Concept, pseudonym: Pseudonym) -> Concept:
+    """Return a concept whose names are each a keyed hash, so that whoever has the key can compare them."""
+    return Concept(
+        name=pseudonym.of(concept.name),
+        aliases=tuple(pseudonym.of(alias) for alias in concept.aliases),
+        phrase=pseudonym.mask(concept.phrase),
+        kind=None if concept.kind is None else pseudonym.mask(concept.kind),
+    )
+
+
+def _masked(value: object, pseudonym: Pseudonym) -> object:
+    if isinstance(value, str):
+        return pseudonym.mask(value)
+    if isinstance(value, list | tuple):
+        return [_masked(one, pseudonym) for one in value]
+    return _fields(value, pseudonym) if isinstance(value, dict) else value
+
+
+def _fields(value: dict[str, Any], pseudonym: Pseudonym) -> dict[str, Any]:
+    return {key: _field(key, one, pseudonym) for key, one in value.items()}
+
+
+def _field(key: str, value: object, pseudonym: Pseudonym) -> object:
+    if key == CONCEPT and isinstance(value, dict):
+        return masked_concept(Concept.model_validate(value), pseudonym).model_dump(mode="json")
+    return value if key in FIXED else _masked(value, pseudonym)
+
+
+def _line(line: str, pseudonym: Pseudonym) -> str:
+    content = json.loads(line)
+    found = _masked(content, pseudonym)
+    return line if found == content else json.dumps(found, ensure_ascii=False) + "\n"
+
+
+def _canonical(entry: dict[str, Any]) -> str:
+    return json.dumps(entry, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,111 @@
+"""Pseudonymize: a copy of an erased folder that leaves the house without the concept's name."""
+
+import json
+
+from pathlib import Path
+
+from space_cli.core.errors import ArtifactFault, UsageFault
+from space_cli.core.masking import masked, masked_lines, resealed
+from space_cli.core.protocols import Progress
+from space_cli.core.pseudonym import Pseudonym
+from space_cli.core.records import ErasureReceipt, Pseudonymized
+from space_cli.io.artifact import RECORD_NAME, digest_file, new_artifact, open_artifact, write_text
+from space_cli.io.identity import refuse_telling
+from space_cli.io.shards import place_copy, read_header
+
+INSIDE = "space/"
+LEDGER = "space/ledger.jsonl"
+KEPT_INPUT = "checkpoint"
+"""The one input that names no concept, and that `space verify` needs."""
+
+
+def pseudonymize(erased: Path, out: Path, *, key: bytes, progress: Progress, overwrite: bool = False) -> ErasureReceipt:
+    """Write a copy whose receipt names the concept by a keyed hash only.
+
+    Weights and whatever came from the original checkpoint stay byte for byte; the vocabulary of its tokenizer has
+    every word, and tells nothing. Anchors and images of the concept are no inputs of the copy any more: their digests
+    are kept under `withheld`, and `space verify` does not ask for them.
+
+    Args:
+        erased: A finished erased folder; checked against its digests first.
+        out: Where to write.
+        key: For the pseudonym; never written.
+        progress: Told what a reader of the copy must know.
+        overwrite: Replace a folder of ours.
+
+    Returns:
+        The receipt of the copy.
+
+    Raises:
+        UsageFault: The key is too short, the folder is pseudonymized already, or it cannot work without the name.
+        ArtifactFault: The folder was altered, or holds a file of which nobody knows what it says.
+    """
+    receipt = open_artifact(erased, "erased")
+    assert isinstance(receipt, ErasureReceipt), "the kind was checked"
+    if receipt.pseudonymized:
+        raise UsageFault(f"`{erased}` is pseudonymized already")
+    pseudonym = Pseudonym(receipt.request.concept, key)
+    refuse_telling(out.absolute(), pseudonym)
+    if pseudonym.tells(receipt.instruction):
+        raise UsageFault(
+            "the chat template of this checkpoint names the concept: without it nothing would be suppressed",
+            hint="erase with a method that changes weights",
+        )
+    told = masked(receipt, pseudonym)
+    with new_artifact(out, _request(erased, pseudonym), overwrite=overwrite) as draft:
+        sealed: dict[str, object] = {}
+        for entry in receipt.files:
+            (draft.path / entry.path).parent.mkdir(parents=True, exist_ok=True)
+            sealed |= _write(erased, draft.path, entry.path, pseudonym)
+        withheld = [source for source in told.inputs if source.kind != KEPT_INPUT]
+        record = told.model_copy(
+            update={
+                "inputs": [source for source in told.inputs if source.kind == KEPT_INPUT],
+                "files": draft.files(),
+                "pseudonymized": Pseudonymized(key_id=pseudonym.key_id, withheld=withheld),
+                **sealed,
+            }
+        )
+        draft.finish(record)
+    if told.inputs != receipt.inputs:
+        progress.note("a path among the inputs names the concept and was masked: `space verify` needs `--input` for it")
+    return record
+
+
+def _request(erased: Path, pseudonym: Pseudonym) -> str:
+    return json.dumps({"pseudonymize": digest_file(erased / RECORD_NAME), "key_id": pseudonym.key_id})
+
+
+def _write(erased: Path, out: Path, name: str, pseudonym: Pseudonym) -> dict[str, object]:
+    """Write one file of the copy; return what the receipt must say about it."""
+    source, target = erased / name, out / name
+    target.unlink(missing_ok=True)  # left by a killed run; a link must not be written through
+    if pseudonym.tells(name):
+        raise UsageFault(f"the file `{pseudonym.mask(name)}` has the concept in its name: it cannot be hidden")
+    if name == LEDGER:
+        return _write_ledger(source, target, pseudonym)
+    if name.startswith(INSIDE) and name.endswith(".jsonl"):
+        write_text(target, masked_lines(source.read_text(encoding="utf-8"), pseudonym))
+        return {}
+    if name.startswith(INSIDE):
+        _refuse_telling_tensors(source, pseudonym)
+    place_copy(source, target, link=True)
+    return {}
+
+
+def _write_ledger(source: Path, target: Path, pseudonym: Pseudonym) -> dict[str, object]:
+    text = source.read_text(encoding="utf-8")
+    if len(text.splitlines()) > 1:
+        raise UsageFault(
+            "this checkpoint was erased from more than once: its ledger continues that of its base, which names them"
+        )
+    text, last = resealed(text, pseudonym, origin=str(source))
+    write_text(target, text)
+    return {"ledger": last} if "ledger" in ErasureReceipt.model_fields else {}
+
+
+def _refuse_telling_tensors(path: Path, pseudonym: Pseudonym) -> None:
+    if path.suffix != ".safetensors":
+        raise ArtifactFault(f"`{path}` is of a kind that cannot be searched for the concept")
+    if any(pseudonym.tells(name) for name in read_header(path)):
+        raise ArtifactFault(f"`{path}` has a tensor that is named like the concept")

@@ -1,0 +1,55 @@
+"""Another erasure beside the audited one."""
+
+import pytest
+import torch
+
+from auditing import run
+from erased_folder import PANDA, make_base, make_edits, make_erased
+
+from space_cli.core.errors import ArtifactFault
+from space_cli.core.recipe import AuditRequest, Concept
+from space_cli.stages import audit as stage
+from space_cli.stages.verify import verify
+
+
+def test_a_baseline_is_measured_beside_and_decides_nothing(erased, other, images, tmp_path):
+    plain = run(erased, tmp_path / "plain", images=str(images))
+    report = run(erased, tmp_path / "audit", images=str(images), baseline=str(other))
+    assert plain.baseline == {}
+    assert set(report.baseline) == set(report.scores)
+    assert report.baseline["forget_accuracy"].after == pytest.approx(1.0)
+    assert (report.scores, report.verdict, report.gates) == (plain.scores, plain.verdict, plain.gates)
+    assert [source.kind for source in report.inputs] == ["erased", "images", "baseline"]
+    assert "baseline, after" in (tmp_path / "audit" / "report.html").read_text()
+
+
+def test_a_baseline_that_changed_since_is_found_by_verify(erased, other, tmp_path):
+    run(erased, tmp_path / "audit", baseline=str(other), metrics=("text_knowledge",))
+    assert {check.name: check.passed for check in verify(tmp_path / "audit")}["input baseline"]
+    (other / "space.json").write_text((other / "space.json").read_text() + " ")
+    assert not {check.name: check.passed for check in verify(tmp_path / "audit")}["input baseline"]
+
+
+def test_a_baseline_of_another_base_is_refused(erased, tmp_path):
+    base = make_base(tmp_path / "second", torch.float16)
+    folder = make_erased(tmp_path / "other", base, edits=make_edits())
+    with pytest.raises(ArtifactFault, match="made from another base: `model-0000") as refused:
+        run(erased, tmp_path / "audit", baseline=str(folder))
+    assert refused.value.exit_code == 4
+    assert not (tmp_path / "audit").exists()
+    with pytest.raises(ArtifactFault, match="another base"):
+        stage.plan(AuditRequest(erased=str(erased), baseline=str(folder)))
+
+
+def test_a_baseline_of_another_concept_is_refused(erased, other, tmp_path):
+    record = other / "space.json"
+    assert PANDA == Concept(name="panda")
+    record.write_text(record.read_text().replace('"name": "panda"', '"name": "koala"'))
+    with pytest.raises(ArtifactFault, match="has `koala` erased: `panda` is needed"):
+        run(erased, tmp_path / "audit", baseline=str(other))
+
+
+def test_a_baseline_that_was_altered_is_refused(erased, other, tmp_path):
+    (other / "README.md").write_text("changed")
+    with pytest.raises(ArtifactFault, match="was altered"):
+        run(erased, tmp_path / "audit", baseline=str(other))

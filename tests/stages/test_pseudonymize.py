@@ -1,0 +1,215 @@
+"""A copy of an erased folder that names nothing, verifies, and can be audited by who has the key."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from auditing import QUICK
+from erased_folder import PANDA, make_anchors, make_base, make_edits, make_erased, make_pool
+from hidden_names import telling, telling_files
+
+from space_cli.cli.app import run
+from space_cli.core.pseudonym import Pseudonym
+from space_cli.core.recipe import Concept
+from space_cli.io.artifact import file_records, read_record, source_of
+from space_cli.stages import audit as stage
+from space_cli.stages.verify import verify
+
+KEY = "0123456789abcdef" * 4
+NAMES = ["panda", "giant panda"]
+FULL = Concept(name="panda", aliases=("giant panda",), phrase="a giant panda", kind="animal")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An erased folder with all that may name the concept, and a base whose vocabulary has every word."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPACE_PSEUDONYM_KEY", KEY)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(b"png")
+    anchors = make_anchors(tmp_path / "anchors", make_pool(tmp_path / "pool", tmp_path / "pictures"))
+    base = make_base(tmp_path / "base", torch.float16)
+    (base / "vocab.json").write_text('{"panda": 7}')
+    make_erased(tmp_path / "erased", base, edits=make_edits(), inputs=[source_of(anchors, "anchors")], link=False)
+    rows = [{"step": 1, "loss": 0.5, "note": "Giant_Panda"}, {"step": 2, "loss": 0.25}]
+    (tmp_path / "erased" / "space" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    forge(tmp_path / "erased")
+    return tmp_path
+
+
+def forge(folder, **changes):
+    record = read_record(folder)
+    request = record.request.model_copy(
+        update={"concept": FULL, "anchors": "/data/panda/anchors", "options": {"a": "Panda"}}
+    )
+    files = [entry for entry in file_records(folder) if entry.path != "space.json"]
+    changed = record.model_copy(update={"request": request, "files": files, **changes})
+    (folder / "space.json").write_text(changed.model_dump_json())
+
+
+def copy(*more):
+    return run(["pseudonymize", "erased", "--out", "shared", *more])
+
+
+def public(place):
+    return {path.read_bytes() for path in (place / "base").rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("output", [[], ["--json"], ["-q"]])
+def test_the_copy_names_nothing_and_verifies(place, capsys, output):
+    assert set(telling_files(place / "erased", NAMES, public(place))) == {"space.json", "metrics.jsonl"}
+    assert copy(*output) == 0
+    shown = capsys.readouterr()
+    assert telling(shown.out.encode() + shown.err.encode(), NAMES) == []
+    assert telling_files(place / "shared", NAMES, public(place)) == {}
+    assert [check for check in verify(place / "shared") if not check.passed] == []
+    receipt = read_record(place / "shared")
+    hidden = Pseudonym(FULL, KEY.encode())
+    assert receipt.request.concept.name == hidden.text
+    assert receipt.request.concept.aliases == (hidden.of("giant panda"),)
+    assert receipt.pseudonymized.key_id == hidden.key_id
+    assert [source.kind for source in receipt.inputs] == ["checkpoint"]
+    assert [source.kind for source in receipt.pseudonymized.withheld] == ["anchors"]
+    assert receipt.layers == read_record(place / "erased").layers
+
+
+def test_the_weights_and_what_told_nothing_are_the_same_bytes(place):
+    assert copy() == 0
+    for path in (place / "erased").rglob("*"):
+        if path.is_file() and path.name not in {"space.json", "metrics.jsonl"}:
+            assert (place / "shared" / path.relative_to(place / "erased")).read_bytes() == path.read_bytes()
+    old, new = ((place / x / "space" / "metrics.jsonl").read_text().splitlines() for x in ("erased", "shared"))
+    assert new[1] == old[1]
+    assert json.loads(new[0])["loss"] == 0.5
+
+
+def test_who_receives_it_verifies_with_a_base_of_their_own(place, capsys):
+    assert copy() == 0
+    (place / "base").rename(place / "mine")
+    for gone in ("erased", "anchors", "pool"):
+        shutil.rmtree(place / gone)
+    assert run(["verify", "shared"]) == 4
+    assert run(["verify", "shared", "--input", "checkpoint=mine"]) == 0
+    config = place / "mine" / "config.json"
+    config.write_text(config.read_text() + " ")
+    assert run(["verify", "shared", "--input", "checkpoint=mine"]) == 4
+
+
+def test_an_altered_copy_is_found(place):
+    assert copy() == 0
+    path = place / "shared" / "space" / "metrics.jsonl"
+    path.write_text(path.read_text() + "{}\n")
+    assert run(["verify", "shared"]) == 4
+
+
+def test_a_ledger_is_sealed_anew(place):
+    import hashlib
+
+    def sealed(entry):
+        text = json.dumps(entry, sort_keys=True, separators=(",", ":"))
+        return {**entry, "hash": hashlib.sha256(text.encode()).hexdigest()}
+
+    entry = sealed({"number": 1, "concept": FULL.model_dump(), "method": "ga", "seed": 0, "previous": "0" * 64})
+    ledger = place / "erased" / "space" / "ledger.jsonl"
+    ledger.write_text(json.dumps(entry, sort_keys=True, separators=(",", ":")) + "\n")
+    forge(place / "erased")
+    assert copy() == 0
+    found = json.loads((place / "shared" / "space" / "ledger.jsonl").read_text())
+    assert found == sealed({key: value for key, value in found.items() if key != "hash"})
+    assert found["previous"] == "0" * 64
+    assert telling_files(place / "shared", NAMES, public(place)) == {}
+    ledger.write_text(ledger.read_text() * 2)
+    forge(place / "erased")
+    assert copy("--overwrite") == 2
+
+
+def test_what_cannot_be_hidden_is_refused(place, capsys):
+    forge(place / "erased", instruction="Never speak of a Panda")
+    assert copy() == 2
+    forge(place / "erased", instruction="")
+    (place / "erased" / "space" / "notes.bin").write_bytes(b"x")
+    forge(place / "erased")
+    assert copy() == 4
+    (place / "erased" / "space" / "notes.bin").rename(place / "erased" / "space" / "panda.jsonl")
+    forge(place / "erased")
+    assert copy() == 2
+    (place / "erased" / "space" / "panda.jsonl").unlink()
+    forge(place / "erased")
+    assert run(["pseudonymize", "erased", "--out", "no-Panda"]) == 2
+    said = capsys.readouterr()
+    assert telling(said.out.encode() + said.err.encode(), NAMES) == []
+    assert copy() == 0
+    assert run(["pseudonymize", "shared", "--out", "again"]) == 2
+    assert run(["pseudonymize", "base", "--out", "again"]) == 4
+
+
+def test_an_altered_folder_is_not_copied(place):
+    (place / "erased" / "README.md").write_text("other")
+    assert copy() == 4
+    assert not (place / "shared").exists()
+
+
+def test_a_key_is_needed(place, monkeypatch):
+    monkeypatch.delenv("SPACE_PSEUDONYM_KEY")
+    assert copy() == 2
+    (place / "key").write_text("short")
+    assert copy("--pseudonym-key-file", "key") == 2
+    (place / "key").write_text(KEY)
+    assert copy("--pseudonym-key-file", "key") == 0
+
+
+@pytest.fixture
+def shared(erased, tmp_path, monkeypatch, capsys):
+    """A pseudonymized copy of a folder whose checkpoints answer."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPACE_PSEUDONYM_KEY", KEY)
+    assert run(["pseudonymize", str(erased), "--out", "shared"]) == 0
+    opened = stage.open_model
+    monkeypatch.setattr(
+        stage,
+        "open_model",
+        lambda place, *, device: opened(erased if place.name == "shared" else place, device=device),
+    )
+    capsys.readouterr()
+    return tmp_path / "shared"
+
+
+def audit(*more):
+    metrics = [word for name in QUICK for word in ("--metrics", name)]
+    words = ["audit", "shared", "--images", "images", "--out", "report", "--exit-zero", *metrics]
+    return run([*words, *more])
+
+
+def test_an_audit_of_the_copy_needs_the_name_and_the_key(shared, images, tmp_path, monkeypatch, capsys):
+    assert PANDA == Concept(name="panda")
+    assert audit() == 2
+    assert "names only the pseudonym" in capsys.readouterr().err
+    assert audit("--concept", "koala") == 2
+    assert "is not what was erased" in capsys.readouterr().err
+    (tmp_path / "other").write_text("o" * 40)
+    assert audit("--concept", "panda", "--pseudonym-key-file", "other") == 2
+    assert "with another key" in capsys.readouterr().err
+    monkeypatch.delenv("SPACE_PSEUDONYM_KEY")
+    assert audit("--concept", "panda") == 2
+    assert "needs a key" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
+def test_an_audit_of_the_copy_measures_and_names_nothing(shared, images, tmp_path, capsys):
+    assert audit("--concept", "panda", "--alias", "giant panda") == 0
+    shown = capsys.readouterr()
+    assert telling(shown.out.encode() + shown.err.encode(), NAMES) == []
+    assert telling_files(tmp_path / "report", NAMES) == {}
+    report = read_record(tmp_path / "report")
+    assert (report.scores["forget_accuracy"].before, report.scores["forget_accuracy"].after) == (1.0, 0.0)
+    assert report.verdict == "pass"
+    assert run(["verify", "report"]) == 0
+
+
+def test_a_name_that_an_open_folder_does_not_have_is_refused(erased, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["audit", str(erased), "--concept", "koala", "--out", "report"]) == 2
+    assert run(["audit", str(erased), "--alias", "koala", "--out", "report"]) == 2
+    assert run(["audit", str(erased), "--concept", "PANDA", "--metrics", "text_knowledge", "--out", "report"]) == 3
