@@ -1,13 +1,16 @@
 """`space verify`: whether a folder, and all it came from, is still what was written."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from space_cli.cli import options
 from space_cli.cli.render import Sheet, Terminal
 from space_cli.core.errors import UsageFault
+
+if TYPE_CHECKING:
+    from space_cli.stages.verify import Signed
 
 FAILED = 4
 
@@ -47,15 +50,11 @@ def verify(
     debug: options.Debug = False,
 ) -> None:
     """Check every digest of a folder, back to the original checkpoint; exits 4 if one differs."""
-    from space_cli.stages.verify import Signed
     from space_cli.stages.verify import verify as check
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     place = folder.expanduser().absolute()
-    if (signature is None) != (public_key is None):
-        raise UsageFault("`--signature` and `--public-key` need each other")
-    signed = Signed(signature.expanduser(), public_key.expanduser()) if signature and public_key else None
-    checks = check(place, signed=signed, places=_places(inputs or []))
+    checks = check(place, signed=_signed(signature, public_key), places=_places(inputs or []))
     passed = all(entry.passed for entry in checks)
     rows = [(entry.name, "ok" if entry.passed else "fail", entry.detail) for entry in checks]
     terminal.sheet(Sheet(f"checks of {place}", ("check", "verdict", "detail"), rows))
@@ -64,6 +63,16 @@ def verify(
     terminal.result({"verified": passed, "checks": found}, place)
     if not passed:
         raise typer.Exit(FAILED)
+
+
+def _signed(signature: Path | None, public_key: Path | None) -> "Signed | None":
+    if signature is None and public_key is None:
+        return None
+    if signature is None or public_key is None:
+        raise UsageFault("`--signature` and `--public-key` need each other")
+    from space_cli.stages.verify import Signed
+
+    return Signed(signature.expanduser(), public_key.expanduser())
 
 
 def _places(inputs: list[str]) -> dict[str, Path]:

@@ -213,8 +213,8 @@ def test_a_failed_check_exits_4(fake_stage, capsys):
         SimpleNamespace(name="a", passed=True, detail=""),
         SimpleNamespace(name="b", passed=False, detail="why"),
     ]
-    fake_stage("verify", lambda folder: checks)
+    fake_stage("verify", lambda folder, **more: checks)
     assert run(["verify", ".", "--json"]) == 4
     assert json.loads(capsys.readouterr().out)["verified"] is False
-    fake_stage("verify", lambda folder: checks[:1])
+    fake_stage("verify", lambda folder, **more: checks[:1])
     assert run(["verify", "."]) == 0

@@ -22,6 +22,7 @@ def test_the_commands_of_the_issue_are_there():
     assert set(COMMANDS) == {
         *("index", "select", "erase", "audit"),
         *("demo", "doctor", "show", "verify", "revert", "list"),
+        *("sign", "pseudonymize"),
     }
 
 
