@@ -89,8 +89,7 @@ def audit(
     policy, policy_sha256 = open_policy(request.policy, known=_score_names())
     identity = identify(request, _receipt(request), key)
     receipt, pseudonym = identity.receipt, identity.pseudonym
-    if pseudonym:
-        refuse_telling(out.absolute(), pseudonym)
+    refuse_telling(out.absolute(), pseudonym)
     if request.baseline:
         open_baseline(Path(request.baseline), receipt, pseudonym=pseudonym)
     asked = masked(request, pseudonym) if pseudonym else request
