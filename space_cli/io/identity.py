@@ -72,13 +72,13 @@ def identify(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) 
     return Identity(named, pseudonym)
 
 
-def refuse_telling(path: Path, pseudonym: Pseudonym) -> None:
+def refuse_telling(path: Path, pseudonym: Pseudonym | None) -> None:
     """Refuse to write to a place whose name tells what must not be told.
 
     Raises:
         UsageFault: A folder on the way to it, or it itself, names the concept.
     """
-    if pseudonym.tells(str(path)):
+    if pseudonym is not None and pseudonym.tells(str(path)):
         raise UsageFault(
             f"the path to write to names the concept: `{pseudonym.mask(str(path))}`",
             hint="choose another place with `--out`",

@@ -91,8 +91,7 @@ def audit(
     identity = identify(request, _receipt(request), key)
     receipt, pseudonym = identity.receipt, identity.pseudonym
     metrics = _metrics(request, continued=receipt.requests > 1)
-    if pseudonym:
-        refuse_telling(out.absolute(), pseudonym)
+    refuse_telling(out.absolute(), pseudonym)
     if request.baseline:
         open_baseline(Path(request.baseline), receipt, pseudonym=pseudonym)
     asked = masked(request, pseudonym) if pseudonym else request
