@@ -1,13 +1,12 @@
 """Records with a pseudonym in place of the concept's names, in every text but those that the program itself fixes."""
 
-import hashlib
 import json
 
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.ledger import Entry, parse, sealed, spell
 from space_cli.core.pseudonym import Pseudonym
 from space_cli.core.recipe import Concept
 
@@ -21,7 +20,6 @@ FIXED = frozenset(
 )
 """Fields without a word of a person's: names of plug-ins, digests, files of the checkpoint. All others are masked."""
 CONCEPT = "concept"
-HASH, PREVIOUS = "hash", "previous"
 
 
 def masked(record: Model, pseudonym: Pseudonym) -> Model:
@@ -38,19 +36,13 @@ def resealed(text: str, pseudonym: Pseudonym, *, origin: str) -> tuple[str, str]
     """Return a ledger that names nothing, each line sealed anew with the one before, and the last line's hash.
 
     Raises:
-        ArtifactFault: It is no ledger.
+        ArtifactFault: It is no ledger, or its chain is broken.
     """
-    lines, previous = [], ""
-    for line in text.splitlines():
-        try:
-            entry = json.loads(line)
-            hashed = entry.pop(HASH), entry[PREVIOUS]
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise ArtifactFault(f"`{origin}` is no ledger: a line has no hash") from None
-        entry = _fields(entry, pseudonym) | {PREVIOUS: previous or hashed[1]}
-        previous = hashlib.sha256(_canonical(entry).encode()).hexdigest()
-        lines.append(_canonical(entry | {HASH: previous}))
-    return "".join(f"{line}\n" for line in lines), previous
+    entries: list[Entry] = []
+    for entry in parse(text, origin=origin):
+        facts = entry.model_dump(exclude={"number", "previous", "hash"})
+        entries.append(sealed(entries, facts | {"concept": masked_concept(entry.concept, pseudonym)}))
+    return spell(entries), entries[-1].hash
 
 
 def masked_concept(concept: Concept, pseudonym: Pseudonym) -> Concept:
@@ -85,7 +77,3 @@ def _line(line: str, pseudonym: Pseudonym) -> str:
     content = json.loads(line)
     found = _masked(content, pseudonym)
     return line if found == content else json.dumps(found, ensure_ascii=False) + "\n"
-
-
-def _canonical(entry: dict[str, Any]) -> str:
-    return json.dumps(entry, sort_keys=True, separators=(",", ":"))

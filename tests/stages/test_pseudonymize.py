@@ -11,6 +11,8 @@ from erased_folder import PANDA, make_anchors, make_base, make_edits, make_erase
 from hidden_names import telling, telling_files
 
 from space_cli.cli.app import run
+from space_cli.core.ledger import parse
+from space_cli.core.masking import masked_concept
 from space_cli.core.pseudonym import Pseudonym
 from space_cli.core.recipe import Concept
 from space_cli.io.artifact import file_records, read_record, source_of
@@ -20,6 +22,10 @@ from space_cli.stages.verify import verify
 KEY = "0123456789abcdef" * 4
 NAMES = ["panda", "giant panda"]
 FULL = Concept(name="panda", aliases=("giant panda",), phrase="a giant panda", kind="animal")
+
+
+TELLING = {"space.json", "metrics.jsonl", "ledger.jsonl"}
+"""Files of an erased folder that name the concept."""
 
 
 @pytest.fixture
@@ -32,7 +38,8 @@ def place(tmp_path, monkeypatch):
     anchors = make_anchors(tmp_path / "anchors", make_pool(tmp_path / "pool", tmp_path / "pictures"))
     base = make_base(tmp_path / "base", torch.float16)
     (base / "vocab.json").write_text('{"panda": 7}')
-    make_erased(tmp_path / "erased", base, edits=make_edits(), inputs=[source_of(anchors, "anchors")], link=False)
+    inputs = [source_of(anchors, "anchors")]
+    make_erased(tmp_path / "erased", base, edits=make_edits(), inputs=inputs, link=False, concept=FULL)
     rows = [{"step": 1, "loss": 0.5, "note": "Giant_Panda"}, {"step": 2, "loss": 0.25}]
     (tmp_path / "erased" / "space" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     forge(tmp_path / "erased")
@@ -59,7 +66,7 @@ def public(place):
 
 @pytest.mark.parametrize("output", [[], ["--json"], ["-q"]])
 def test_the_copy_names_nothing_and_verifies(place, capsys, output):
-    assert set(telling_files(place / "erased", NAMES, public(place))) == {"space.json", "metrics.jsonl"}
+    assert set(telling_files(place / "erased", NAMES, public(place))) == TELLING
     assert copy(*output) == 0
     shown = capsys.readouterr()
     assert telling(shown.out.encode() + shown.err.encode(), NAMES) == []
@@ -78,7 +85,7 @@ def test_the_copy_names_nothing_and_verifies(place, capsys, output):
 def test_the_weights_and_what_told_nothing_are_the_same_bytes(place):
     assert copy() == 0
     for path in (place / "erased").rglob("*"):
-        if path.is_file() and path.name not in {"space.json", "metrics.jsonl"}:
+        if path.is_file() and path.name not in TELLING:
             assert (place / "shared" / path.relative_to(place / "erased")).read_bytes() == path.read_bytes()
     old, new = ((place / x / "space" / "metrics.jsonl").read_text().splitlines() for x in ("erased", "shared"))
     assert new[1] == old[1]
@@ -105,21 +112,14 @@ def test_an_altered_copy_is_found(place):
 
 
 def test_a_ledger_is_sealed_anew(place):
-    import hashlib
-
-    def sealed(entry):
-        text = json.dumps(entry, sort_keys=True, separators=(",", ":"))
-        return {**entry, "hash": hashlib.sha256(text.encode()).hexdigest()}
-
-    entry = sealed({"number": 1, "concept": FULL.model_dump(), "method": "ga", "seed": 0, "previous": "0" * 64})
-    ledger = place / "erased" / "space" / "ledger.jsonl"
-    ledger.write_text(json.dumps(entry, sort_keys=True, separators=(",", ":")) + "\n")
-    forge(place / "erased")
     assert copy() == 0
-    found = json.loads((place / "shared" / "space" / "ledger.jsonl").read_text())
-    assert found == sealed({key: value for key, value in found.items() if key != "hash"})
-    assert found["previous"] == "0" * 64
-    assert telling_files(place / "shared", NAMES, public(place)) == {}
+    ledger = place / "erased" / "space" / "ledger.jsonl"
+    (old,) = parse(ledger.read_text(), origin="old")
+    (new,) = parse((place / "shared" / "space" / "ledger.jsonl").read_text(), origin="new")
+    assert new.concept == masked_concept(FULL, Pseudonym(FULL, KEY.encode()))
+    kept = {"number", "method", "seed", "base", "edits", "anchors", "kept", "result", "previous"}
+    assert new.model_dump(include=kept) == old.model_dump(include=kept)
+    assert new.hash == read_record(place / "shared").ledger != old.hash
     ledger.write_text(ledger.read_text() * 2)
     forge(place / "erased")
     assert copy("--overwrite") == 2
