@@ -108,7 +108,9 @@ class EditContext:
         if not self._moments:
             prompts = [*self.knowledge.retained, *self.knowledge.texts]
             self._moments = self.moments(prompts, self.features, label="retained keys")
-        return self._moments[layer].mean() + OPENING_WEIGHT * self._moments[f"{layer}#opening"].mean()
+        every, opening = self._moments[layer].mean(), self._moments[f"{layer}#opening"].mean()
+        # The connector sees no first token: its zeros were made on the CPU, wherever the other keys are.
+        return every + OPENING_WEIGHT * opening.to(every.device)
 
     def safe_basis(self, layer: str, leak: float) -> Tensor:
         """Return orthonormal directions [d, q] float64 that hold at most a share `leak` of retained energy."""

@@ -29,8 +29,10 @@ def next_labels(batch: Batch) -> Tensor:
 def answer_log_likelihood(logits: Float[Tensor, "b t w"], batch: Batch) -> Float[Tensor, " b"]:
     """Return the mean log p per answer token of each prompt, nats."""
     mask = answer_mask(batch)
-    picked = F.log_softmax(logits.float(), dim=-1).gather(-1, next_labels(batch)[..., None])[..., 0]
-    return (picked * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+    # Of an answer's positions alone: float32 over hundreds of visual tokens and 32,000 words is gigabytes.
+    told = F.log_softmax(logits[mask].float(), dim=-1).gather(-1, next_labels(batch)[mask][:, None])[:, 0]
+    picked = torch.zeros(mask.shape, dtype=told.dtype, device=told.device).masked_scatter(mask, told)
+    return picked.sum(-1) / mask.sum(-1).clamp(min=1)
 
 
 def token_kl(
