@@ -26,5 +26,7 @@ def kept_anchors(context: EditContext) -> Float[Tensor, "n p v"]:
     knowledge = context.knowledge
     naming = Naming(context.responder, context.concept, knowledge.forms, context.seed + SEED, kind=knowledge.kind)
     generator = torch.Generator().manual_seed(context.seed + SEED)
-    with context.progress.task("keep anchors"):
-        return harden(naming.objective, context.of_role("forget")[:KEPT], Hardening(), generator)
+    with context.progress.task("keep anchors", 1) as advance:
+        kept = harden(naming.objective, context.of_role("forget")[:KEPT], Hardening(), generator)
+        advance()
+    return kept
