@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result |= {
         "machine": machine(),
         "commit": commit(),
-        "command": "python -m benchmarks.tampering",
+        "command": " ".join(("python -m benchmarks.tampering", *(sys.argv[1:] if arguments is None else arguments))),
     }
     (options.out / "tampering.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (options.out / "tampering.md").write_text(page(result), encoding="utf-8")
