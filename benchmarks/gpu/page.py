@@ -53,8 +53,8 @@ def _demo(rows: Mapping[str, Row], ratio: Mapping[str, float]) -> list[str]:
     if not done:
         return [*lines, "Not measured yet.", ""]
     lines += [
-        "`space demo` on each device, in a process of its own; on a GPU in the precision that the checkpoint is stored in "
-        "(float16), on a CPU in float32.",
+        "`space demo` on each device, in a process of its own; on a GPU in the precision that the checkpoint is stored "
+        "in (float16), on a CPU in float32.",
         "",
         f"| seconds | {' | '.join(done)} | CPU / GPU |",
         f"|---|{'---|' * len(done)}---|",
