@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.league.bench import compute
 from benchmarks.league.cells import Measures
 from benchmarks.league.entries import OURS, Entry
 from benchmarks.league.page import current, overview, signal_table
@@ -144,7 +145,7 @@ def page(rows: Sequence[Row], lacking: Sequence[str], *, league: Sequence[Row]) 
 
 
 def _run(options: argparse.Namespace, known: set[str]) -> list[str]:
-    runner = Runner(options.out / "ablations.rows.jsonl", Measures(), frozenset(options.redo))
+    runner = Runner(options.out / "ablations.rows.jsonl", Measures(), frozenset(options.redo), compute)
     number, shards = shard_of(options.shard)
     for subject in open_subjects(options.subject or ["bundled"], options.data, options.pool):
         jobs = [

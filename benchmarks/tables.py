@@ -114,7 +114,7 @@ def figures_of(row: Row) -> dict[str, float]:
     if row["layers"]:
         found["relative change, mean of layers"] = statistics.mean(one["relative_change"] for one in row["layers"])
         found["leak after rounding, largest layer"] = max(layer["leak_rounded"] for layer in row["layers"])
-    found["peak memory, GB"] = row["peak_memory_gb"]
+    found["peak memory, GB"] = math.nan if row["peak_memory_gb"] is None else row["peak_memory_gb"]
     found["steps"] = row["steps"]
     return {name: value for name, value in found.items() if math.isfinite(value)}
 

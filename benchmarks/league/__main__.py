@@ -16,8 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.league.cells import BRIEF, CACHE, QUICK, Measures
-from benchmarks.league.entries import OURS, RIVALS, SEARCHED, SMALL, entries
+from benchmarks.league.bench import compute
+from benchmarks.league.cells import BRIEF, CACHE, QUICK, SOURCE_FREE, Measures
+from benchmarks.league.entries import OURS, RIVALS, SEARCHED, SMALL, Entry, entries
 from benchmarks.league.page import current, write
 from benchmarks.league.running import Runner, every
 from benchmarks.league.scoring import best, completed
@@ -30,6 +31,8 @@ OUT = Path("docs/benchmarks")
 QUICK_CONCEPTS, QUICK_PICTURES = 2, 6
 DEV_CONCEPTS = 2
 """Dev concepts of a search, unless more are asked for."""
+SEARCH_PICTURES = 6
+"""Pictures of a concept that a search is judged on: it only ranks settings, and asking takes much of its time."""
 BEST = 2
 """Rivals that get as many seeds as ours."""
 ROWS, TUNING = "league.rows.jsonl", "league.tuning.jsonl"
@@ -91,7 +94,7 @@ def _whole(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str
         subject.name: [tuned_for(known[name], subject, found) for name in known if name in options.methods]
         for subject in subjects
     }
-    runner = Runner(options.out / ROWS, Measures(), frozenset(options.redo))
+    runner = Runner(options.out / ROWS, Measures(), frozenset(options.redo), _row)
     for seed in range(options.seeds):
         again = set(known)
         if seed:
@@ -105,6 +108,12 @@ def _whole(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str
             chosen = [entry for entry in playing[subject.name] if entry.name in again]
             runner.run(every(chosen, _jobs([subject], concepts, seed)[number::shards]))
     return runner.failures
+
+
+def _row(entry: Entry, job: Job, measures: Measures) -> Row:
+    """Ask about ours what the table of signals needs, too."""
+    own = (*measures.metrics, *SOURCE_FREE) if entry.method == OURS else measures.metrics
+    return compute(entry, job, replace(measures, metrics=own))
 
 
 def _best_of(rows: Sequence[Row]) -> set[str]:
@@ -128,13 +137,16 @@ def _quick(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str
         ]
         return [f"shard {row} of the quick look" for row, process in enumerate(started) if process.wait()]
     chosen = [replace(entry, select=SMALL) for name, entry in entries().items() if name in options.methods]
-    runner = Runner(options.out / ROWS, Measures(QUICK, bands=False, limit=QUICK_PICTURES), frozenset(options.redo))
+    runner = Runner(
+        options.out / ROWS, Measures(QUICK, bands=False, limit=QUICK_PICTURES), frozenset(options.redo), compute
+    )
     runner.run(every(chosen, jobs[number::shards]))
     return runner.failures
 
 
 def _tune(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str]:
-    runner = Runner(options.out / TUNING, Measures(BRIEF, bands=False), frozenset(options.redo))
+    measures = Measures(BRIEF, bands=False, limit=SEARCH_PICTURES, scores_only=True)
+    runner = Runner(options.out / TUNING, measures, frozenset(options.redo), compute)
     number, shards = shard_of(options.shard)
     known = entries()
     pairs = [(subject, known[name]) for subject in subjects for name in SEARCHED if name in options.methods]

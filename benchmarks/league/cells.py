@@ -1,4 +1,4 @@
-"""One cell of the league: erase and audit in processes of their own, on anchors that every entry shares."""
+"""One erasure and its audit by the commands themselves, on anchors that every entry shares."""
 
 import hashlib
 import json
@@ -25,7 +25,10 @@ REFUSED = 3
 BRIEF = ("forget_accuracy", "forget_choice_accuracy", "retain_accuracy", "neighbour_accuracy")
 """What the harmonic mean is made of; a search needs no more."""
 QUICK = (*BRIEF, "generality", "specificity", "text_knowledge", "retain_kl")
-WHOLE = (*QUICK, "forget_yes_rate", "kind_accuracy", "elicitation", "efficacy", "fluency", "diversity", "c_dis")
+WHOLE = (*QUICK, "forget_yes_rate", "kind_accuracy", "efficacy", "fluency", "diversity", "c_dis")
+
+SOURCE_FREE = ("elicitation",)
+"""Asked of our method's erasures: it takes as long as all others, and what it predicts is told of ours alone."""
 
 
 class CellFailure(Exception):
@@ -37,9 +40,10 @@ class Measures:
     """What is asked after an erasure."""
 
     metrics: tuple[str, ...] = WHOLE  # those that run by default if empty
-    bands: bool = True
+    bands: bool = True  # in memory alone, as `space audit` has no such score
     limit: int | None = None  # pictures of a concept
     attacks: tuple[str, ...] = ()
+    scores_only: bool = False  # in memory alone: without layers and source-free signals, and so without budgets
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,7 @@ def compute(entry: Entry, job: Job, measures: Measures, cache: Path = CACHE) -> 
     """
     load = os.getloadavg()[0]
     place = prepared(job, cache)
-    workspace = _workspace(entry, place)
-    refused = _select(entry, job, place, workspace)
+    workspace, refused = selected(entry, job, place)
     found = refused or _erased(entry, job, place, workspace, measures)
     measured_by = {
         # Seconds mean little without these two: other work on the machine, and threads of this run.
@@ -155,13 +158,18 @@ def _refusal(ran: Ran, stage: str) -> Row | None:
     return refusal(ran.code, ran.stderr) | {"refused_by": stage, "seconds": {stage: ran.seconds}, "bands": {}}
 
 
-def _workspace(entry: Entry, place: Path) -> Path:
-    words = " ".join(entry.select)
-    return place / (f"select-{hashlib.sha256(words.encode()).hexdigest()[:8]}" if words else "select")
+def selected(entry: Entry, job: Job, place: Path) -> tuple[Path, Row | None]:
+    """Select anchors once for all entries that ask alike.
+
+    Returns:
+        Where the anchors are, and what a refusal came to, which is remembered as well.
+    """
+    said = " ".join(entry.select)
+    workspace = place / (f"select-{hashlib.sha256(said.encode()).hexdigest()[:8]}" if said else "select")
+    return workspace, _refused(entry, job, place, workspace)
 
 
-def _select(entry: Entry, job: Job, place: Path, workspace: Path) -> Row | None:
-    """Select anchors once for all entries that ask alike; a refusal is remembered as well."""
+def _refused(entry: Entry, job: Job, place: Path, workspace: Path) -> Row | None:
     note = workspace / "refused.json"
     with FileLock(f"{workspace}.lock"):
         if note.is_file():
@@ -191,11 +199,10 @@ def _erased(entry: Entry, job: Job, place: Path, workspace: Path, measures: Meas
         if refused:
             return refused | {"peak_memory_gb": ran.peak_gb}
         told = _audited(job, place, workspace, erased, measures)
-        bands = _bands(place, erased) if measures.bands else {}
         receipt = json.loads((erased / "space.json").read_text("utf-8"))
         record = json.loads((erased.with_name("audit") / "space.json").read_text("utf-8")) if measures.attacks else {}
     spent = {"spent": record["seconds"]} if record else {}  # by metric and attack
-    return outcome(told, receipt) | {"peak_memory_gb": ran.peak_gb, "bands": bands} | spent
+    return outcome(told, receipt) | {"peak_memory_gb": ran.peak_gb, "bands": {}} | spent
 
 
 def _audited(job: Job, place: Path, workspace: Path, erased: Path, measures: Measures) -> Row:
@@ -206,13 +213,6 @@ def _audited(job: Job, place: Path, workspace: Path, erased: Path, measures: Mea
     words += ["--limit", str(measures.limit)] if measures.limit else []
     told: Row = json.loads(_must(_space(*words)).stdout)
     return told
-
-
-def _bands(place: Path, erased: Path) -> Row:
-    before = place / "bands.before.json"
-    words = ["benchmarks.league.bands", str(erased), "--images", str(place / "probe"), "--before", str(before)]
-    found: Row = json.loads(_must(run([sys.executable, "-m", *words])).stdout)
-    return found
 
 
 def _said(job: Job) -> list[str]:

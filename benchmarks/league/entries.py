@@ -17,7 +17,8 @@ STEPS = (5, 10, 20, 40, 80, 160, 320)
 FIRST_RATES, FIRST_STEPS = RATES[2:6], STEPS[2:5]
 RATES_AT = 40
 """Steps that the rates are compared at."""
-UNLIMITED = ("--max-change", "100", "--max-retain-kl", "1000", "--max-neighbour-loss", "1")
+NO_LIMITS = {"max_change": 100.0, "max_retain_kl": 1000.0, "max_neighbour_loss": 1.0}
+UNLIMITED = tuple(part for name, value in NO_LIMITS.items() for part in (f"--{name.replace('_', '-')}", f"{value:g}"))
 """The budgets of `space erase` are part of our method; a rival is measured whatever it costs."""
 
 SMALL = (

@@ -1,6 +1,8 @@
 """A responder that asks each question once: several metrics put the same questions to the same images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import torch
 
 from PIL.Image import Image
 from torch import Tensor, nn
@@ -10,6 +12,41 @@ from space_cli.core.types import Batch, Prompt
 
 BATCH = 32
 """Questions asked at once; about 640 tokens each in LLaVA-1.5, so this bounds the memory of a 7B answer."""
+FEATURE_BYTES = 512 * 1024 * 1024
+"""What remembered features may take: about 430 images of LLaVA-1.5 in half precision. Others are looked at again."""
+
+
+class Looks:
+    """What one tower makes of images; responders with the same tower may share it.
+
+    Args:
+        room: Bytes that features may take. Images beyond that are looked at again each time.
+    """
+
+    def __init__(self, room: int = FEATURE_BYTES) -> None:
+        self._room = room
+        self._features: dict[int, Tensor] = {}  # [p, v] by the image's id
+        # An id names an image only while the image lives, so each one asked about is kept.
+        self._kept: dict[int, Image] = {}
+
+    def of(self, responder: Responder, images: Mapping[int, Image]) -> Tensor:
+        """Return the features of images, [n, p, v], looking only at those that are not remembered.
+
+        Args:
+            responder: Has the tower.
+            images: By id.
+        """
+        self._kept.update(images)
+        new = [key for key in images if key not in self._features]
+        found = dict(zip(new, responder.features([images[key] for key in new]), strict=True)) if new else {}
+        chosen = torch.stack([found[key] if key in found else self._features[key] for key in images])
+        for key, feature in found.items():
+            size = feature.numel() * feature.element_size()
+            if size <= self._room:
+                # A copy, or the whole block would stay in memory for each of its rows.
+                self._features[key] = feature.clone()
+                self._room -= size
+        return chosen
 
 
 class Remembering:
@@ -17,16 +54,17 @@ class Remembering:
 
     Args:
         responder: The checkpoint that answers.
+        looks: A memory of features, of its own unless one is given.
     """
 
-    def __init__(self, responder: Responder) -> None:
+    def __init__(self, responder: Responder, looks: Looks | None = None) -> None:
         self.responder = responder
         self.model: nn.Module = responder.model
         self.model_type = responder.model_type
         self.image_token = responder.image_token
         self._answers: dict[tuple[int | None, str, int], str] = {}
-        # An image's id names it only while the image lives, so each one asked about is kept.
-        self._kept: dict[int, Image] = {}
+        # The memory keeps each image that was asked about, and so its id.
+        self._looks = looks or Looks()
 
     def features(self, images: Sequence[Image]) -> Tensor:
         """Return what the connector reads, [n, p, v]."""
@@ -79,10 +117,9 @@ class Remembering:
         questions = [question for _, question in asked]
         if images is None:
             return self.responder.answer_features(None, questions, tokens=tokens)
-        # Five questions about one image need the tower once.
+        # Every metric asks about the same images, and each image needs the tower once.
         distinct = {id(images[row]): images[row] for row, _ in asked}
-        self._kept.update(distinct)
+        features = self._looks.of(self.responder, distinct)
         places = {key: place for place, key in enumerate(distinct)}
-        features = self.responder.features(list(distinct.values()))
         chosen = features[[places[id(images[row])] for row, _ in asked]]
         return self.responder.answer_features(chosen, questions, tokens=tokens)

@@ -121,6 +121,10 @@ class CheckpointResponder:
         """Return where the weights are."""
         return self._head.weight.device
 
+    def preparation(self) -> dict[str, object]:
+        """Return how images are prepared for the tower."""
+        return dict(self._processor.to_dict())
+
     # Not inference_mode: hardening takes gradients with respect to these features.
     @torch.no_grad()
     def features(self, images: Sequence[Image]) -> Tensor:

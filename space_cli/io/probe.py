@@ -108,13 +108,24 @@ def shipped_policies() -> list[str]:
 
 def open_material(receipt: ErasureReceipt, *, seed: int) -> Material:
     """Open the anchors and the pool behind an erasure, where they are still what they were."""
+    return material_behind(_inputs(receipt), trained=receipt.request.forget_images is not None, seed=seed)
+
+
+def material_behind(inputs: list[Source], *, trained: bool, seed: int) -> Material:
+    """Do the same for recorded inputs.
+
+    Args:
+        inputs: Of an erasure.
+        trained: Whether it trained on images of the concept, which are then among the inputs.
+        seed: Draws the pool images.
+    """
     try:
-        folder = unchanged(_inputs(receipt), "anchors")
+        folder = unchanged(inputs, "anchors")
         manifest, anchors = open_anchors(folder)
         holdout = load_items([anchor.item for anchor in anchors if anchor.role == "holdout"])
     except ArtifactFault as fault:
         return Material([], [], None, fault.message, unused=fault.message)
-    used, unused = _used(receipt, anchors)
+    used, unused = _used(inputs, anchors, trained=trained)
     try:
         pool = open_pool(unchanged(manifest.inputs, "pool"))
         general = _far_items(pool, anchors, seed)
@@ -123,11 +134,11 @@ def open_material(receipt: ErasureReceipt, *, seed: int) -> Material:
     return Material(holdout, general, pool.manifest, "", used, unused)
 
 
-def _used(receipt: ErasureReceipt, anchors: Sequence[Anchor]) -> tuple[list[Image], str]:
+def _used(inputs: list[Source], anchors: Sequence[Anchor], *, trained: bool) -> tuple[list[Image], str]:
     """Return what erasing trained on, or why it cannot be had."""
     try:
-        if receipt.request.forget_images is not None:
-            return readable_images(unchanged(_inputs(receipt), "images"))[0], ""
+        if trained:
+            return readable_images(unchanged(inputs, "images"))[0], ""
         return load_items([anchor.item for anchor in anchors if anchor.role == "forget"]), ""
     except ArtifactFault as fault:
         return [], fault.message

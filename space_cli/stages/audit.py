@@ -57,6 +57,7 @@ from space_cli.io.identity import identify, refuse_telling
 from space_cli.io.images import probe_images
 from space_cli.io.model import open_model, pick_device
 from space_cli.io.probe import Material, open_material, open_notes, open_policy, open_training
+from space_cli.io.towers import both_remembering
 from space_cli.reports._folder import write_documents
 from space_cli.reports._sampling import pseudonymized, samples
 from space_cli.reports.html import Evidence, Sample
@@ -87,7 +88,7 @@ def audit(
     """
     _metrics(request)
     _attacks(request)
-    policy, policy_sha256 = open_policy(request.policy, known=_score_names())
+    policy, policy_sha256 = open_policy(request.policy, known=every_score())
     identity = identify(request, _receipt(request), key)
     receipt, pseudonym = identity.receipt, identity.pseudonym
     metrics = _metrics(request, continued=receipt.requests > 1)
@@ -133,7 +134,7 @@ def plan(request: AuditRequest) -> dict[str, Any]:
     receipt = _receipt(request, verify=False)
     if request.baseline:
         open_baseline(Path(request.baseline), receipt, verify=False)
-    policy, _ = open_policy(request.policy, known=_score_names())
+    policy, _ = open_policy(request.policy, known=every_score())
     folders = (
         sorted(path.name for path in Path(request.images or "").iterdir() if path.is_dir()) if request.images else []
     )
@@ -152,8 +153,8 @@ def _metric_names() -> list[str]:
     return [name.replace("-", "_") for name in registry.names("metrics")]
 
 
-def _score_names() -> list[str]:
-    """Return every score that a policy may have a rule about."""
+def every_score() -> list[str]:
+    """Return the name of every score that a policy may have a rule about."""
     attacks = (score_names(name, registry.load("attacks", name)) for name in registry.names("attacks"))
     return [*_metric_names(), *itertools.chain.from_iterable(attacks)]
 
@@ -283,7 +284,9 @@ def _examine(
     """Ask the base, the erased checkpoint and the baseline; one of the last two is in memory at a time."""
     metrics, probe, missing = asked
     attacks = _attacks(request)
-    before, after = (Remembering(open_model(place, device=request.device)) for place in (base, Path(request.erased)))
+    before, after = both_remembering(
+        *(open_model(place, device=request.device) for place in (base, Path(request.erased)))
+    )
     found = measure(metrics, (before, after), probe, missing, progress)
     examined = _Examined(found, samples(before, after, probe))
     if attacks:

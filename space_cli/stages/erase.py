@@ -3,7 +3,6 @@
 import math
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +16,22 @@ from space_cli.core.context import Budget, EditContext, Outcome
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.forget_set import check_images
 from space_cli.core.keeping import kept_anchors
-from space_cli.core.ledger import Entry, checkpoint_digest, require_new
-from space_cli.core.linalg import leak_share, leverage
+from space_cli.core.ledger import checkpoint_digest
 from space_cli.core.meter import LEAK, by_layer, reading, used_share
-from space_cli.core.moments import SecondMoment
 from space_cli.core.protocols import Progress
 from space_cli.core.recipe import EraseRequest
-from space_cli.core.records import AnchorsManifest, ErasureReceipt, FileRecord, LayerReceipt, Source
+from space_cli.core.records import AnchorsManifest, ErasureReceipt, LayerReceipt, Source
 from space_cli.core.types import Anchor, Edit
 from space_cli.io.anchors import TABLE, open_anchors
-from space_cli.io.artifact import Draft, digest_file, file_records, new_artifact, source_of
+from space_cli.io.artifact import Draft, digest_file, new_artifact, source_of
 from space_cli.io.chat_template import write_instruction
 from space_cli.io.checkpoint import Checkpoint, open_checkpoint, resolve, write_edited
 from space_cli.io.edits import EDITS, write_edits
-from space_cli.io.ledger import carry, close_ledger, files_of, open_earlier, open_edits, open_ledger, write_kept
+from space_cli.io.ledger import carry, close_ledger, files_of, open_earlier, open_edits, write_kept
 from space_cli.io.model import family_of
 from space_cli.io.state import MetricsLog, StateStore
 from space_cli.io.subject import Aim, concept_images, open_subject
+from space_cli.stages.editing import Base, layer_receipts, on_cpu, open_base, rounded_changes
 
 
 def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bool = False) -> ErasureReceipt:
@@ -54,17 +52,16 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
         UsageFault: The method or its options are unknown, images of the concept are missing or of no use to it, the
             concept was erased already, or `out` is the checkpoint itself.
     """
-    method, options = _method(request)
-    base = _open_base(request, out)
+    method, options = method_of(request)
+    base = open_base(request, out)
     manifest, anchors = open_anchors(Path(request.anchors))
     _require_fresh(manifest, request)
     with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
         context = _context(request, base, anchors, draft, progress)
-        # On the CPU from here on, where `space verify` will compute the same products again.
-        found = [_on_cpu(edit) for edit in method.edits(context, options)]
-        rounded = _rounded(base, found)
+        found = [on_cpu(edit) for edit in method.edits(context, options)]
+        rounded = rounded_changes(base, found)
         signals = within_budget(context, rounded, request.method)
-        layers = _layers(context, base, found, rounded)
+        layers = layer_receipts(context, base, found, rounded)
         if base.entries:
             layers = _metered(context, layers, [*open_edits(base.folder, base.entries), found])
         progress.note("writing the checkpoint")
@@ -75,20 +72,9 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
     return record
 
 
-@dataclass(frozen=True)
-class _Base:
-    """The checkpoint that is edited, as it lies on disk."""
-
-    folder: Path
-    checkpoint: Checkpoint
-    parameters: dict[str, str]  # layer -> name in the files
-    files: list[FileRecord]
-    entries: list[Entry]  # of its ledger
-
-
 def plan(request: EraseRequest) -> dict[str, Any]:
     """Say what `erase` would touch and need, from headers alone."""
-    _, options = _method(request)
+    _, options = method_of(request)
     folder = resolve(request.model, request.revision)
     checkpoint = open_checkpoint(folder)
     family = family_of(folder)
@@ -114,7 +100,12 @@ def plan(request: EraseRequest) -> dict[str, Any]:
     }
 
 
-def _method(request: EraseRequest) -> tuple[Any, BaseModel]:
+def method_of(request: EraseRequest) -> tuple[Any, BaseModel]:
+    """Return the method's module and its options.
+
+    Raises:
+        UsageFault: There is no such method or option, or the images it needs are missing.
+    """
     method = registry.load("methods", request.method)
     try:
         options = method.Options(**request.options)
@@ -130,23 +121,8 @@ def _method(request: EraseRequest) -> tuple[Any, BaseModel]:
     return method, options
 
 
-def _open_base(request: EraseRequest, out: Path) -> _Base:
-    folder = resolve(request.model, request.revision)
-    if out.resolve() == folder.resolve():
-        raise UsageFault(
-            f"`{out}` is the checkpoint to erase from: replacing it would leave nothing to compare with or revert to",
-            hint="choose another folder with `--out`",
-        )
-    checkpoint, family = open_checkpoint(folder), family_of(folder)
-    parameters = {layer: family.parameter(layer, checkpoint.parameters) for layer in family.layers(request.scope)}
-    files = file_records(folder)
-    entries = open_ledger(folder, files)
-    require_new(entries, request.concept)
-    return _Base(folder, checkpoint, parameters, files, entries)
-
-
 def _receipt(
-    request: EraseRequest, base: _Base, outcome: Outcome, layers: list[LayerReceipt], draft: Draft
+    request: EraseRequest, base: Base, outcome: Outcome, layers: list[LayerReceipt], draft: Draft
 ) -> ErasureReceipt:
     """Close the ledger, and return what goes into the record."""
     facts = {
@@ -199,9 +175,7 @@ def _require_fresh(manifest: AnchorsManifest, request: EraseRequest) -> None:
         )
 
 
-def _context(
-    request: EraseRequest, base: _Base, anchors: list[Anchor], draft: Draft, progress: Progress
-) -> EditContext:
+def _context(request: EraseRequest, base: Base, anchors: list[Anchor], draft: Draft, progress: Progress) -> EditContext:
     inside = draft.path / "space"
     inside.mkdir(exist_ok=True)
     store = StateStore(inside / "state.safetensors")
@@ -224,42 +198,6 @@ def _context(
     )
 
 
-def _on_cpu(edit: Edit) -> Edit:
-    parts = (edit.left, edit.right, edit.dense)
-    return Edit(edit.layer, *(None if part is None else part.float().cpu().contiguous() for part in parts))
-
-
-def _rounded(base: _Base, found: list[Edit]) -> dict[str, Tensor]:
-    """Return the change each layer really gets once W + ΔW is stored in the checkpoint's dtype."""
-    rounded = {}
-    for edit in found:
-        weight = base.checkpoint.tensor(base.parameters[edit.layer])
-        moved = (weight.float() + edit.delta()).to(weight.dtype)
-        rounded[edit.layer] = moved.float() - weight.float()
-    return rounded
-
-
-def _layers(context: EditContext, base: _Base, found: list[Edit], rounded: dict[str, Tensor]) -> list[LayerReceipt]:
-    held_out = [*context.knowledge.held_out, *context.knowledge.held_out_texts]
-    raw = context.moments(held_out, context.features, label="held-out keys", unit=False)
-    receipts = []
-    for edit in found:
-        weight, delta = base.checkpoint.tensor(base.parameters[edit.layer]).float(), edit.delta()
-        moment = raw[edit.layer].mean().cpu()
-        receipts.append(
-            LayerReceipt(
-                layer=edit.layer,
-                parameter=base.parameters[edit.layer],
-                rank=min(delta.shape) if edit.left is None else edit.left.shape[1],
-                relative_change=float(delta.norm() / weight.norm()),
-                leak=leak_share(delta, weight, moment),
-                leak_rounded=leak_share(rounded[edit.layer], weight, moment),
-                retained_energy=_retained_energy(edit, raw[edit.layer]),
-            )
-        )
-    return receipts
-
-
 def _metered(context: EditContext, receipts: list[LayerReceipt], requests: list[list[Edit]]) -> list[LayerReceipt]:
     """Add to each layer how many directions are free, and how much of them all requests so far use."""
     edits = by_layer(requests)
@@ -273,14 +211,7 @@ def _metered(context: EditContext, receipts: list[LayerReceipt], requests: list[
     return metered
 
 
-def _retained_energy(edit: Edit, retained: SecondMoment) -> float:
-    """Return the share of retained energy that the edit's own input directions see."""
-    if edit.right is None:
-        return 1.0
-    return leverage(retained.mean().cpu(), edit.right.T.double().cpu())
-
-
-def _write(base: _Base, context: EditContext, found: list[Edit], draft: Draft) -> None:
+def _write(base: Base, context: EditContext, found: list[Edit], draft: Draft) -> None:
     deltas: dict[str, Callable[[], Tensor]] = {base.parameters[edit.layer]: edit.delta for edit in found}
     write_edited(base.checkpoint, deltas, draft.path)
     write_edits(draft.path / EDITS, found)

@@ -1,0 +1,102 @@
+"""What a method's edits come to on the checkpoint as it lies on disk."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from space_cli.core.context import EditContext
+from space_cli.core.errors import UsageFault
+from space_cli.core.ledger import Entry, require_new
+from space_cli.core.linalg import leak_share, leverage
+from space_cli.core.moments import SecondMoment
+from space_cli.core.recipe import EraseRequest
+from space_cli.core.records import FileRecord, LayerReceipt
+from space_cli.core.types import Edit
+from space_cli.io.artifact import file_records
+from space_cli.io.checkpoint import Checkpoint, open_checkpoint, resolve
+from space_cli.io.ledger import open_ledger
+from space_cli.io.model import family_of
+
+
+@dataclass(frozen=True)
+class Base:
+    """The checkpoint that is edited, as it lies on disk."""
+
+    folder: Path
+    checkpoint: Checkpoint
+    parameters: dict[str, str]  # layer -> name in the files
+    files: list[FileRecord]
+    entries: list[Entry]  # of its ledger
+
+
+def open_base(request: EraseRequest, out: Path) -> Base:
+    """Open the checkpoint that a request is about.
+
+    Raises:
+        UsageFault: `out` is the checkpoint itself, or the concept was erased from it already.
+        ArtifactFault: The checkpoint or its ledger is broken.
+    """
+    folder = resolve(request.model, request.revision)
+    if out.resolve() == folder.resolve():
+        raise UsageFault(
+            f"`{out}` is the checkpoint to erase from: replacing it would leave nothing to compare with or revert to",
+            hint="choose another folder with `--out`",
+        )
+    checkpoint, family = open_checkpoint(folder), family_of(folder)
+    parameters = {layer: family.parameter(layer, checkpoint.parameters) for layer in family.layers(request.scope)}
+    files = file_records(folder)
+    entries = open_ledger(folder, files)
+    require_new(entries, request.concept)
+    return Base(folder, checkpoint, parameters, files, entries)
+
+
+def on_cpu(edit: Edit) -> Edit:
+    """Return an edit in float32 on the CPU, where `space verify` computes its products again."""
+    parts = (edit.left, edit.right, edit.dense)
+    return Edit(edit.layer, *(None if part is None else part.float().cpu().contiguous() for part in parts))
+
+
+def rounded_changes(base: Base, found: list[Edit]) -> dict[str, Tensor]:
+    """Return the change each layer really gets once W + ΔW is stored in the checkpoint's dtype."""
+    rounded = {}
+    for edit in found:
+        weight = base.checkpoint.tensor(base.parameters[edit.layer])
+        rounded[edit.layer] = stored(weight, edit).float() - weight.float()
+    return rounded
+
+
+def stored(weight: Tensor, edit: Edit) -> Tensor:
+    """Return W + ΔW in the dtype of W, as the checkpoint will hold it."""
+    return (weight.float() + edit.delta()).to(weight.dtype)
+
+
+def layer_receipts(
+    context: EditContext, base: Base, found: list[Edit], rounded: dict[str, Tensor]
+) -> list[LayerReceipt]:
+    """Return what each layer's change comes to: its size, and what of it reaches held-out retained keys."""
+    held_out = [*context.knowledge.held_out, *context.knowledge.held_out_texts]
+    raw = context.moments(held_out, context.features, label="held-out keys", unit=False)
+    receipts = []
+    for edit in found:
+        weight, delta = base.checkpoint.tensor(base.parameters[edit.layer]).float(), edit.delta()
+        moment = raw[edit.layer].mean().cpu()
+        receipts.append(
+            LayerReceipt(
+                layer=edit.layer,
+                parameter=base.parameters[edit.layer],
+                rank=min(delta.shape) if edit.left is None else edit.left.shape[1],
+                relative_change=float(delta.norm() / weight.norm()),
+                leak=leak_share(delta, weight, moment),
+                leak_rounded=leak_share(rounded[edit.layer], weight, moment),
+                retained_energy=_retained_energy(edit, raw[edit.layer]),
+            )
+        )
+    return receipts
+
+
+def _retained_energy(edit: Edit, retained: SecondMoment) -> float:
+    """Return the share of retained energy that the edit's own input directions see."""
+    if edit.right is None:
+        return 1.0
+    return leverage(retained.mean().cpu(), edit.right.T.double().cpu())
