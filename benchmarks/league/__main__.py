@@ -2,6 +2,7 @@
 
 python -m benchmarks.league tune --subject produce=./zoo/produce     search rates and steps on dev concepts
 python -m benchmarks.league --subject bundled --subject produce=./zoo/produce
+python -m benchmarks.league costs --subject bundled                  seconds and memory of the commands, one by one
 python -m benchmarks.league --table                                  write the table of the rows that are there
 python -m benchmarks.league --quick                                  a look in ten minutes, kept in build/league/
 """
@@ -18,6 +19,7 @@ from typing import Any
 
 from benchmarks.league.bench import compute
 from benchmarks.league.cells import BRIEF, CACHE, QUICK, SOURCE_FREE, Measures
+from benchmarks.league.cells import compute as commanded
 from benchmarks.league.entries import OURS, RIVALS, SEARCHED, SMALL, Entry, entries
 from benchmarks.league.page import current, write
 from benchmarks.league.running import Runner, every
@@ -35,7 +37,7 @@ SEARCH_PICTURES = 6
 """Pictures of a concept that a search is judged on: it only ranks settings, and asking takes much of its time."""
 BEST = 2
 """Rivals that get as many seeds as ours."""
-ROWS, TUNING = "league.rows.jsonl", "league.tuning.jsonl"
+ROWS, TUNING, COSTS = "league.rows.jsonl", "league.tuning.jsonl", "league.costs.jsonl"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _write(options)
             return 0
         subjects = list(open_subjects(options.subject, options.data, options.pool))
-        failures = _tune(options, subjects) if options.task == "tune" else _run(options, subjects)
+        failures = {"run": _run, "tune": _tune, "costs": _costs}[options.task](options, subjects)
     except SpaceError as fault:
         hint = f"\nhint: {fault.hint}" if fault.hint else ""
         sys.stderr.write(f"error: {fault.message}{hint}\n")
@@ -63,12 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     names = list(entries())
     parser = argparse.ArgumentParser(prog="python -m benchmarks.league", description="Rivals and ours side by side")
-    parser.add_argument("task", nargs="?", choices=("run", "tune"), default="run")
+    parser.add_argument("task", nargs="?", choices=("run", "tune", "costs"), default="run")
     parser.add_argument("--subject", action="append", help="`bundled`, or NAME=FOLDER of the zoo; repeatable")
     parser.add_argument("--data", action="append", default=[], help="NAME=FOLDER: the subject's photographs, if moved")
     parser.add_argument("--pool", action="append", default=[], type=Path, help="Further photographs for every pool")
     parser.add_argument("--methods", nargs="*", choices=names, default=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--concepts", type=int, help=f"{TESTS} to test with; {DEV_CONCEPTS} to tune on")
+    parser.add_argument("--concepts", type=int, help=f"{TESTS} to test with, {DEV_CONCEPTS} to tune on, 1 to time")
     parser.add_argument("--seeds", type=int, default=2, help="Of ours and the two best rivals; of the rest it is one")
     parser.add_argument("--shard", default="0/1", help="I/N: run the missing rows of every N-th concept and stop")
     parser.add_argument("--redo", nargs="*", default=[], metavar="NAME", help="Compute anew, since the method changed")
@@ -162,6 +164,17 @@ def _tune(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str]
     return runner.failures
 
 
+def _costs(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str]:
+    """Run the commands themselves, with the settings of the table, on dev concepts: they are timed, not judged."""
+    known, found = entries(), _choices(options.out)
+    runner = Runner(options.out / COSTS, Measures(BRIEF), frozenset(options.redo), commanded)
+    for subject in subjects:
+        jobs = [Job(subject, concept, 0) for concept in subject.developments[: options.concepts or 1]]
+        runner.run(every([tuned_for(known[name], subject, found) for name in known if name in options.methods], jobs))
+    _write(options)
+    return runner.failures
+
+
 def _searched(runner: Runner, subject: Subject) -> list[Row]:
     return [row for row in runner.rows.values() if row["checkpoint"] == subject.digest]
 
@@ -175,9 +188,9 @@ def _jobs(subjects: Sequence[Subject], concepts: int, seed: int) -> list[Job]:
 
 
 def _write(options: argparse.Namespace) -> None:
-    rows = current(read_rows(options.out / ROWS))
+    rows, costs = (current(read_rows(options.out / name)) for name in (ROWS, COSTS))
     words = " ".join(("python -m benchmarks.league", *options.words))
-    print(write(options.out, rows, _choices(options.out), command=words))
+    print(write(options.out, rows, _choices(options.out), command=words, costs=costs))
 
 
 if __name__ == "__main__":

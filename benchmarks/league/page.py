@@ -36,8 +36,6 @@ SHORT = {
     "specificity": "general",
     "text_knowledge, relative": "text, relative",
     "retain_kl": "KL",
-    "seconds of erase": "seconds",
-    "peak memory, GB": "GB",
     "refused": "refused",
 }
 """Columns of the first table: figure -> heading."""
@@ -59,8 +57,14 @@ def current(rows: Sequence[Row]) -> list[Row]:
     return list(cells.values())
 
 
-def result_of(rows: Sequence[Row], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what stands in `league.json`, but for machine, commit and command."""
+def result_of(rows: Sequence[Row], chosen: Mapping[str, Any], costs: Sequence[Row] = ()) -> dict[str, Any]:
+    """Return what stands in `league.json`, but for machine, commit and command.
+
+    Args:
+        rows: Of the table.
+        chosen: Settings of the rivals.
+        costs: Rows of the commands, measured one after the other.
+    """
     whole = completed(rows)
     names = [name for name in entries() if any(row["method"] == name for row in rows)]
     subjects = list(dict.fromkeys(row["subject"] for row in rows))
@@ -72,13 +76,14 @@ def result_of(rows: Sequence[Row], chosen: Mapping[str, Any]) -> dict[str, Any]:
         },
         "paired": paired(whole, OURS, [name for name in names if name != OURS]),
         "tuning": chosen,
+        "costs": summary_of(costs, [name for name in entries() if any(row["method"] == name for row in costs)]),
         "signals": correlations([row for row in rows if row["method"] == OURS]),
     }
 
 
-def write(out: Path, rows: Sequence[Row], chosen: Mapping[str, Any], *, command: str) -> str:
+def write(out: Path, rows: Sequence[Row], chosen: Mapping[str, Any], *, command: str, costs: Sequence[Row] = ()) -> str:
     """Write the three files and return the page."""
-    result = result_of(rows, chosen) | {"machine": machine(), "commit": commit(), "command": command.strip()}
+    result = result_of(rows, chosen, costs) | {"machine": machine(), "commit": commit(), "command": command.strip()}
     (out / "league.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     draw(result["summary"], OURS, out / "league.png")
     page = "\n".join(_page(result)) + "\n"
@@ -127,6 +132,10 @@ def _page(result: Mapping[str, Any]) -> list[str]:
         "",
         *_goals(result),
         "",
+        "## What an erasure costs",
+        "",
+        *_costs(result["costs"]),
+        "",
         "## Settings of the rivals",
         "",
         f"Grid: rates {_spelled(RATES)}, beginning with {_spelled(FIRST_RATES)} at {RATES_AT} steps; steps "
@@ -171,10 +180,23 @@ def _goals(result: Mapping[str, Any]) -> list[str]:
         if name in ours:
             met = ours[name]["mean"] <= limit if side == "at most" else ours[name]["mean"] >= limit
             lines.append(_goal(name, ours[name], f"{side} {limit:g}", met))
-    times = [result["summary"].get(name, {}).get("seconds of erase") for name in (OURS, "siu")]
+    times = [result["costs"].get(name, {}).get("seconds of erase") for name in (OURS, "siu")]
     if all(times):
         ratio = times[0]["mean"] / times[1]["mean"]
         lines.append(f"| seconds of erase over those of siu | {ratio:.2f} | at most 3 | {_yes(ratio <= 3)} |")
+    return lines
+
+
+def _costs(costs: Mapping[str, Summary]) -> list[str]:
+    """Return the lines of a table of what the commands took, one after the other on the same machine."""
+    fastest = costs.get("siu", {}).get("seconds of erase")
+    lines = ["| entry | select, s | erase, s | over siu | peak, GB | n |", "|---" * 6 + "|"]
+    for name, found in costs.items():
+        if (erase := found.get("seconds of erase")) is None:
+            continue
+        ratio = f"{erase['mean'] / fastest['mean']:.2f}" if fastest else ""
+        parts = (found["seconds of select"]["mean"], erase["mean"], found["peak memory, GB"]["mean"])
+        lines.append(f"| {name} | {parts[0]:.1f} | {parts[1]:.1f} | {ratio} | {parts[2]:.2f} | {int(erase['n'])} |")
     return lines
 
 

@@ -42,6 +42,9 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(default=60, ge=1, description="Training steps at most")
+    least: int = Field(
+        default=30, ge=0, description="Training steps at least: anchors fall silent before photographs do"
+    )
     lr: float = Field(default=1e-2, gt=0, description="Adam's step, in units of the factors")
     rank: int = Field(default=64, ge=1, description="Trained directions a layer")
     leak: float = Field(default=7e-3, ge=0, lt=1, description="Share of retained energy left unprotected")
@@ -135,7 +138,7 @@ def _train(context: EditContext, options: Options, parts: Parts) -> None:
             context.record(row)
             advance(loss=row["loss"], **watch.latest)
             context.outcome.steps = step + 1
-            if watch.done:
+            if watch.done and step + 1 >= options.least:
                 context.outcome.stopped = "held-out anchors no longer name the concept"
                 break
     context.outcome.signals = dict(watch.latest)

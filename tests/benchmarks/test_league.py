@@ -193,15 +193,17 @@ def test_the_table_takes_the_newest_weights_and_settings():
 
 def test_json_page_and_picture_are_written(tmp_path):
     rows = [row(), row(concept="owl"), row("npo"), refused("ga"), row("siu"), row("oracle")]
-    page = write(tmp_path, rows, {}, command="python -m benchmarks.league")
+    costs = [row(seconds={"select": 4.0, "erase": 3.0}), row("siu", seconds={"select": 4.0, "erase": 2.0})]
+    page = write(tmp_path, rows, {}, command="python -m benchmarks.league", costs=costs)
     told = json.loads((tmp_path / "league.json").read_text())
-    assert set(told) >= {"rows", "summary", "machine", "commit", "command", "paired"}
+    assert set(told) >= {"rows", "summary", "machine", "commit", "command", "paired", "costs"}
     assert told["rows"] == rows
     assert set(told["paired"]) == {"npo", "ga", "siu", "oracle"}
     assert told["paired"]["ga"]["mean"] > 0.5
     assert told["summary"]["ga"]["refused"]["mean"] == 1.0
     assert (tmp_path / "league.md").read_text() == page
-    assert "| seconds of erase over those of siu | 1.00 | at most 3 | yes |" in page
+    assert "| seconds of erase over those of siu | 1.50 | at most 3 | yes |" in page
+    assert f"| {OURS} | 4.0 | 3.0 | 1.50 | 1.00 | 1 |" in page
     assert "harmonic mean minus the best rival's, npo" in page
     with Image.open(tmp_path / "league.png") as image:
         assert image.format == "PNG"

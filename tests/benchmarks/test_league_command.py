@@ -1,4 +1,3 @@
-import functools
 import json
 
 import pytest
@@ -6,7 +5,6 @@ import pytest
 from benchmarks.league import __main__ as command
 from benchmarks.league import cells
 from benchmarks.league.entries import FIRST_RATES, OURS, RIVALS, entries
-from benchmarks.league.running import Runner
 from benchmarks.tables import read_rows, refusal
 from space_cli.core.recipe import Concept
 
@@ -39,7 +37,7 @@ def asked(monkeypatch):
             return row(entry, job) | refusal(3, "error: the retain budget would break")
         return row(entry, job)
 
-    monkeypatch.setattr(command, "Runner", functools.partial(Runner, work=work))
+    monkeypatch.setattr(command, "compute", work)
     monkeypatch.setattr(command, "open_subjects", lambda *_: iter([Drawn()]))
     return found
 
@@ -93,11 +91,27 @@ def test_a_search_is_followed_by_the_league_with_its_settings(asked, tmp_path):
     assert "tried on crab, fish" in (tmp_path / "league.md").read_text()
 
 
+def test_commands_are_timed_on_dev_concepts_with_the_settings_of_the_table(asked, monkeypatch, tmp_path):
+    timed = []
+
+    def work(entry, job, measures):
+        timed.append((entry, job))
+        return row(entry, job) | {"seconds": {"select": 1.0, "erase": 2.0}}
+
+    monkeypatch.setattr(command, "commanded", work)
+    assert run(tmp_path, "tune", "--methods", "npo") == 0
+    assert run(tmp_path, "costs", "--methods", "npo", OURS) == 0
+    assert [(entry.name, job.concept.name) for entry, job in timed] == [(OURS, "crab"), ("npo", "crab")]
+    assert set(timed[1][0].settings) == {"lr", "steps"}
+    assert set(json.loads((tmp_path / "league.json").read_text())["costs"]) == {OURS, "npo"}
+    assert not (tmp_path / command.ROWS).exists()
+
+
 def test_a_search_stops_where_a_cell_fails(monkeypatch, tmp_path, capsys):
     def fail(entry, job, measures):
         raise cells.CellFailure("exit code 1: a bug")
 
-    monkeypatch.setattr(command, "Runner", functools.partial(Runner, work=fail))
+    monkeypatch.setattr(command, "compute", fail)
     monkeypatch.setattr(command, "open_subjects", lambda *_: iter([Drawn()]))
     assert run(tmp_path, "tune", "--methods", "ga") == 1
     assert "not computed" in capsys.readouterr().err

@@ -126,7 +126,7 @@ class Fake:
 
     def __call__(self, words):
         words = list(words)
-        stage = words[3] if words[2] == "space_cli" else "bands"
+        stage = words[3]
         self.asked.append(stage)
         self.words = words if stage == "audit" else self.words
         out = ""
@@ -142,8 +142,6 @@ class Fake:
             (place / "space.json").write_text("{}")
         if stage == "audit":
             out = json.dumps({"verdict": "pass", "scores": {}, "seconds": {"erase": 1.5}, "skipped": {}})
-        if stage == "bands":
-            out = json.dumps({"1 to 5": {"before": 1.0, "after": 1.0, "n": 3}})
         return cells.Ran(self.codes.get(stage, 0), out, "error: no\n", 2.0, 0.7)
 
 
@@ -167,11 +165,10 @@ def test_pool_and_anchors_are_made_once_for_all_entries(monkeypatch, tmp_path):
     fake = Fake()
     made = computed(monkeypatch, tmp_path, fake)
     other = computed(monkeypatch, tmp_path, fake, "dcsi")
-    assert fake.asked == ["index", "select", "erase", "audit", "bands", "erase", "audit", "bands"]
+    assert fake.asked == ["index", "select", "erase", "audit", "erase", "audit"]
     assert cells.key_of(made) != cells.key_of(other)
     assert made["seconds"] == {"erase": 1.5}
     assert made["peak_memory_gb"] == 0.7
-    assert made["bands"]["1 to 5"]["n"] == 3
     assert made["signals"] == {"holdout_nll": 7.0}
     assert not [path for path in tmp_path.rglob("erased")]
 
@@ -184,7 +181,6 @@ def test_attacks_are_asked_for_and_their_seconds_kept(monkeypatch, tmp_path):
     assert fake.words[fake.words.index("--attacks") + 1] == "prefill,aliases"
     assert "--metrics" not in fake.words
     assert made["spent"] == {"attack_prefill": 2.5}
-    assert made["bands"] == {}
     assert "spent" not in computed(monkeypatch, tmp_path, fake)
     assert "--attacks" not in fake.words
 

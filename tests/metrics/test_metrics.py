@@ -4,7 +4,7 @@ import pytest
 
 from fakes import NAMES, Table, knowing, picture, probe, ranking, shown
 
-from space_cli.core.remembering import Remembering
+from space_cli.core.remembering import Looks, Remembering
 from space_cli.metrics import (
     fluency,
     forget_accuracy,
@@ -191,8 +191,32 @@ def test_remembering_runs_the_tower_once_an_image(monkeypatch):
     read = table.features
     monkeypatch.setattr(table, "features", lambda images: seen.append(len(images)) or read(images))
     measure(forget_accuracy, Remembering(table))
-    # 60 questions in two batches; the image whose questions they share is read in both.
-    assert seen == [7, 6]
+    # 60 questions in two batches; the image whose questions they share is read in the first.
+    assert seen == [7, 5]
+
+
+def test_two_with_the_same_tower_share_what_it_sees(monkeypatch):
+    table, other, seen = Table(knowing()), Table(lambda *_: "It is a thing."), []
+    read = table.features
+    monkeypatch.setattr(table, "features", lambda images: seen.append(len(images)) or read(images))
+    monkeypatch.setattr(other, "features", lambda images: pytest.fail("the other tower looked"))
+    looks, images = Looks(), [picture("bus"), picture("rose")]
+    assert Remembering(table, looks).answer(images, ["What?"] * 2) == ["This is a bus.", "This is a rose."]
+    assert Remembering(other, looks).answer(images, ["What?"] * 2) == ["It is a thing."] * 2
+    assert seen == [2]
+
+
+def test_images_beyond_the_room_are_looked_at_again(monkeypatch):
+    table, seen = Table(knowing()), []
+    images = [picture(name) for name in ("bus", "rose", "tulip")]
+    read = table.features
+    monkeypatch.setattr(table, "features", lambda images: seen.append(len(images)) or read(images))
+    one = read(images[:1])[0]
+    responder = Remembering(table, Looks(room=2 * one.numel() * one.element_size()))
+    for question in ("What?", "Which?"):
+        told = responder.answer(images, [question] * 3)
+        assert told == ["This is a bus.", "This is a rose.", "This is a tulip."]
+    assert seen == [3, 1]
 
 
 def test_remembering_never_confuses_images_that_are_gone():
