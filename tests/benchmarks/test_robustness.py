@@ -163,6 +163,7 @@ def asked(monkeypatch):
         return cell() | cells.named(entry, job)
 
     monkeypatch.setattr(command, "compute", compute)
+    monkeypatch.setattr(command, "commanded", compute)
     monkeypatch.setattr(command, "open_subjects", lambda *_: iter([Drawn()]))
     return found
 
@@ -183,6 +184,19 @@ def test_ours_is_attacked_on_every_concept_and_the_others_on_four(asked, tmp_pat
     assert len(asked) == count
     assert run(tmp_path, "--redo", "npo") == 0
     assert [name for name, _, _ in asked[count:]] == ["npo"] * 4
+
+
+def test_only_ours_on_the_first_concept_runs_as_commands(asked, monkeypatch, tmp_path):
+    timed = []
+
+    def commanded(entry, job, measures):
+        timed.append((entry.name, job.concept.name))
+        return cell() | cells.named(entry, job)
+
+    monkeypatch.setattr(command, "commanded", commanded)
+    assert run(tmp_path, "--concepts", "2", "--methods", OURS, "npo") == 0
+    assert timed == [(OURS, "panda")]
+    assert [one[:2] for one in asked] == [("npo", "panda"), (OURS, "owl"), ("npo", "owl")]
 
 
 def test_more_attacks_than_a_line_has_are_asked_with_those_it_has(asked, tmp_path):
