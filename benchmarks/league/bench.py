@@ -63,11 +63,13 @@ def compute(entry: Entry, job: Job, measures: Measures) -> Row:
         CellFailure: A stage failed for another reason than a gate.
     """
     load = os.getloadavg()[0]
+    _, refused = selected(entry, job, prepared(job, CACHE))
+    found: Row
     try:
-        found = _bench(entry.scope, entry.select, job, measures.limit).tried(entry, measures)
-    except GateRefusal as refused:
-        hint = f"\nhint: {refused.hint}" if refused.hint else ""
-        found = refusal(refused.exit_code, f"error: {refused.message}{hint}") | {"refused_by": "erase", "bands": {}}
+        found = refused or _bench(entry.scope, entry.select, job, measures.limit).tried(entry, measures)
+    except GateRefusal as gate:
+        hint = f"\nhint: {gate.hint}" if gate.hint else ""
+        found = refusal(gate.exit_code, f"error: {gate.message}{hint}") | {"refused_by": "erase", "bands": {}}
     except SpaceError as fault:
         raise CellFailure(f"exit code {fault.exit_code}: {fault.message}") from fault
     threads = torch.get_num_threads()
@@ -214,16 +216,8 @@ def usual_metrics() -> tuple[str, ...]:
 
 @lru_cache(maxsize=OPEN_AT_ONCE)
 def _bench(scope: str, select: tuple[str, ...], job: Job, limit: int | None) -> Bench:
-    """Open a concept.
-
-    Raises:
-        GateRefusal: `space select` refused.
-    """
     place = prepared(job, CACHE)
-    workspace, refused = selected(Entry("", "", select=select), job, place)
-    if refused:
-        raise GateRefusal(refused["reason"].removeprefix("error: "))
-    folder = workspace / "anchors"
+    folder = selected(Entry("", "", select=select), job, place)[0] / "anchors"
     manifest, anchors = open_anchors(folder)
     concept = manifest.request.concept
     fields: dict[str, Any] = {"scope": scope}
