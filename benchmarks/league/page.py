@@ -123,11 +123,9 @@ def _page(result: Mapping[str, Any]) -> list[str]:
         "",
         "## Ours minus each entry, harmonic mean",
         "",
-        "| entry | mean | 95 % | n |",
-        "|---|---|---|---|",
-        *(f"| {n} | {p['mean']:+.4f} | {p['low']:+.4f} to {p['high']:+.4f} | {p['n']} |"
-          for n, p in result["paired"].items()),
+        *_differences(result["paired"]),
         "",
+        *_apart(rows),
         "## Goals",
         "",
         *_goals(result),
@@ -154,6 +152,35 @@ def _page(result: Mapping[str, Any]) -> list[str]:
         own = [row for row in rows if row["method"] == name]
         lines += ["", f"## {name}, all figures", "", f"{len(own)} runs: {verdicts(own)}.", "", *table(found)]
     return lines
+
+
+def _differences(paired: Mapping[str, Stats]) -> list[str]:
+    lines = ["| entry | mean | 95 % | n |", "|---|---|---|---|"]
+    return lines + [
+        f"| {name} | {p['mean']:+.4f} | {p['low']:+.4f} to {p['high']:+.4f} | {p['n']} |" for name, p in paired.items()
+    ]
+
+
+def _apart(rows: Sequence[Row]) -> list[str]:
+    """Return the same two tables for concepts that `select` let through; nothing where it let all through.
+
+    Every entry erases with the same anchors, so that its refusal hides what sets them apart.
+    """
+    refused = {_concept(row): row["reason"] for row in rows if row.get("refused_by") == "select"}
+    left = completed([row for row in rows if _concept(row) not in refused])
+    if not refused or not left:
+        return []
+    names = [name for name in entries() if any(row["method"] == name for row in left)]
+    said = [f"- {concept} ({subject}, seed {seed}): {why}" for (subject, concept, seed), why in refused.items()]
+    return [
+        "## Without the concepts that `space select` refused for every entry", "", *said, "",
+        *overview(summary_of(left, names)), "",
+        *_differences(paired(left, OURS, [name for name in names if name != OURS])), "",
+    ]  # fmt: skip
+
+
+def _concept(row: Row) -> tuple[str, str, int]:
+    return row["subject"], row["concept"], row["seed"]
 
 
 def signal_table(signals: Mapping[str, Mapping[str, float]]) -> list[str]:

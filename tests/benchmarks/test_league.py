@@ -210,6 +210,16 @@ def test_json_page_and_picture_are_written(tmp_path):
         assert len(image.convert("L").getcolors(256)) > 20
 
 
+def test_a_selection_refused_for_all_is_told_apart(tmp_path):
+    lost = [refused(name, "owl") | {"refused_by": "select"} for name in (OURS, "npo")]
+    page = write(tmp_path, [row(), with_forget(0.5, method="npo"), *lost], {}, command="")
+    apart = page[page.index("## Without the concepts") : page.index("## Goals")]
+    assert "- owl (bundled, seed 0): error: too much hint: less" in apart
+    assert f"| {OURS} | 0.852 (0.852 to 0.852) |" in apart
+    assert "| npo | +0.1174 |" in apart
+    assert "## Without" not in write(tmp_path, [row(), refused("npo")], {}, command="")
+
+
 def test_the_picture_fills_ours_where_it_stands(tmp_path):
     at = {"forgotten": {"mean": 0.5, "low": 0.5, "high": 0.5}, "retained": {"mean": 0.5, "low": 0.5, "high": 0.5}}
     draw({"npo": {}, OURS: at}, OURS, tmp_path / "a.png")
