@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.league.bands import by_band
-from benchmarks.league.cells import CACHE, CellFailure, Measures, named, prepared, selected
+from benchmarks.league.cells import CACHE, CellFailure, Measures, insisted, named, prepared, selected
 from benchmarks.league.entries import NO_LIMITS, Entry
 from benchmarks.league.probing import probe_of
 from benchmarks.league.subjects import Job
@@ -63,7 +63,7 @@ def compute(entry: Entry, job: Job, measures: Measures) -> Row:
         CellFailure: A stage failed for another reason than a gate.
     """
     load = os.getloadavg()[0]
-    _, refused = selected(entry, job, prepared(job, CACHE))
+    workspace, refused = selected(entry, job, prepared(job, CACHE))
     found: Row
     try:
         found = refused or _bench(entry.scope, entry.select, job, measures.limit).tried(entry, measures)
@@ -72,8 +72,8 @@ def compute(entry: Entry, job: Job, measures: Measures) -> Row:
         found = refusal(gate.exit_code, f"error: {gate.message}{hint}") | {"refused_by": "erase", "bands": {}}
     except SpaceError as fault:
         raise CellFailure(f"exit code {fault.exit_code}: {fault.message}") from fault
-    threads = torch.get_num_threads()
-    return named(entry, job) | found | {"load_average": round(load, 2), "threads": threads, "commit": commit()}
+    measured_by = {"load_average": round(load, 2), "threads": torch.get_num_threads(), "commit": commit()}
+    return named(entry, job) | found | measured_by | {"insisted": insisted(workspace)}
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from benchmarks.tables import Row, commit, outcome, refusal
 
 CACHE = Path("build/league")
 REFUSED = 3
+UNKNOWN = "does not seem to know"
 BRIEF = ("forget_accuracy", "forget_choice_accuracy", "retain_accuracy", "neighbour_accuracy")
 """What the harmonic mean is made of; a search needs no more."""
 QUICK = (*BRIEF, "generality", "specificity", "text_knowledge", "retain_kl")
@@ -94,7 +95,13 @@ def compute(entry: Entry, job: Job, measures: Measures, cache: Path = CACHE) -> 
         "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
         "commit": commit(),
     }
-    return named(entry, job) | found | measured_by
+    return named(entry, job) | found | measured_by | {"insisted": insisted(workspace)}
+
+
+def insisted(workspace: Path) -> bool:
+    """Tell whether selecting took the concept for unknown at first."""
+    record = workspace / "anchors" / "space.json"
+    return record.is_file() and bool(json.loads(record.read_text("utf-8"))["request"]["allow_unknown"])
 
 
 def prepared(job: Job, cache: Path) -> Path:
@@ -179,7 +186,11 @@ def _refused(entry: Entry, job: Job, place: Path, workspace: Path) -> Row | None
             return None
         words = ["select", job.concept.name, *_said(job), "--model", str(job.subject.model)]
         words += ["--pool", str(place / "pool"), "--workspace", str(workspace), "--seed", str(job.seed)]
-        refused = _refusal(_space(*words, *entry.select), "select")
+        ran = _space(*words, *entry.select)
+        if ran.code == REFUSED and UNKNOWN in ran.stderr:
+            # Concepts are drawn from those that photographs show to be known: a person would insist.
+            ran = _space(*words, *entry.select, "--allow-unknown")
+        refused = _refusal(ran, "select")
         if refused:
             workspace.mkdir(exist_ok=True)
             note.write_text(json.dumps(refused), encoding="utf-8")

@@ -121,6 +121,7 @@ def _page(result: Mapping[str, Any]) -> list[str]:
         "",
         *overview(summary),
         "",
+        *_insisted(rows),
         "## Ours minus each entry, harmonic mean",
         "",
         *_differences(result["paired"]),
@@ -177,6 +178,13 @@ def _apart(rows: Sequence[Row]) -> list[str]:
         *overview(summary_of(left, names)), "",
         *_differences(paired(left, OURS, [name for name in names if name != OURS])), "",
     ]  # fmt: skip
+
+
+def _insisted(rows: Sequence[Row]) -> list[str]:
+    concepts = dict.fromkeys(f"{row['concept']} ({row['subject']})" for row in rows if row.get("insisted"))
+    if not concepts:
+        return []
+    return [f"`space select` took {', '.join(concepts)} for unknown and was run with `--allow-unknown`.", ""]
 
 
 def _concept(row: Row) -> tuple[str, str, int]:

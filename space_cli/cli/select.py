@@ -61,6 +61,14 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
         int, typer.Option("--min-anchors", min=1, help="Refuse below so many", rich_help_panel=options.METHOD)
     ] = 8,
     allow_leaks: options.AllowLeaks = False,
+    allow_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unknown",
+            help="Go on with a concept that the model does not seem to know, having seen that it does",
+            rich_help_panel=options.METHOD,
+        ),
+    ] = False,
     scope: options.Scope = "mlp",
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -99,6 +107,7 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
         floor=floor,
         min_anchors=min_anchors,
         allow_leaks=allow_leaks,
+        allow_unknown=allow_unknown,
         exclude=tuple(exclude or ()),
         scope=scope,
         device=device,

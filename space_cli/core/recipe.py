@@ -116,6 +116,7 @@ class SelectRequest(_Request):
     floor: float | None = Field(default=None, description="Similarity floor; calibrated on the pool if None")
     min_anchors: Annotated[int, Field(ge=1)] = 8
     allow_leaks: bool = False
+    allow_unknown: bool = Field(default=False, description="Do not ask whether the checkpoint knows the concept")
     exclude: tuple[str, ...] = Field(default=(), description="SHA-256 of items a person rejected")
     scope: Scope = "mlp"
     device: str = "auto"

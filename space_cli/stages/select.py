@@ -229,7 +229,8 @@ def _examined(
     features = image_features(responder, stand_ins, progress)
     answers = {q: responder.answer_features(features, [q] * len(near)) for q in phrasing.ERASE_OPEN}
     forms = {question: answer_form(given) for question, given in answers.items()}
-    _require_known(responder, request, forms, features)
+    if not request.allow_unknown:
+        _require_known(responder, request, forms, features)
     activation = Naming(responder, request.concept, forms, request.seed).activation(features)
     return {int(row): float(a) for row, a in zip(near, activation, strict=True)}, _leaking(near, answers, request)
 
@@ -242,7 +243,7 @@ def _require_known(
         raise GateRefusal(
             f"the checkpoint does not seem to know `{request.concept.name}`: pushed towards the name it reaches "
             f"{found.reached:.2f} nats per token, towards scrambled names {found.nonsense:.2f}",
-            hint="check the spelling, or pass the name the model uses with `--alias`",
+            hint="check the spelling, pass the model's own name for it with `--alias`, or insist: `--allow-unknown`",
             figures={"reached": found.reached, "nonsense": found.nonsense},
         )
 

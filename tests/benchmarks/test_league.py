@@ -217,6 +217,8 @@ def test_a_selection_refused_for_all_is_told_apart(tmp_path):
     assert "- owl (bundled, seed 0): error: too much hint: less" in apart
     assert f"| {OURS} | 0.852 (0.852 to 0.852) |" in apart
     assert "| npo | +0.1174 |" in apart
+    told = write(tmp_path, [row(insisted=True), row("npo")], {}, command="")
+    assert "took panda (bundled) for unknown" in told
     assert "## Without" not in write(tmp_path, [row(), refused("npo")], {}, command="")
 
 

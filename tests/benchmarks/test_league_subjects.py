@@ -139,7 +139,8 @@ class Fake:
         if stage == "select" and not self.codes.get(stage):
             place = cells.Path(words[words.index("--workspace") + 1]) / "anchors"
             place.mkdir(parents=True)
-            (place / "space.json").write_text("{}")
+            insisted = "--allow-unknown" in words
+            (place / "space.json").write_text(json.dumps({"request": {"allow_unknown": insisted}}))
         if stage == "audit":
             out = json.dumps({"verdict": "pass", "scores": {}, "seconds": {"erase": 1.5}, "skipped": {}})
         return cells.Ran(self.codes.get(stage, 0), out, "error: no\n", 2.0, 0.7)
@@ -194,6 +195,19 @@ def test_a_refusal_is_a_row_with_its_reason(monkeypatch, tmp_path, stage):
     assert made["scores"] == {}
     computed(monkeypatch, tmp_path, fake, "ga")
     assert fake.asked.count("select") == 1
+
+
+def test_a_concept_that_photographs_show_to_be_known_is_insisted_on(monkeypatch, tmp_path):
+    class Doubtful(Fake):
+        def __call__(self, words):
+            if "select" in words and "--allow-unknown" not in words:
+                return cells.Ran(3, "", "error: the checkpoint does not seem to know `panda`\n", 1.0, 0.5)
+            return super().__call__(words)
+
+    fake = Doubtful()
+    assert computed(monkeypatch, tmp_path, fake)["insisted"] is True
+    assert fake.asked == ["index", "select", "erase", "audit"]
+    assert computed(monkeypatch, tmp_path / "other", Fake())["insisted"] is False
 
 
 def test_another_failure_is_no_row(monkeypatch, tmp_path):

@@ -123,8 +123,11 @@ def test_a_concept_the_checkpoint_does_not_know_is_refused(pool, tmp_path, name)
     request = SelectRequest(
         concept=Concept(name=name), pool=str(pool), model=str(checkpoint_folder()), floor=-1.0, **SIZES
     )
-    with pytest.raises(GateRefusal, match="does not seem to know"):
+    with pytest.raises(GateRefusal, match="does not seem to know") as refused:
         select(request, tmp_path / "a", progress=Silent())
+    assert "--allow-unknown" in refused.value.hint
+    insisting = request.model_copy(update={"allow_unknown": True})
+    assert select(insisting, tmp_path / "a", progress=Silent()).roles["forget"]
 
 
 @pytest.mark.slow
