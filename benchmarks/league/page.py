@@ -111,7 +111,7 @@ def _page(result: Mapping[str, Any]) -> list[str]:
         f"`{result['command']}` at commit `{result['commit']}`, on {result['machine']['cores']} cores "
         f"({result['machine']['processor']}), torch {result['machine']['torch']}; rows computed at {commits or '-'}.",
         "",
-        f"{len(rows)} erasures of {len(concepts)} test concepts of {len(result['subjects'])} subjects. Mean over "
+        f"{len(rows)} erasures of {len(concepts)} test concepts of {', '.join(result['subjects'])}. Mean over "
         "concepts with a 95 % bootstrap interval over concepts in the detailed tables.",
         "",
         "A refusal counts as no erasure: forgetting stays at what it was before, retaining at 1. "
