@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -24,17 +24,16 @@ import torch
 from torch import Tensor
 
 from benchmarks.league.bands import by_band
-from benchmarks.league.cells import CACHE, CellFailure, Measures, insisted, named, prepared, selected
+from benchmarks.league.cells import CACHE, CellFailure, Measures, circumstances, named, prepared, selected
 from benchmarks.league.entries import NO_LIMITS, Entry
 from benchmarks.league.probing import probe_of
 from benchmarks.league.subjects import Job
-from benchmarks.tables import Row, commit, outcome, refusal
-from space_cli.core import registry
+from benchmarks.tables import Row, outcome, refusal
 from space_cli.core.asking import named_rightly
 from space_cli.core.budget import within_budget
 from space_cli.core.context import Budget, EditContext, Outcome
 from space_cli.core.errors import GateRefusal, SpaceError
-from space_cli.core.examining import Found, assault, measure
+from space_cli.core.examining import Found, assault, every_score, measure, usual_metrics
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.policy import judge
 from space_cli.core.protocols import Silent
@@ -48,7 +47,6 @@ from space_cli.io.chat_template import write_instruction
 from space_cli.io.model import CheckpointResponder, open_model
 from space_cli.io.probe import material_behind, open_policy
 from space_cli.io.subject import Aim, concept_images, subject_of
-from space_cli.stages.audit import every_score
 from space_cli.stages.editing import Base, layer_receipts, on_cpu, open_base, rounded_changes, stored
 from space_cli.stages.erase import method_of
 
@@ -66,14 +64,13 @@ def compute(entry: Entry, job: Job, measures: Measures) -> Row:
     workspace, refused = selected(entry, job, prepared(job, CACHE))
     found: Row
     try:
-        found = refused or _bench(entry.scope, entry.select, job, measures.limit).tried(entry, measures)
+        found = refused or _bench(entry.scope, workspace, job, measures.limit).tried(entry, measures)
     except GateRefusal as gate:
         hint = f"\nhint: {gate.hint}" if gate.hint else ""
         found = refusal(gate.exit_code, f"error: {gate.message}{hint}") | {"refused_by": "erase", "bands": {}}
     except SpaceError as fault:
         raise CellFailure(f"exit code {fault.exit_code}: {fault.message}") from fault
-    measured_by = {"load_average": round(load, 2), "threads": torch.get_num_threads(), "commit": commit()}
-    return named(entry, job) | found | measured_by | {"insisted": insisted(workspace)}
+    return named(entry, job) | found | circumstances(workspace, load=load, threads=torch.get_num_threads())
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ class Bench:
         spent = {"spent": found.seconds} if measures.attacks else {}
         return outcome(told, made.receipt) | {"peak_memory_gb": None, "bands": bands} | spent
 
-    def _made(self, entry: Entry, *, weigh: bool) -> "Made":
+    def _made(self, entry: Entry, *, weigh: bool) -> Made:
         request = self.request(entry)
         limits = Budget(request.max_retain_kl, request.max_neighbour_loss)
         context = replace(self.context, outcome=Outcome(), budget=limits, max_change=request.max_change)
@@ -138,16 +135,16 @@ class Bench:
         return Made(edits, receipt, seconds, context.outcome.instruction)
 
     def _weighed(
-        self, context: EditContext, edits: Sequence[Edit], method: str
+        self, context: EditContext, edits: list[Edit], method: str
     ) -> tuple[list[LayerReceipt], dict[str, float]]:
         """Return what the receipt says about layers and budgets.
 
         Raises:
             GateRefusal: A budget would break.
         """
-        rounded = rounded_changes(self.base, list(edits))
+        rounded = rounded_changes(self.base, edits)
         signals = within_budget(context, rounded, method)
-        return layer_receipts(context, self.base, list(edits), rounded), signals
+        return layer_receipts(context, self.base, edits, rounded), signals
 
     def request(self, entry: Entry) -> EraseRequest:
         """Return what `space erase` would be asked."""
@@ -208,25 +205,23 @@ class Bench:
         return found, by_band([one.name for one in probe.retain], probe.names, old, new)
 
 
-def usual_metrics() -> tuple[str, ...]:
-    """Return the metrics of an audit that names none."""
-    names = registry.names("metrics")
-    return tuple(n.replace("-", "_") for n in names if getattr(registry.load("metrics", n), "DEFAULT", True))
-
-
 @lru_cache(maxsize=OPEN_AT_ONCE)
-def _bench(scope: str, select: tuple[str, ...], job: Job, limit: int | None) -> Bench:
-    place = prepared(job, CACHE)
-    folder = selected(Entry("", "", select=select), job, place)[0] / "anchors"
+def _bench(scope: str, workspace: Path, job: Job, limit: int | None) -> Bench:
+    """Open a concept with the anchors that were selected in a workspace."""
+    place, folder = workspace.parent, workspace / "anchors"
     manifest, anchors = open_anchors(folder)
     concept = manifest.request.concept
     fields: dict[str, Any] = {"scope": scope}
     request = EraseRequest(concept=concept, model=str(job.subject.model), anchors=str(folder), **fields)
     opened, erased = (open_model(job.subject.model, device="auto") for _ in range(2))
-    aim = Aim(concept, request.scope, job.seed, request.max_change, concept_images(str(place / "forget"), Silent()))
+    images = concept_images(str(place / "forget"), Silent())
+    aim = Aim(concept, request.scope, job.seed, request.max_change, images)
     context = subject_of(opened, anchors, aim, progress=Silent())
     context.moment(context.layers[0])  # all layers' at once, for every entry that stays clear of retained knowledge
     looks = Looks()
+    material = material_behind([source_of(folder, "anchors")], trained=False, seed=job.seed)
+    shown = probe_of(concept, place / "probe", folder, seed=job.seed, device=str(opened.device), limit=limit)
+    shown = replace(shown, holdout=material.holdout, general=material.general)
     return Bench(
         job=job,
         place=place,
@@ -236,18 +231,5 @@ def _bench(scope: str, select: tuple[str, ...], job: Job, limit: int | None) -> 
         erased=erased,
         before=Remembering(opened, looks),
         looks=looks,
-        probes=_probes(place, folder, job, limit, device=str(opened.device)),
+        probes={trained: replace(shown, used=images if trained else material.used) for trained in (False, True)},
     )
-
-
-def _probes(place: Path, anchors: Path, job: Job, limit: int | None, *, device: str) -> dict[bool, Probe]:
-    inputs = [source_of(anchors, "anchors"), source_of(place / "forget", "images")]
-    manifest, _ = open_anchors(anchors)
-    shown = probe_of(manifest.request.concept, place / "probe", anchors, seed=job.seed, device=device, limit=limit)
-    found = {}
-    material = material_behind(inputs, trained=False, seed=job.seed)
-    shown = replace(shown, holdout=material.holdout, general=material.general)
-    for trained in (False, True):
-        used = material_behind(inputs, trained=trained, seed=job.seed).used
-        found[trained] = replace(shown, used=used)
-    return found

@@ -89,16 +89,22 @@ def compute(entry: Entry, job: Job, measures: Measures, cache: Path = CACHE) -> 
     place = prepared(job, cache)
     workspace, refused = selected(entry, job, place)
     found = refused or _erased(entry, job, place, workspace, measures)
-    measured_by = {
+    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+    return named(entry, job) | found | circumstances(workspace, load=load, threads=threads)
+
+
+def circumstances(workspace: Path, *, load: float, threads: int) -> Row:
+    """Return what a row says about how it came about."""
+    return {
         # Seconds mean little without these two: other work on the machine, and threads of this run.
         "load_average": round(load, 2),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        "threads": threads,
         "commit": commit(),
+        "insisted": _insisted(workspace),
     }
-    return named(entry, job) | found | measured_by | {"insisted": insisted(workspace)}
 
 
-def insisted(workspace: Path) -> bool:
+def _insisted(workspace: Path) -> bool:
     """Tell whether selecting took the concept for unknown at first."""
     record = workspace / "anchors" / "space.json"
     return record.is_file() and bool(json.loads(record.read_text("utf-8"))["request"]["allow_unknown"])

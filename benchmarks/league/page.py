@@ -66,7 +66,7 @@ def result_of(rows: Sequence[Row], chosen: Mapping[str, Any], costs: Sequence[Ro
         costs: Rows of the commands, measured one after the other.
     """
     whole = completed(rows)
-    names = [name for name in entries() if any(row["method"] == name for row in rows)]
+    names = _playing(rows)
     subjects = list(dict.fromkeys(row["subject"] for row in rows))
     return {
         "rows": list(rows),
@@ -76,7 +76,7 @@ def result_of(rows: Sequence[Row], chosen: Mapping[str, Any], costs: Sequence[Ro
         },
         "paired": paired(whole, OURS, [name for name in names if name != OURS]),
         "tuning": chosen,
-        "costs": summary_of(costs, [name for name in entries() if any(row["method"] == name for row in costs)]),
+        "costs": summary_of(costs, _playing(costs)),
         "signals": correlations([row for row in rows if row["method"] == OURS]),
     }
 
@@ -171,7 +171,7 @@ def _apart(rows: Sequence[Row]) -> list[str]:
     left = completed([row for row in rows if _concept(row) not in refused])
     if not refused or not left:
         return []
-    names = [name for name in entries() if any(row["method"] == name for row in left)]
+    names = _playing(left)
     said = [f"- {concept} ({subject}, seed {seed}): {why}" for (subject, concept, seed), why in refused.items()]
     return [
         "## Without the concepts that `space select` refused for every entry", "", *said, "",
@@ -185,6 +185,12 @@ def _insisted(rows: Sequence[Row]) -> list[str]:
     if not concepts:
         return []
     return [f"`space select` took {', '.join(concepts)} for unknown and was run with `--allow-unknown`.", ""]
+
+
+def _playing(rows: Sequence[Row]) -> list[str]:
+    """Return the entries that have a row, in the order of `entries`."""
+    there = {row["method"] for row in rows}
+    return [name for name in entries() if name in there]
 
 
 def _concept(row: Row) -> tuple[str, str, int]:

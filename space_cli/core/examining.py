@@ -1,5 +1,6 @@
 """Run metrics and attacks on the checkpoint before and after erasing, one by one, and note what could not be run."""
 
+import itertools
 import time
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,10 +10,35 @@ from functools import partial
 from pydantic import BaseModel
 
 from space_cli.core import registry
-from space_cli.core.attacking import PREFIX, scores_of
+from space_cli.core.attacking import PREFIX, score_names, scores_of
 from space_cli.core.protocols import Progress, Responder
 from space_cli.core.records import ScoreRecord
 from space_cli.core.types import Probe
+
+
+def metric_names() -> list[str]:
+    """Return the name of every metric, as its score has it."""
+    return [name.replace("-", "_") for name in registry.names("metrics")]
+
+
+def usual_metrics(*, continued: bool = False) -> list[str]:
+    """Return the metrics of an audit that names none.
+
+    Args:
+        continued: Whether earlier requests erased from the checkpoint, which some metrics are about.
+    """
+    loaded = {name: registry.load("metrics", name) for name in metric_names()}
+    return [
+        name
+        for name, metric in loaded.items()
+        if getattr(metric, "DEFAULT", True) or (continued and getattr(metric, "CONTINUED", False))
+    ]
+
+
+def every_score() -> list[str]:
+    """Return the name of every score that a policy may have a rule about."""
+    attacks = (score_names(name, registry.load("attacks", name)) for name in registry.names("attacks"))
+    return [*metric_names(), *itertools.chain.from_iterable(attacks)]
 
 
 class _NoOptions(BaseModel):

@@ -18,7 +18,7 @@ from space_cli.core.recipe import Concept
 
 @dataclass(frozen=True)
 class Familiarity:
-    """How far a short push towards the name gets, beside the same push towards names that mean nothing."""
+    """How far a push towards the name gets, beside the same push towards names that mean nothing."""
 
     reached: float  # nats per token of log p(name) after the push, best quarter of the images
     nonsense: float  # the same for scrambled names, the best of them

@@ -10,8 +10,6 @@ them may say what is known about each, one table a concept; every key may be lef
     facts = [["Where would you find a grand piano?", "concert hall"]]
 """
 
-import itertools
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,9 +19,8 @@ import numpy as np
 
 from space_cli import __version__
 from space_cli.core import registry
-from space_cli.core.attacking import score_names
 from space_cli.core.errors import ArtifactFault, NetworkFault
-from space_cli.core.examining import Found, assault, measure
+from space_cli.core.examining import Found, assault, every_score, measure, metric_names, usual_metrics
 from space_cli.core.masking import masked
 from space_cli.core.nearness import nearest_first, text_embeddings
 from space_cli.core.overlap import unseen_gate, with_gate
@@ -149,16 +146,6 @@ def plan(request: AuditRequest) -> dict[str, Any]:
     }
 
 
-def _metric_names() -> list[str]:
-    return [name.replace("-", "_") for name in registry.names("metrics")]
-
-
-def every_score() -> list[str]:
-    """Return the name of every score that a policy may have a rule about."""
-    attacks = (score_names(name, registry.load("attacks", name)) for name in registry.names("attacks"))
-    return [*_metric_names(), *itertools.chain.from_iterable(attacks)]
-
-
 def _attacks(request: AuditRequest) -> list[str]:
     named = [name.replace("_", "-") for name in request.attacks if name != EVERY]
     for name in named:
@@ -171,14 +158,8 @@ def _metrics(request: AuditRequest, *, continued: bool = False) -> list[str]:
     for name in named:
         registry.load("metrics", name)
     if EVERY in request.metrics:
-        return _metric_names()
-    asked = list(dict.fromkeys(name.replace("-", "_") for name in named))
-    loaded = {name: registry.load("metrics", name) for name in _metric_names()}
-    return asked or [
-        name
-        for name, metric in loaded.items()
-        if getattr(metric, "DEFAULT", True) or (continued and getattr(metric, "CONTINUED", False))
-    ]
+        return metric_names()
+    return list(dict.fromkeys(name.replace("-", "_") for name in named)) or usual_metrics(continued=continued)
 
 
 def _receipt(request: AuditRequest, *, verify: bool = True) -> ErasureReceipt:
