@@ -107,7 +107,10 @@ def circumstances(workspace: Path, *, load: float, threads: int) -> Row:
 def _insisted(workspace: Path) -> bool:
     """Tell whether selecting took the concept for unknown at first."""
     record = workspace / "anchors" / "space.json"
-    return record.is_file() and bool(json.loads(record.read_text("utf-8"))["request"]["allow_unknown"])
+    if not record.is_file():
+        return False
+    # Anchors that an earlier version left in the cache could not be insisted on, so nothing says so in them.
+    return bool(json.loads(record.read_text("utf-8"))["request"].get("allow_unknown", False))
 
 
 def prepared(job: Job, cache: Path) -> Path:

@@ -210,6 +210,13 @@ def test_a_concept_that_photographs_show_to_be_known_is_insisted_on(monkeypatch,
     assert computed(monkeypatch, tmp_path / "other", Fake())["insisted"] is False
 
 
+def test_anchors_of_a_version_that_could_not_insist_are_not_insisted_on(monkeypatch, tmp_path):
+    assert computed(monkeypatch, tmp_path, Fake())["insisted"] is False
+    kept = next(tmp_path.glob("**/anchors/space.json"))
+    kept.write_text(json.dumps({"request": {}}))
+    assert computed(monkeypatch, tmp_path, Fake(), "ga")["insisted"] is False
+
+
 def test_another_failure_is_no_row(monkeypatch, tmp_path):
     with pytest.raises(cells.CellFailure, match="exit code 2: error: no"):
         computed(monkeypatch, tmp_path, Fake({"erase": 2}))
