@@ -20,6 +20,7 @@ from benchmarks.index_throughput import photographs
 from benchmarks.tables import Row
 from space_cli.core import phrasing
 from space_cli.core.context import EditContext
+from space_cli.core.memory import rows_at_once
 from space_cli.core.naming import Naming
 from space_cli.core.protocols import Silent
 from space_cli.core.recipe import IndexRequest
@@ -34,11 +35,6 @@ from space_cli.methods import dcsi
 from space_cli.stages.index import index
 
 SCOPE, MAX_CHANGE = "mlp", 0.4  # defaults of `space erase`
-LADDER = ((8, 20, 8), (4, 10, 4), (2, 5, 2), (1, 2, 1))
-"""Anchors, retained prompts and retained yes of a step: the defaults first, then half of them each time."""
-ROOM = 0.9
-"""Share of the free device memory that the kept activations may fill: logits and the allocator need some, too."""
-
 STEPS = ("build", "index", "write", "subject", "basis", "erase")
 
 Keep = Callable[[Row], None]
@@ -166,17 +162,15 @@ def bases(context: EditContext, device: str) -> tuple[dict[str, Tensor], Row]:
 
 
 def erase(bench: Bench, context: EditContext, found: dict[str, Tensor], keep: Keep) -> Row:
-    """Run the method, keeping what is known of it as it goes; its default batch is halved until it fits the device."""
+    """Run the method with its default batch, keeping what is known of it as it goes."""
     where = context.features.device
     # They are timed by themselves, before.
     context.safe_basis = lambda layer, leak: found[layer].to(where)
-    row, fits = _fitting(context)
-    batch, retained, affirmed = fits
-    row |= {"batch": batch, "retain_batch": retained, "affirm_batch": affirmed, "finished": False, "steps": 0}
+    row: Row = _kept(context) | {"finished": False, "steps": 0}
     # Random weights name nothing, so the stop rule would end the run at its second look: there are two, the last at
     # the end.
     check = max(1, bench.steps // 2)
-    options = dcsi.Options(steps=bench.steps, batch=batch, retain_batch=retained, affirm_batch=affirmed, check=check)
+    options = dcsi.Options(steps=bench.steps, check=check)
     row |= {"refresh": options.refresh, "check": check}
     stamps: list[float] = []
     cost = Cost()
@@ -214,10 +208,11 @@ def _paces(stamps: list[float], options: dcsi.Options) -> Row:
     return {name: round(median(values), 3) for name, values in found.items() if values}
 
 
-def _fitting(context: EditContext) -> tuple[Row, tuple[int, int, int]]:
-    """Return what a row of a training step keeps for its backward pass, and the first batch whose rows fit."""
+def _kept(context: EditContext) -> Row:
+    """Return what a row of a training step keeps for its backward pass, and how many rows are kept together."""
+    told: Row = {"rows_at_once": rows_at_once(context.responder.model, context.features.shape[1])}
     if context.features.device.type != "cuda":
-        return {}, LADDER[0]
+        return told
     naming = Naming(context.responder, context.concept, context.knowledge.forms, context.seed)
     held = []
     for rows in (1, 2):
@@ -227,26 +222,4 @@ def _fitting(context: EditContext) -> tuple[Row, tuple[int, int, int]]:
         value = naming.of(naming.names[0], features)
         held.append(torch.cuda.memory_allocated() - before)
         del value
-    one = held[1] - held[0]
-    free = torch.cuda.get_device_properties(0).total_memory - torch.cuda.memory_allocated()
-    # The anchors' moments take what the retained ones take, and half of it again as means.
-    left = ROOM * (free - 1.5 * _moment_bytes(context))
-    fits = next((rung for rung in LADDER if _rows(rung) * one <= left), LADDER[-1])
-    told = {
-        "kept_gb_a_row": round(one / 1e9, 3),
-        "default_rows": _rows(LADDER[0]),
-        "default_gb": round(_rows(LADDER[0]) * one / 1e9, 1),
-        "room_gb": round(left / 1e9, 1),
-    }
-    return told, fits
-
-
-def _rows(rung: tuple[int, int, int]) -> int:
-    """Return the image rows that one step differentiates: seven for each anchor, and those of the retained."""
-    anchors, retained, affirmed = rung
-    return 7 * anchors + retained + affirmed
-
-
-def _moment_bytes(context: EditContext) -> int:
-    """Return what two float64 moments a layer take."""
-    return sum(2 * 8 * context.weight(layer).shape[1] ** 2 for layer in context.layers)
+    return told | {"kept_gb_a_row": round((held[1] - held[0]) / 1e9, 3)}

@@ -122,13 +122,12 @@ def _notes(rows: Mapping[str, Row]) -> list[str]:
         "Answers may have 24 tokens; the mean length of the random ones stands in the table.",
     ]
     erased = rows.get("erase", {})
-    if "default_gb" in erased:
+    if "kept_gb_a_row" in erased:
         lines += [
             "",
-            f"A step keeps {erased['kept_gb_a_row']} GB for the backward pass of each image row. The default batch has "
-            f"{erased['default_rows']} rows, so {erased['default_gb']} GB; {erased['room_gb']} GB were free for it. "
-            f"Measured with {erased['batch']} anchors, {erased['retain_batch']} retained prompts and "
-            f"{erased['affirm_batch']} retained questions answered with yes a step.",
+            f"The backward pass keeps {erased['kept_gb_a_row']} GB of each image row. `erase` differentiates one term "
+            "after the other; what is hardened or retained, in parts of as many rows as a quarter of the device's "
+            f"memory should hold: {erased['rows_at_once']} here.",
         ]
     return lines
 

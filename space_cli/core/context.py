@@ -163,7 +163,7 @@ class EditContext:
                 sure += [p for p, nats in zip(chosen, whole.tolist(), strict=True) if nats > -math.log(2)]
         return tuple(sure)
 
-    def retained_batch(self, step: int, size: int) -> Batch:
+    def retained_prompts(self, step: int, size: int) -> list[Prompt]:
         """Return retained prompts drawn for one step, text only in every fourth.
 
         What is drawn follows from seed and step alone, so that a resumed run sees the same.
@@ -171,19 +171,17 @@ class EditContext:
         pool = self.knowledge.texts if step % 4 == 3 else self.knowledge.retained
         return self.drawn(pool, str(step), size)
 
-    def affirmed_batch(self, step: int, size: int) -> Batch | None:
-        """Return retained prompts that were answered with yes, drawn the same way; None where there is none."""
-        pool = self.knowledge.affirmed
-        return self.drawn(pool, f"{step} yes", size) if pool else None
+    def affirmed_prompts(self, step: int, size: int) -> list[Prompt]:
+        """Return retained prompts that were answered with yes, drawn the same way; there may be none."""
+        return self.drawn(self.knowledge.affirmed, f"{step} yes", size)
 
-    def word_batch(self) -> Batch | None:
-        """Return every retained text-only question about the concept's own word; None where there is none."""
-        own = [prompt for prompt in dict.fromkeys(self.knowledge.texts) if self.concept.spoken in prompt.question]
-        return self.responder.batch(own) if own else None
+    def word_prompts(self) -> list[Prompt]:
+        """Return every retained text-only question about the concept's own word; there may be none."""
+        return [prompt for prompt in dict.fromkeys(self.knowledge.texts) if self.concept.spoken in prompt.question]
 
-    def drawn(self, pool: Sequence[Prompt], turn: str, size: int) -> Batch:
-        """Return some of these prompts as a batch; which ones follows from the run's seed and from `turn`."""
-        return self.responder.batch(random.Random(f"{self.seed} {turn}").sample(pool, min(size, len(pool))))
+    def drawn(self, pool: Sequence[Prompt], turn: str, size: int) -> list[Prompt]:
+        """Return some of these prompts; which ones follows from the run's seed and from `turn`."""
+        return random.Random(f"{self.seed} {turn}").sample(pool, min(size, len(pool)))
 
     def edited(self, factors: Factors) -> AbstractContextManager[None]:
         """Return a `with` block in which the layers carry `W + left @ right`."""

@@ -6,7 +6,7 @@
 Shapes: b = anchors in a step, p = visual tokens, v = tower width, h = decoder width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from space_cli.core import phrasing
-from space_cli.core.context import EditContext, Factors
+from space_cli.core.context import EditContext, Factors, batched
 from space_cli.core.losses import answer_log_likelihood, answer_mask, next_labels, token_kl
+from space_cli.core.memory import rows_at_once
 from space_cli.core.naming import Naming
 from space_cli.core.types import Batch, Prompt
 
@@ -79,30 +80,43 @@ class Attributes:
             if self._kind is None or question != self._kind.question
         }
 
-    def loss(self, features: Tensor, rows: Sequence[int], factors: Factors) -> Tensor:
-        """Return the divergence from the unedited checkpoint on these anchors plus -log p(kind), nats per token."""
+    def terms(self, features: Tensor, rows: Sequence[int], factors: Factors) -> Iterator[Tensor]:
+        """Yield what sums to the divergence from the unedited checkpoint on these anchors plus -log p(kind).
+
+        Args:
+            features: Of the anchors, [b, p, v].
+            rows: Which anchors they are.
+            factors: The change.
+        """
         prompts = [
             Prompt(question, answers[row] or ".", i)
             for question, answers in self._answers.items()
             for i, row in enumerate(rows)
         ]
-        kept = drift(self._context, self._context.responder.batch(prompts), features, factors)
-        if self._kind is None:
-            return kept
-        asked = [replace(self._kind, image=i) for i in range(len(rows))]
-        batch = self._context.responder.batch(asked)
-        with self._context.edited(factors):
-            logits = self._context.responder.logits(batch, features)
-        return kept - answer_log_likelihood(logits, batch).mean()
+        yield from drift_terms(self._context, prompts, features, factors)
+        together = rows_at_once(self._context.responder.model, features.shape[1])
+        asked = [replace(self._kind, image=i) for i in range(len(rows))] if self._kind else []
+        for some in batched(asked, together):
+            batch = self._context.responder.batch(some)
+            with self._context.edited(factors):
+                logits = self._context.responder.logits(batch, features)
+            yield -answer_log_likelihood(logits, batch).sum() / len(asked)
 
 
-def drift(context: EditContext, batch: Batch | None, features: Tensor | None, factors: Factors) -> Tensor:
-    """Return KL(unedited || edited) on a batch's answers, nats per token; differentiable in the factors.
+def drift_terms(
+    context: EditContext, prompts: Sequence[Prompt], features: Tensor | None, factors: Factors
+) -> Iterator[Tensor]:
+    """Yield what sums to the drift over all these prompts, as many a forward pass as fit; nothing for no prompt."""
+    together = rows_at_once(context.responder.model, 0 if features is None else features.shape[1])
+    batches = [context.responder.batch(some) for some in batched(prompts, together)]
+    tokens = [int(answer_mask(batch).sum()) for batch in batches]
+    for batch, count in zip(batches, tokens, strict=True):
+        if count:
+            yield drift(context, batch, features, factors) * (count / sum(tokens))
 
-    No batch, no drift.
-    """
-    if batch is None:
-        return torch.zeros((), device=context.features.device)
+
+def drift(context: EditContext, batch: Batch, features: Tensor | None, factors: Factors) -> Tensor:
+    """Return KL(unedited || edited) on a batch's answers, nats per token; differentiable in the factors."""
     with torch.no_grad():
         before = context.responder.logits(batch, features)
     with context.edited(factors):

@@ -6,14 +6,17 @@ Shapes: n = images, p = visual tokens, v = tower width.
 import random
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from space_cli.core import phrasing
 from space_cli.core.answer_form import AnswerForm
 from space_cli.core.losses import answer_log_likelihood
+from space_cli.core.memory import rows_at_once
 from space_cli.core.protocols import Responder
 from space_cli.core.recipe import Concept
 from space_cli.core.types import Batch, Prompt
@@ -69,15 +72,25 @@ class Naming:
         self._random.seed(seed)
 
     def objective(self, features: Tensor) -> Tensor:
-        """Return log p of the name, or now and then of "Yes" or of the kind, per image [n]; differentiable."""
+        """Return log p of the name, or now and then of "Yes" or of the kind, per image [n]; differentiable.
+
+        Images whose activations would not fit together are computed again in the backward pass, part by part; whatever
+        edits the model must still be in place then.
+        """
+        prompt = self._drawn()
+        parts = features.split(rows_at_once(self._responder.model, features.shape[1]))
+        if len(parts) == 1 or not features.requires_grad:
+            return torch.cat([self.of(prompt, part) for part in parts])
+        again: Any = checkpoint  # torch does not say what it returns
+        return torch.cat([again(self.of, prompt, part, use_reentrant=False) for part in parts])
+
+    def _drawn(self) -> Prompt:
         drawn = self._random.random()
         if self.kind is not None and drawn < KIND_SHARE:
-            return self.of(self.kind, features)
+            return self.kind
         if drawn > 1 - YES_SHARE:
-            return self.of(self._random.choice(self.affirmations), features)
-        return self.of(
-            self._random.choice(self.detours if drawn > 1 - YES_SHARE - DETOUR_SHARE else self.names), features
-        )
+            return self._random.choice(self.affirmations)
+        return self._random.choice(self.detours if drawn > 1 - YES_SHARE - DETOUR_SHARE else self.names)
 
     def of(self, prompt: Prompt, features: Tensor) -> Tensor:
         """Return the mean log p per token of one prompt's answer for each image, [n]; differentiable."""

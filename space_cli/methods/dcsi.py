@@ -13,8 +13,9 @@ Deviations:
     - `--method space-paper` keeps the published terms alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
@@ -24,12 +25,12 @@ from torch import Tensor
 from space_cli.core import isolation
 from space_cli.core.anchor_bank import AnchorBank, anchor_prompts, identity_free_prompts
 from space_cli.core.budget import broken, cost, lost_names
-from space_cli.core.context import EditContext, Saved
+from space_cli.core.context import EditContext, Factors, Saved
 from space_cli.core.hardening import Hardening
 from space_cli.core.isolation import Attributes
 from space_cli.core.naming import Naming
 from space_cli.core.subspace import Projection, Subspace
-from space_cli.core.types import Edit
+from space_cli.core.types import Edit, Prompt
 from space_cli.core.watch import Watch
 
 IMAGES_OPTION = "oracle"
@@ -161,9 +162,7 @@ def _repair(
         with context.progress.task("keep the retain budget", options.check) as advance:
             for step in range(options.steps + turn * options.check, options.steps + (turn + 1) * options.check):
                 parts.bank.reseed(step)
-                terms = _terms(context, options, parts, step, text)
-                batch = context.drawn(lost, f"{step} lost", options.affirm_batch)
-                terms["lost"] = options.lambda_affirm * isolation.drift(context, batch, context.features, factors)
+                terms = chain(_terms(context, options, parts, step, text), _lost(context, options, step, lost, factors))
                 done += 1
                 context.record(_descend(parts.subspace, optimiser, done, terms))
                 advance()
@@ -174,44 +173,72 @@ def _repair(
         context.outcome.signals = dict(parts.watch.latest)
 
 
-def _descend(subspace: Subspace, optimiser: torch.optim.Adam, step: int, terms: dict[str, Tensor]) -> dict[str, float]:
-    """Take one step down the sum of the terms, and return its row of the log."""
-    loss = torch.stack(list(terms.values())).sum()
+def _descend(
+    subspace: Subspace, optimiser: torch.optim.Adam, step: int, terms: Iterable[dict[str, Tensor]]
+) -> dict[str, float]:
+    """Take one step down the sum of the terms, and return its row of the log.
+
+    Each group is differentiated before the next one's forward pass: the sum of the gradients is the gradient of the
+    sum, and only one group's activations are held at a time.
+    """
     optimiser.zero_grad()
-    loss.backward()
+    row: dict[str, float] = {}
+    for group in terms:
+        torch.stack(list(group.values())).sum().backward()
+        row |= {name: row.get(name, 0.0) + term.item() for name, term in group.items()}
     subspace.step(optimiser)
-    return {"step": step, "loss": loss.item(), **{name: term.item() for name, term in terms.items()}}
+    return {"step": step, "loss": sum(row.values()), **row}
 
 
 def _terms(
     context: EditContext, options: Options, parts: Parts, step: int, text: tuple[int, Tensor]
-) -> dict[str, Tensor]:
+) -> Iterator[dict[str, Tensor]]:
+    """Yield the terms of a step, those that share a forward pass together."""
     subspace, naming = parts.subspace, parts.naming
     factors = subspace.factors()
     features, rows = parts.bank.draw(options.batch)
+
+    def drift(prompts: Sequence[Prompt], shown: Tensor | None) -> Iterator[Tensor]:
+        return isolation.drift_terms(context, prompts, shown, factors)
+
     with context.edited(factors):
-        task = isolation.task_loss(context, features, rows)
-        named = isolation.name_loss(naming.of(naming.names[step % len(naming.names)], features), options.beta)
-        detoured = isolation.name_loss(naming.detour(features, step), options.beta)
-        denied = isolation.denial_loss(naming, features, step, options.beta)
+        yield {"task": options.lambda_task * isolation.task_loss(context, features, rows)}
+        named = naming.of(naming.names[step % len(naming.names)], features)
+        yield {"name": options.lambda_name * isolation.name_loss(named, options.beta)}
+        yield {"detour": options.lambda_detour * isolation.name_loss(naming.detour(features, step), options.beta)}
+        yield {"deny": options.lambda_deny * isolation.denial_loss(naming, features, step, options.beta)}
         pooled = isolation.pooled_states(context, features, text[0])
-    retained = context.retained_batch(step, options.retain_batch)
-    affirmed = context.affirmed_batch(step, options.affirm_batch)
-    word = context.word_batch()
-    return {
-        "task": options.lambda_task * task,
-        "name": options.lambda_name * named,
-        "detour": options.lambda_detour * detoured,
-        "deny": options.lambda_deny * denied,
-        "orth": options.lambda_anchor * isolation.orthogonality(pooled, text[1]),
-        "div": -options.lambda_diversity * isolation.spectral_entropy(pooled),
-        "attribute": options.lambda_attribute * parts.attributes.loss(features, rows, factors),
-        "retain": options.lambda_retain * isolation.drift(context, retained, context.features, factors),
-        "affirm": options.lambda_affirm * isolation.drift(context, affirmed, context.features, factors),
-        "word": options.lambda_word * isolation.drift(context, word, None, factors),
-        "leak": options.lambda_leak * subspace.leak(),
-        "size": options.lambda_size * subspace.size(),
-    }
+        yield {
+            "orth": options.lambda_anchor * isolation.orthogonality(pooled, text[1]),
+            "div": -options.lambda_diversity * isolation.spectral_entropy(pooled),
+        }
+    kept = (
+        ("attribute", options.lambda_attribute, parts.attributes.terms(features, rows, factors)),
+        (
+            "retain",
+            options.lambda_retain,
+            drift(context.retained_prompts(step, options.retain_batch), context.features),
+        ),
+        (
+            "affirm",
+            options.lambda_affirm,
+            drift(context.affirmed_prompts(step, options.affirm_batch), context.features),
+        ),
+        ("word", options.lambda_word, drift(context.word_prompts(), None)),
+    )
+    for name, weight, shares in kept:
+        for share in shares:
+            yield {name: weight * share}
+    yield {"leak": options.lambda_leak * subspace.leak(), "size": options.lambda_size * subspace.size()}
+
+
+def _lost(
+    context: EditContext, options: Options, step: int, lost: Sequence[Prompt], factors: Factors
+) -> Iterator[dict[str, Tensor]]:
+    """Yield the divergence on neighbours that lost their names."""
+    prompts = context.drawn(lost, f"{step} lost", options.affirm_batch)
+    for share in isolation.drift_terms(context, prompts, context.features, factors):
+        yield {"lost": options.lambda_affirm * share}
 
 
 def _state(step: int, parts: Parts, optimiser: torch.optim.Adam) -> Saved:

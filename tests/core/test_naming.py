@@ -6,7 +6,7 @@ import pytest
 import subjects
 import torch
 
-from space_cli.core import phrasing
+from space_cli.core import naming, phrasing
 from space_cli.core.answer_form import AnswerForm
 from space_cli.core.budget import neighbours_changed
 from space_cli.core.earlier import finds
@@ -87,14 +87,27 @@ def test_a_neighbour_that_had_no_name_cannot_lose_it():
 
 def test_the_word_is_asked_about_once_each_in_text():
     found = subjects.context()
-    batch = found.word_batch()
-    assert batch is not None
+    prompts = found.word_prompts()
     own = {p.question for p in found.knowledge.texts if found.concept.spoken in p.question}
-    assert len(batch.ids) == len(own) > 0
-    assert not (batch.ids == found.responder.image_token).any()
+    assert len(prompts) == len(own) > 0
+    assert all(prompt.image is None for prompt in prompts)
 
 
 def test_neighbours_change_with_the_weights_and_not_without():
     found = subjects.context()
     assert neighbours_changed(found, {}) == 0.0
     assert neighbours_changed(found, {layer: -found.weight(layer) for layer in found.layers}) > 0.5
+
+
+def test_images_that_do_not_fit_together_give_the_same_values_and_gradients(monkeypatch):
+    found = subjects.context()
+    features = found.of_role("forget")[:5]
+    values, gradients = [], []
+    for rows in (5, 2):
+        monkeypatch.setattr(naming, "rows_at_once", lambda *_, rows=rows: rows)
+        asked = Naming(found.responder, found.concept, found.knowledge.forms, 0)
+        seen = features.clone().requires_grad_(True)
+        values.append(asked.objective(seen))
+        gradients.append(torch.autograd.grad(values[-1].sum(), seen)[0])
+    assert values[1].tolist() == pytest.approx(values[0].tolist(), rel=1e-4)
+    assert float((gradients[1] - gradients[0]).norm()) < 1e-3 * float(gradients[0].norm())

@@ -4,10 +4,10 @@ import pytest
 import subjects
 import torch
 
-from space_cli.core import registry
+from space_cli.core import isolation, registry
 from space_cli.core.budget import lost_names
 from space_cli.core.context import Budget
-from space_cli.core.isolation import drift
+from space_cli.core.isolation import drift, drift_terms
 from space_cli.core.linalg import leak_share
 
 QUICK = {
@@ -77,6 +77,18 @@ def test_over_the_retain_budget_training_goes_on_with_the_neighbours_that_lost_t
             for some in (edits, repaired)
         )
     assert after < before
+
+
+def test_the_drift_of_parts_is_that_of_the_whole(erased, monkeypatch):
+    found, edits = erased
+    factors = {e.layer: (e.left, e.right) for e in edits}
+    prompts = found.knowledge.retained[:7]
+    whole = list(drift_terms(found, prompts, found.features, factors))
+    monkeypatch.setattr(isolation, "rows_at_once", lambda *_: 3)
+    parts = list(drift_terms(found, prompts, found.features, factors))
+    assert (len(whole), len(parts)) == (1, 3)
+    assert float(sum(parts)) == pytest.approx(float(whole[0]), rel=1e-4)
+    assert list(drift_terms(found, [], found.features, factors)) == []
 
 
 def test_within_the_retain_budget_no_step_is_added(erased):

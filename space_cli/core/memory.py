@@ -1,0 +1,38 @@
+"""How many rows a pass that is differentiated may hold: activations, not weights, are what fills a GPU."""
+
+import os
+
+from typing import Any
+
+import torch
+
+from torch import nn
+
+SHARE = 0.25
+"""Share of the device's memory for what one backward pass keeps; weights, moments and logits need the rest."""
+BESIDE_IMAGE = 64
+"""Tokens of a question with its answer, about."""
+
+
+def rows_at_once(model: nn.Module, visual: int) -> int:
+    """Return how many prompts may be differentiated together: at least one, and all where memory is plenty.
+
+    What a block keeps is estimated from its widths: eight states and the norms' float32 copies as wide as the decoder,
+    three states as wide as its MLP.
+
+    Args:
+        model: A checkpoint whose `config` describes its decoder.
+        visual: Visual tokens of an image; 0 for text alone.
+    """
+    config: Any = model.config
+    text = config.get_text_config()
+    weight = next(model.parameters())
+    a_token = weight.element_size() * (8 * text.hidden_size + 3 * text.intermediate_size) + 16 * text.hidden_size
+    a_row = (visual + BESIDE_IMAGE) * text.num_hidden_layers * a_token
+    return max(1, int(SHARE * _device_bytes(weight.device) / a_row))
+
+
+def _device_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
