@@ -24,6 +24,7 @@ from space_cli.families.llava import family
 from space_cli.io.model import CheckpointResponder
 from training.corpus import image_turn, text_turn
 from training.pictures import STYLES, Views
+from training.precision import half_where_fast
 
 TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}USER: "
@@ -128,6 +129,6 @@ def answer_loss(responder: CheckpointResponder, prompts: list[Prompt], features:
     """Return the mean cross-entropy of the answers' tokens, in nats."""
     batch = responder.batch(prompts)
     mask = answer_mask(batch)
-    with torch.autocast(responder.device.type, torch.bfloat16):
+    with half_where_fast(responder.device.type):
         logits = responder.logits(batch, features).float()
     return F.cross_entropy(logits[mask], next_labels(batch)[mask])

@@ -136,5 +136,6 @@ def _missing(found: Row) -> list[str]:
     lines = [f"{text}: not reached" for name, text in STEPS.items() if name not in found["shape_steps"]]
     erased = found["shape_steps"].get("erase", {})
     if not erased.get("finished", True):
-        lines.append(f"the whole erasure: {erased['steps']} steps were done ({erased.get('stopped', 'killed')})")
+        stopped = erased.get("stopped", "the run was killed; its last figures stand above")
+        lines.append(f"the whole erasure: {erased['steps']} steps were done ({stopped})")
     return lines

@@ -21,6 +21,7 @@ from benchmarks.zoo.resuming import Group, Run, optimise
 from space_cli.core.types import Prompt
 from space_cli.io.model import CheckpointResponder
 from training.language import answer_loss
+from training.precision import half_where_fast
 from training.skills import COMPARING, NAMING
 
 CACHED = 12_000
@@ -60,8 +61,8 @@ def cached_features(responder: CheckpointResponder, photographs: Photographs, se
     kept = []
     for view in range(max(2, min(MOST_VIEWS, CACHED // count))):
         blocks = []
-        # bfloat16 is three times as fast, and its error far below the noise that training adds.
-        with torch.inference_mode(), torch.autocast(responder.device.type, torch.bfloat16):
+        # Its error is far below the noise that training adds.
+        with torch.inference_mode(), half_where_fast(responder.device.type):
             for rows in torch.arange(count).split(BLOCK):
                 pixels = photographs.views(rows, side, generator if view else None).to(responder.device)
                 blocks.append(responder.family.features(responder.model, pixels).half().cpu())

@@ -25,6 +25,7 @@ from benchmarks.zoo.photographs import Photographs
 from benchmarks.zoo.resuming import Group, Run, optimise
 from space_cli.core.errors import UsageFault
 from training import tower
+from training.precision import half_where_fast
 from training.skills import with_ends
 
 HEADS, PROJECTION = 6, 128
@@ -137,8 +138,7 @@ def _blocks(model: CLIPModel) -> Sequence[nn.Module]:
 
 def _seen(model: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Return unit image embeddings [b, 128], and the normalised mean [b, d] of the patches that the decoder reads."""
-    # bfloat16 where the processor has it doubles the pace; the losses stay in float32.
-    with torch.autocast(model.device.type, torch.bfloat16):
+    with half_where_fast(model.device.type):
         seen = model.vision_model(pixel_values=pixels, output_hidden_states=True)
     image = F.normalize(model.visual_projection(seen.pooler_output.float()), dim=-1)
     patches = seen.hidden_states[-2][:, 1:].float().mean(1)
