@@ -9,6 +9,7 @@ import argparse
 import sys
 
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 from benchmarks.league.bench import compute
@@ -19,7 +20,7 @@ from benchmarks.league.running import Runner, every
 from benchmarks.league.scoring import completed, correlations, paired, summary_of
 from benchmarks.league.subjects import DEVELOPMENTS, Job, open_subjects
 from benchmarks.tables import Row, commit, machine, read_rows, shard_of
-from space_cli.core.errors import SpaceError
+from space_cli.core.errors import SpaceError, UsageFault
 
 OUT = Path("docs/benchmarks")
 LAMBDAS = (
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             failures = _run(options, known)
         except SpaceError as fault:
-            sys.stderr.write(f"error: {fault.message}\n")
+            sys.stderr.write(f"error: {fault.message}\n" + (f"hint: {fault.hint}\n" if fault.hint else ""))
             return fault.exit_code
     number_of_shards = shard_of(options.shard)[1]
     if number_of_shards == 1:
@@ -89,6 +90,20 @@ def variants(known: set[str]) -> list[Entry]:
     ]
     found += [Entry(name, OURS, limited=True, select=("--ranking", ranking)) for name, ranking in RANKINGS.items()]
     return found + [Entry(f"scope {scope}", OURS, limited=True, scope=scope) for scope in SCOPES]
+
+
+def wanted(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
+    """Return ours, always, and the variants of which a pattern matches the name; all of them without a pattern.
+
+    Raises:
+        UsageFault: A pattern matches none.
+    """
+    for pattern in patterns:
+        if not any(fnmatch(entry.name, pattern) for entry in entries):
+            raise UsageFault(f"no variant is called `{pattern}`", hint=f"one of: {', '.join(e.name for e in entries)}")
+    if not patterns:
+        return list(entries)
+    return [entry for entry in entries if entry.name == OURS or any(fnmatch(entry.name, one) for one in patterns)]
 
 
 def missing(known: set[str]) -> list[str]:
@@ -153,7 +168,7 @@ def _run(options: argparse.Namespace, known: set[str]) -> list[str]:
             for seed in range(options.seeds)
             for concept in subject.developments[: options.concepts]
         ]
-        runner.run(every(variants(known), jobs[number::shards]))
+        runner.run(every(wanted(variants(known), options.variants), jobs[number::shards]))
     return runner.failures
 
 
@@ -162,6 +177,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--subject", action="append", help="`bundled`, or NAME=FOLDER of the zoo; repeatable")
     parser.add_argument("--data", action="append", default=[], help="NAME=FOLDER: the subject's photographs, if moved")
     parser.add_argument("--pool", action="append", default=[], type=Path, help="Further photographs for every pool")
+    parser.add_argument(
+        "--variants", nargs="*", default=[], metavar="PATTERN", help="These alone beside ours, `*` for anything"
+    )
     parser.add_argument("--concepts", type=int, default=DEVELOPMENTS, help="Dev concepts")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--shard", default="0/1", help="I/N: run the missing rows of every N-th concept and stop")

@@ -14,6 +14,7 @@ from benchmarks.league.picture import HIGHLIGHT, draw
 from benchmarks.league.running import Runner, every
 from benchmarks.league.subjects import Job
 from benchmarks.tables import append_row, figures_of, read_rows, refusal, summarise
+from space_cli.core.errors import UsageFault
 from space_cli.core.recipe import Concept
 
 SCORES = {
@@ -236,6 +237,15 @@ def test_no_row_at_all_still_makes_a_page(tmp_path):
 
 def test_figures_of_a_refused_row_are_finite():
     assert figures_of(refused("ga"))["peak memory, GB"] == 0.0
+
+
+def test_some_ablations_can_be_chosen_by_name():
+    entries = ablations.variants(ablations.options_of("dcsi"))
+    chosen = [entry.name for entry in ablations.wanted(entries, ["leak = *", "no projection"])]
+    assert chosen == ["dcsi", "leak = 0.001", "leak = 0.03", "leak = 0.1", "no projection"]
+    assert ablations.wanted(entries, []) == entries
+    with pytest.raises(UsageFault, match="no variant is called `colour`"):
+        ablations.wanted(entries, ["colour"])
 
 
 def test_ablations_change_one_thing_and_say_what_is_missing(tmp_path):
