@@ -28,6 +28,9 @@ class Hardening:
     steps: int = 24
     radius: float = 0.9  # of a proxy's root mean square token norm; the shift of each token stays within it
     pace: float = 0.12  # length of one normalised step, in units of the radius
+    share: float = (
+        0.5  # of a step that all tokens of a proxy take together; the rest goes where each token's gradient does
+    )
     dropout: float = 0.2  # share of visual tokens whose shift is left out in a step
     noise: float = 0.05  # gaussian, in units of the features' root mean square
 
@@ -62,10 +65,21 @@ def harden(
         shift = shift.detach().requires_grad_(True)
         seen = features + shift * kept[..., None].to(features) + noise.to(features) * spread
         (gradient,) = torch.autograd.grad(objective(seen).sum(), shift)
-        # One length for every token of a proxy, so that the tokens which matter move most.
-        length = gradient.norm(dim=-1, keepdim=True).amax(1, keepdim=True).clamp(min=1e-12)
-        shift = _within(shift.detach() + options.pace * limit * gradient / length, limit)
+        shift = _within(shift.detach() + options.pace * limit * _direction(gradient, options.share), limit)
     return (features + shift).detach()
+
+
+def _direction(gradient: Float[Tensor, "n p v"], share: float) -> Float[Tensor, "n p v"]:
+    """Return the step: where each token's own gradient goes, and where the mean of all tokens of the proxy goes.
+
+    What a picture shows is told by all its tokens at once, so the way to another thing has a part that they share.
+    Token by token the push finds a few that fool the decoder, and never gets near pictures of the concept.
+    """
+    # One length for every token of a proxy, so that the tokens which matter move most.
+    own: Tensor = gradient / gradient.norm(dim=-1, keepdim=True).amax(1, keepdim=True).clamp(min=1e-12)
+    mean = gradient.mean(1, keepdim=True)
+    common: Tensor = mean / mean.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    return (1 - share) * own + share * common
 
 
 def _within(shift: Tensor, limit: Tensor) -> Tensor:

@@ -42,17 +42,35 @@ def safe_basis(second_moment: Float[Tensor, "d d"], leak: float) -> Float[Tensor
     return vectors[:, :free]
 
 
-def anchor_basis(anchor_moment: Float[Tensor, "d d"], basis: Float[Tensor, "d q"], rank: int) -> Float[Tensor, "d r"]:
+def anchor_basis(
+    anchor_moment: Float[Tensor, "d d"],
+    basis: Float[Tensor, "d q"],
+    rank: int,
+    *,
+    taken: Float[Tensor, "d t"] | None = None,
+) -> Float[Tensor, "d r"]:
     """Return the free directions that carry most of the anchors' energy.
 
     Gradients on the anchors lie in the span of their keys, so nothing outside it can be learnt from them.
+
+    Args:
+        anchor_moment: Second moment of the anchors' keys.
+        basis: Orthonormal columns.
+        rank: How many directions are wanted.
+        taken: Orthonormal columns inside the span of `basis` that the answer stays clear of.
 
     Returns:
         Orthonormal columns inside the span of `basis`, most used first; at most `rank` of them.
     """
     inside = basis.T @ anchor_moment.double() @ basis
+    room = basis.shape[1]
+    if taken is not None:
+        used = basis.T @ taken.double()
+        clear = torch.eye(room, dtype=basis.dtype, device=basis.device) - used @ used.T
+        inside = clear @ inside @ clear
+        room -= taken.shape[1]
     values, vectors = _eigh(inside)
-    order = values.argsort(descending=True)[: min(rank, basis.shape[1])]
+    order = values.argsort(descending=True)[: min(rank, room)]
     return basis @ vectors[:, order]
 
 

@@ -33,7 +33,7 @@ class Subspace:
         context: Gives weights and retained moments.
         anchor_moments: Second moments of the anchors' keys by layer; a parametrised change is trained where they are.
         leak: Share of retained energy left unprotected.
-        rank: Directions per layer at most, of a parametrised change.
+        rank: Directions per layer at most, of a parametrised change; as many more each time it is widened.
         projection: What keeps the change to the safe subspace.
     """
 
@@ -48,6 +48,11 @@ class Subspace:
     ) -> None:
         self.right: dict[str, Tensor] = {}
         self.left: dict[str, Tensor] = {}
+        self.widened = 0
+        self._context = context
+        self._anchor_moments = anchor_moments
+        self._leak = leak
+        self._rank = rank
         self._projection = projection
         self._bases: dict[str, Tensor] = {}
         self._weight_norm: dict[str, float] = {}
@@ -55,18 +60,35 @@ class Subspace:
         self._inner: dict[str, Tensor] = {}
         self._limit = context.max_change
         for layer in context.layers:
-            basis = context.safe_basis(layer, leak)
-            weight, moment = context.weight(layer), context.moment(layer)
-            if projection == "parametrised":
-                chosen = anchor_basis(anchor_moments[layer], basis, rank)
-            else:
-                chosen = torch.eye(len(basis), dtype=basis.dtype, device=basis.device)
-                self._bases[layer] = basis.float()
-            self.right[layer] = chosen.T.float().contiguous()
-            self.left[layer] = weight.new_zeros(weight.shape[0], chosen.shape[1]).requires_grad_(True)
+            weight = context.weight(layer)
             self._weight_norm[layer] = float(weight.norm())
-            self._base_energy[layer] = energy(weight, moment)
-            self._inner[layer] = (chosen.T @ moment @ chosen).float()
+            self._base_energy[layer] = energy(weight, context.moment(layer))
+            self._grow(layer, weight.new_zeros(weight.shape[0], 0))
+
+    def widen(self) -> None:
+        """Leave twice the share of retained energy unprotected, and train `rank` more directions of a layer.
+
+        What was trained stays where it is: its directions lie in the wider subspace as well.
+        """
+        self.widened += 1
+        self._leak *= 2
+        for layer, left in self.left.items():
+            self._grow(layer, left.detach())
+
+    def _grow(self, layer: str, trained: Tensor) -> None:
+        """Choose the directions of a layer, those that were trained first, and begin the others at zero."""
+        basis = self._context.safe_basis(layer, self._leak)
+        if self._projection == "parametrised":
+            taken = self.right[layer].T if layer in self.right else None
+            chosen = anchor_basis(self._anchor_moments[layer], basis, self._rank, taken=taken)
+            chosen = chosen if taken is None else torch.cat([taken.to(chosen), chosen], dim=1)
+        else:
+            chosen = torch.eye(len(basis), dtype=basis.dtype, device=basis.device)
+            self._bases[layer] = basis.float()
+        self.right[layer] = chosen.T.float().contiguous()
+        more = trained.new_zeros(len(trained), chosen.shape[1] - trained.shape[1])
+        self.left[layer] = torch.cat([trained, more], dim=1).requires_grad_(True)
+        self._inner[layer] = (chosen.T @ self._context.moment(layer) @ chosen).float()
 
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return what `editing` hooks in."""

@@ -14,6 +14,10 @@ in twenty about real pictures; at -4.6 it still came up in one of four (docs/ben
 RESISTED = -2.0
 """Nats per token that anchors reach when pushed anew against the edited checkpoint: below it the audit's own, longer
 attack on held-out anchors found the name in about one of three (docs/benchmarks/development.md)."""
+LEFT = 6.0
+"""Nats per token on held-out anchors below which real pictures are still named (docs/benchmarks/development.md)."""
+RISE = 1.0
+"""Nats per token that two looks must add to that while it lasts, or the subspace is too narrow for the concept."""
 AFFIRMED = 0.3
 """Probability of "Yes" to the concept's questions about held-out anchors that counts as denied."""
 HELD_PROMPTS = 256
@@ -34,6 +38,7 @@ class Watch:
         self._naming = naming
         self._hardened = hardened
         self.calm = 0
+        self.trail: list[float] = []  # the name's NLL on held-out anchors at each look since the last widening
         self.reached = 0.0  # log p(name) of anchors as last pushed against the edited checkpoint
         self.latest: dict[str, float] = {}
         self.done = False
@@ -56,8 +61,19 @@ class Watch:
         calm = named <= FORGOTTEN and self.reached <= RESISTED and affirmed <= AFFIRMED
         self.calm = self.calm + 1 if calm else 0
         self.done = self.calm >= 2
+        self.trail.append(-named)
         self.latest = signals
         return signals
+
+    @property
+    def named(self) -> bool:
+        """Whether the last look found the name still there, or there again."""
+        return bool(self.trail) and self.trail[-1] < LEFT
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the name is still there and two looks have hardly added to what keeps it down."""
+        return self.named and len(self.trail) > 2 and self.trail[-1] - self.trail[-3] < RISE
 
     @torch.inference_mode()
     def retain_kl(self, factors: Factors, count: int = HELD_PROMPTS) -> float:

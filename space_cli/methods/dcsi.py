@@ -13,7 +13,7 @@ Deviations:
     - `--method space-paper` keeps the published terms alone.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -26,6 +26,7 @@ from space_cli.core import isolation
 from space_cli.core.anchor_bank import AnchorBank, anchor_prompts, identity_free_prompts
 from space_cli.core.budget import broken, cost, lost_names
 from space_cli.core.context import EditContext, Factors, Saved
+from space_cli.core.descent import Descent
 from space_cli.core.hardening import Hardening
 from space_cli.core.isolation import Attributes
 from space_cli.core.naming import Naming
@@ -48,7 +49,11 @@ class Options(BaseModel):
     )
     lr: float = Field(default=1e-2, gt=0, description="Adam's step, in units of the factors")
     rank: int = Field(default=64, ge=1, description="Trained directions a layer")
-    leak: float = Field(default=7e-3, ge=0, lt=1, description="Share of retained energy left unprotected")
+    leak: float = Field(default=7e-3, ge=0, lt=0.25, description="Share of retained energy left unprotected")
+    widenings: int = Field(
+        default=2, ge=0, le=2, description="Times that share is doubled while held-out anchors stay named"
+    )
+    prolonged: int = Field(default=30, ge=1, description="Steps more for each of these times")
     projection: Projection = Field(
         default="parametrised", description="What keeps updates safe; the others are there to be compared with"
     )
@@ -59,6 +64,7 @@ class Options(BaseModel):
     refresh_rows: int = Field(default=16, ge=1, description="Anchors hardened again each time")
     harden_steps: int = Field(default=24, ge=0, description="Of the first hardening; 0 keeps the proxies as they are")
     radius: float = Field(default=0.9, gt=0, description="Shift of a token, in units of its image's mean token norm")
+    share: float = Field(default=0.5, ge=0, le=1, description="Of a push, that all tokens of an image take together")
     depth: float = Field(default=0.5, ge=0, le=1, description="Where L_orth and L_div look, as a share of the layers")
     beta: float = Field(default=1.0, gt=0, description="Sharpness of the preference, per nat")
     lambda_task: float = 1.5
@@ -79,7 +85,7 @@ class Options(BaseModel):
     )
     check: int = Field(default=5, ge=1, description="Steps between two looks at the stop rule")
     repairs: int = Field(
-        default=4, ge=0, description="Times `check` steps are added where the retain budget would break"
+        default=8, ge=0, description="Times `check` steps are added where the retain budget would break, at most"
     )
 
 
@@ -89,7 +95,7 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     generator = torch.Generator().manual_seed(context.seed)
     knowledge = context.knowledge
     naming = Naming(context.responder, context.concept, knowledge.forms, context.seed, kind=knowledge.kind)
-    hardening = Hardening(steps=options.harden_steps, radius=options.radius)
+    hardening = Hardening(steps=options.harden_steps, radius=options.radius, share=options.share)
     bank = AnchorBank(context, naming, hardening, generator)
     if options.oracle:
         bank.take(context.forget_features())
@@ -105,7 +111,7 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
         projection=options.projection,
     )
     watch = Watch(context, naming, bank.pushed(context.of_role("holdout"), hardening))
-    _train(context, options, Parts(bank, naming, subspace, Attributes(context, bank.base), watch))
+    _train(context, options, Parts(bank, naming, Descent(subspace, options.lr), Attributes(context, bank.base), watch))
     yield from subspace.edits()
 
 
@@ -115,79 +121,75 @@ class Parts:
 
     bank: AnchorBank
     naming: Naming
-    subspace: Subspace
+    descent: Descent
     attributes: Attributes
     watch: Watch
 
+    @property
+    def subspace(self) -> Subspace:
+        """Return what is trained."""
+        return self.descent.subspace
+
 
 def _train(context: EditContext, options: Options, parts: Parts) -> None:
-    subspace, bank, watch = parts.subspace, parts.bank, parts.watch
-    optimiser = torch.optim.Adam(list(subspace.left.values()), lr=options.lr)
+    bank, watch, descent = parts.bank, parts.watch, parts.descent
     layer = isolation.middle_block(context, options.depth)
     text = (layer, isolation.concept_direction(context, layer))
-    first = _restore(context, parts, optimiser)
+    step = _restore(context, parts)
     with context.progress.task("erase", options.steps) as advance:
-        advance(first)
-        for step in range(first, options.steps):
+        advance(step)
+        while step < options.steps + options.prolonged * parts.subspace.widened and not (
+            watch.done and step >= options.least
+        ):
             bank.reseed(step)
             if step and options.refresh and step % options.refresh == 0:
-                context.save(_state(step, parts, optimiser))
-                watch.reached = bank.refresh(subspace.factors(), options.refresh_rows)
-            row = _descend(subspace, optimiser, step + 1, _terms(context, options, parts, step, text))
-            if (step + 1) % options.check == 0:
-                row |= watch.look(subspace.factors())
+                context.save(_state(step, parts))
+                watch.reached = bank.refresh(parts.subspace.factors(), options.refresh_rows)
+            row = descent.step(step + 1, _terms(context, options, parts, step, text))
+            step += 1
+            if step % options.check == 0:
+                row |= watch.look(parts.subspace.factors())
+                if step >= options.least and watch.stalled and parts.subspace.widened < options.widenings:
+                    context.progress.note(f"step {step}: the subspace is too narrow for the concept, and is widened")
+                    descent.widen()
+                    watch.trail.clear()
             context.record(row)
             advance(loss=row["loss"], **watch.latest)
-            context.outcome.steps = step + 1
-            if watch.done and step + 1 >= options.least:
-                context.outcome.stopped = "held-out anchors no longer name the concept"
-                break
+    context.outcome.steps = step
+    if watch.done:
+        context.outcome.stopped = "held-out anchors no longer name the concept"
+    if parts.subspace.widened:
+        context.outcome.stopped += f"; subspace widened {parts.subspace.widened} times"
     context.outcome.signals = dict(watch.latest)
-    _repair(context, options, parts, optimiser, text)
+    _repair(context, options, parts, text)
 
 
-def _repair(
-    context: EditContext, options: Options, parts: Parts, optimiser: torch.optim.Adam, text: tuple[int, Tensor]
-) -> None:
+def _repair(context: EditContext, options: Options, parts: Parts, text: tuple[int, Tensor]) -> None:
     """Train on while the retain budget would break, with the neighbours that lost their names among the retained.
 
-    They are few, and an even draw over all retained prompts hardly ever finds them.
+    They are few, and an even draw over all retained prompts hardly ever finds them. Those that got theirs back stay
+    among them, and where getting it back has let the concept's name return, training goes on as well.
     """
-    done = context.outcome.steps
+    first = done = context.outcome.steps
+    lost: dict[Prompt, None] = {}
     for turn in range(options.repairs):
         factors = parts.subspace.factors()
-        lost = lost_names(context, factors)
-        if not lost or not broken(context, cost(context, factors)):
+        lost |= dict.fromkeys(lost_names(context, factors))
+        returned = turn > 0 and parts.watch.named
+        if not lost or not (returned or broken(context, cost(context, factors))):
             break
         with context.progress.task("keep the retain budget", options.check) as advance:
             for step in range(options.steps + turn * options.check, options.steps + (turn + 1) * options.check):
                 parts.bank.reseed(step)
-                terms = chain(_terms(context, options, parts, step, text), _lost(context, options, step, lost, factors))
+                rehearsed = _lost(context, options, step, list(lost), factors)
                 done += 1
-                context.record(_descend(parts.subspace, optimiser, done, terms))
+                context.record(parts.descent.step(done, chain(_terms(context, options, parts, step, text), rehearsed)))
                 advance()
         parts.watch.look(factors)
-    if done > context.outcome.steps:
-        context.outcome.stopped += f"; {done - context.outcome.steps} more to keep the retain budget"
+    if done > first:
+        context.outcome.stopped += f"; {done - first} more to keep the retain budget"
         context.outcome.steps = done
         context.outcome.signals = dict(parts.watch.latest)
-
-
-def _descend(
-    subspace: Subspace, optimiser: torch.optim.Adam, step: int, terms: Iterable[dict[str, Tensor]]
-) -> dict[str, float]:
-    """Take one step down the sum of the terms, and return its row of the log.
-
-    Each group is differentiated before the next one's forward pass: the sum of the gradients is the gradient of the
-    sum, and only one group's activations are held at a time.
-    """
-    optimiser.zero_grad()
-    row: dict[str, float] = {}
-    for group in terms:
-        torch.stack(list(group.values())).sum().backward()
-        row |= {name: row.get(name, 0.0) + term.item() for name, term in group.items()}
-    subspace.step(optimiser)
-    return {"step": step, "loss": sum(row.values()), **row}
 
 
 def _terms(
@@ -241,29 +243,20 @@ def _lost(
         yield {"lost": options.lambda_affirm * share}
 
 
-def _state(step: int, parts: Parts, optimiser: torch.optim.Adam) -> Saved:
-    """Return what cannot be computed again: factors, optimiser moments, anchors as last hardened."""
-    tensors = {"current": parts.bank.current, "calm": torch.tensor(parts.watch.calm)}
-    for layer, left in parts.subspace.left.items():
-        tensors[f"left.{layer}"] = left
-        for name, value in optimiser.state[left].items():
-            tensors[f"{name}.{layer}"] = value
-    return Saved(step, tensors)
+def _state(step: int, parts: Parts) -> Saved:
+    """Return what cannot be computed again: factors, optimiser moments, anchors as last hardened, the last looks."""
+    watch = parts.watch
+    seen = {"current": parts.bank.current, "calm": torch.tensor(watch.calm), "trail": torch.tensor(watch.trail)}
+    return Saved(step, seen | parts.descent.state())
 
 
-def _restore(context: EditContext, parts: Parts, optimiser: torch.optim.Adam) -> int:
+def _restore(context: EditContext, parts: Parts) -> int:
     """Continue from a saved state, and return its step; 0 without one."""
     saved = context.saved
     if saved is None:
         return 0
-    device = context.features.device
-    parts.bank.current = saved.tensors["current"].to(device)
+    parts.bank.current = saved.tensors["current"].to(context.features.device)
     parts.watch.calm = int(saved.tensors["calm"])
-    for layer, left in parts.subspace.left.items():
-        with torch.no_grad():
-            left.copy_(saved.tensors[f"left.{layer}"])
-        optimiser.state[left] = {
-            name: saved.tensors[f"{name}.{layer}"].to(device if name != "step" else "cpu")
-            for name in ("step", "exp_avg", "exp_avg_sq")
-        }
+    parts.watch.trail = saved.tensors["trail"].tolist()
+    parts.descent.restore(saved.tensors)
     return saved.step

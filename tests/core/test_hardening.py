@@ -48,3 +48,23 @@ def test_inputs_are_left_alone(features):
     kept = features.clone()
     harden(towards(torch.ones(6)), features, Hardening(steps=2), torch.Generator().manual_seed(0))
     assert torch.equal(features, kept)
+
+
+def test_what_all_tokens_share_is_found_where_each_ones_own_way_is_short(features):
+    # One token's gradient is a hundred times the others', which agree with one another.
+    weight = torch.full((7,), 0.01)
+    weight[0] = 1.0
+    ways = torch.eye(6)[[0, 1, 1, 1, 1, 1, 1]] * weight[:, None]
+
+    def objective(seen):
+        return (seen * ways).sum((1, 2))
+
+    def moved(share):
+        options = Hardening(steps=4, dropout=0.0, noise=0.0, share=share)
+        return harden(objective, features, options, torch.Generator().manual_seed(0)) - features
+
+    alone, together = moved(0.0), moved(1.0)
+    assert (alone[:, 1:].norm(dim=-1) < 0.02 * alone[:, :1].norm(dim=-1)).all()
+    torch.testing.assert_close(together, together[:, :1].expand_as(together))
+    between = moved(0.5)
+    assert (between[:, 1:].norm(dim=-1) > alone[:, 1:].norm(dim=-1)).all()

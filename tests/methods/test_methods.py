@@ -4,7 +4,7 @@ import pytest
 import subjects
 import torch
 
-from space_cli.core import isolation, registry
+from space_cli.core import isolation, registry, watch
 from space_cli.core.budget import lost_names
 from space_cli.core.context import Budget
 from space_cli.core.isolation import drift, drift_terms
@@ -60,14 +60,13 @@ def test_edits_lie_in_the_safe_subspace_to_the_last_bit_of_float32(erased):
         assert float(outside.norm()) < 1e-5 * max(float(edit.delta().norm()), 1e-9)
 
 
-def test_over_the_retain_budget_training_goes_on_with_the_neighbours_that_lost_their_names(erased):
-    found, edits = erased
-    factors = {e.layer: (e.left, e.right) for e in edits}
-    lost = lost_names(found, factors)
+def test_over_the_retain_budget_training_goes_on_with_the_neighbours_that_lost_their_names():
+    rough = {"lr": 6e-2}
+    found, limited = subjects.context(), subjects.context(budget=Budget(neighbours=0.0))
+    edits, repaired = run("dcsi", found, **rough), run("dcsi", limited, repairs=1, **rough)
+    lost = lost_names(found, {e.layer: (e.left, e.right) for e in edits})
     assert lost
     assert all(prompt.image in found.rows["neighbour"] for prompt in lost)
-    limited = subjects.context(budget=Budget(neighbours=0.0))
-    repaired = run("dcsi", limited, repairs=1)
     assert limited.outcome.steps == found.outcome.steps + QUICK["dcsi"]["check"]
     assert "more to keep the retain budget" in limited.outcome.stopped
     batch = found.responder.batch(lost)
@@ -77,6 +76,28 @@ def test_over_the_retain_budget_training_goes_on_with_the_neighbours_that_lost_t
             for some in (edits, repaired)
         )
     assert after < before
+
+
+def test_a_subspace_that_is_too_narrow_is_widened_and_a_killed_run_remembers_it(monkeypatch):
+    stuck = {"steps": 12, "check": 2, "least": 6, "prolonged": 3, "widenings": 1}
+    first = subjects.context()
+    plain = run("dcsi", first, **stuck)
+    assert first.outcome.steps == 12
+    monkeypatch.setattr(watch, "RISE", 100.0)  # whatever a look adds, it is too little
+    first = subjects.context()
+    edits = run("dcsi", first, **stuck)
+    assert first.outcome.steps == 15
+    assert "widened 1 times" in first.outcome.stopped
+    leak = registry.load("methods", "dcsi").Options().leak
+    for narrow, wide in zip(plain, edits, strict=True):
+        rank = len(narrow.right)
+        assert torch.equal(wide.right[:rank], narrow.right)
+        assert len(wide.right) > rank
+        basis = first.safe_basis(wide.layer, 2 * leak).float()
+        assert float((wide.delta() - wide.delta() @ basis @ basis.T).norm()) < 1e-5 * float(wide.delta().norm())
+    assert [state.step for state in first.states] == [6, 12]
+    again = run("dcsi", subjects.context(saved=first.states[1]), **stuck)
+    assert all(torch.equal(one.left, other.left) for one, other in zip(edits, again, strict=True))
 
 
 def test_the_drift_of_parts_is_that_of_the_whole(erased, monkeypatch):
