@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import tomllib
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,11 @@ SEED = 2606_09868
 TESTS, DEVELOPMENTS = 6, 4
 """Concepts of a subject that the table is about, and that rivals are tuned on; none is both."""
 KNOWN = 0.75
-"""Share of a concept's held-out photographs that the checkpoint must name for it to be drawn."""
+"""Share of a concept's held-out photographs that the checkpoint must name for it to take part."""
+SPLITS = Path(__file__).with_name("splits.toml")
+"""Test and dev concepts of data sets that have a history."""
+TEST_SHARE = 0.6
+"""Of a data set's concepts, where none is written down: the rest may be tuned on."""
 SHOWN, FORGOTTEN_WITH, RETAINED = 24, 32, 360
 """Photographs of the concept in the probe, for rivals to train on, and of all other concepts, at most."""
 POOL = 20
@@ -97,7 +102,8 @@ class Trained:
         self.digest = digest_of(self.model)
         self._data = DataSet(name, tuple(_shown(lesson) for lesson in taught))
         known: dict[str, float] = json.loads((folder / "figures.json").read_text("utf-8"))["named, by class"]
-        drawn = draw([lesson.concept.name for lesson in taught if known.get(lesson.concept.name, 0.0) >= KNOWN], name)
+        sides = split([lesson.concept.name for lesson in taught], name)
+        drawn = chosen(sides, {one for one, share in known.items() if share >= KNOWN}, name)
         self.tests: Sequence[Concept]
         self.developments: Sequence[Concept]
         self.tests, self.developments = ([self._concept(one) for one in part] for part in drawn)
@@ -131,19 +137,36 @@ class Job:
     seed: int
 
 
-def draw(names: Sequence[str], subject: str) -> tuple[list[str], list[str]]:
-    """Return the test and the dev concepts of a subject, drawn by a fixed seed.
+def split(names: Sequence[str], subject: str) -> tuple[list[str], list[str]]:
+    """Return test and dev concepts of a data set in the order in which they are taken.
+
+    It does not depend on what a checkpoint knows: weights trained anew know other concepts, and what was a test concept
+    of one must not be a dev concept of the next.
+    """
+    written = tomllib.loads(SPLITS.read_text("utf-8")).get(subject)
+    if written and {*written["tests"], *written["developments"]} <= {*names}:
+        return written["tests"], written["developments"]
+    order = random.Random(f"{SEED}/{subject}").sample(sorted(names), len(names))
+    tests = round(TEST_SHARE * len(order))
+    return order[:tests], order[tests:]
+
+
+def chosen(sides: tuple[Sequence[str], Sequence[str]], known: set[str], subject: str) -> tuple[list[str], list[str]]:
+    """Return the first test and dev concepts that the checkpoint knows.
 
     Raises:
         UsageFault: There are too few.
     """
-    if len(names) < TESTS + DEVELOPMENTS:
-        raise UsageFault(
-            f"`{subject}` knows {len(names)} concepts well enough: {TESTS + DEVELOPMENTS} are needed",
-            hint="train it longer, or on more classes",
-        )
-    drawn = random.Random(f"{SEED}/{subject}").sample(sorted(names), TESTS + DEVELOPMENTS)
-    return drawn[:TESTS], drawn[TESTS:]
+    found = []
+    for side, wanted, what in zip(sides, (TESTS, DEVELOPMENTS), ("test", "dev"), strict=True):
+        taken = [name for name in side if name in known][:wanted]
+        if len(taken) < wanted:
+            raise UsageFault(
+                f"`{subject}` knows {len(taken)} of its {what} concepts well enough: {wanted} are needed",
+                hint="train it longer, or on more classes",
+            )
+        found.append(taken)
+    return found[0], found[1]
 
 
 def digest_of(model: Path) -> str:

@@ -7,7 +7,18 @@ import pytest
 from benchmarks.league import cells, subjects
 from benchmarks.league.bands import by_band
 from benchmarks.league.entries import entries
-from benchmarks.league.subjects import DEVELOPMENTS, TESTS, Bundled, Job, Trained, digest_of, draw, open_subjects
+from benchmarks.league.subjects import (
+    DEVELOPMENTS,
+    SPLITS,
+    TESTS,
+    Bundled,
+    Job,
+    Trained,
+    chosen,
+    digest_of,
+    open_subjects,
+    split,
+)
 from space_cli.core.errors import UsageFault
 from space_cli.core.recipe import Concept
 from tests.benchmarks.made_photographs import photo
@@ -33,15 +44,25 @@ def zoo(tmp_path):
     return folder
 
 
-def test_concepts_are_drawn_once_and_apart():
-    tests, developments = draw(NAMES, "produce")
-    assert (tests, developments) == draw(NAMES[::-1], "produce")
-    assert len(tests) == TESTS
-    assert len(developments) == DEVELOPMENTS
-    assert not set(tests) & set(developments)
-    assert draw(NAMES, "objects") != (tests, developments)
-    with pytest.raises(UsageFault, match="knows 9 concepts well enough"):
-        draw(NAMES[:9], "produce")
+def test_concepts_are_split_once_whatever_a_checkpoint_knows():
+    tests, developments = split(NAMES, "made")
+    assert (tests, developments) == split(NAMES[::-1], "made")
+    assert sorted(tests + developments) == NAMES
+    assert split(NAMES, "objects") != (tests, developments)
+    one, other = (chosen((tests, developments), set(NAMES) - {lost}, "made") for lost in (tests[0], developments[0]))
+    assert [len(side) for side in one] == [len(side) for side in other] == [TESTS, DEVELOPMENTS]
+    assert not {*one[0], *other[0]} & {*one[1], *other[1]}
+    with pytest.raises(UsageFault, match="knows 3 of its dev concepts well enough"):
+        chosen((tests, developments), {*tests, *developments[:3]}, "made")
+
+
+def test_sets_with_a_history_keep_their_test_concepts():
+    for name, sides in tomllib.loads(SPLITS.read_text("utf-8")).items():
+        kinds = tomllib.loads((SPLITS.parents[1] / "zoo" / "kinds" / f"{name}.toml").read_text("utf-8"))
+        taught = sorted({told.get("name", folder) for folder, told in kinds.items()})
+        assert split(taught, name) == (sides["tests"], sides["developments"])
+        assert not {*sides["tests"]} & {*sides["developments"]}
+        assert split(NAMES, name) != (sides["tests"], sides["developments"])
 
 
 def test_the_bundled_subject_keeps_the_test_concepts_of_the_demo():
@@ -56,10 +77,9 @@ def test_a_subject_of_the_zoo_draws_what_it_knows_and_lays_it_out(zoo, tmp_path)
     concepts = [c.name for c in (*subject.tests, *subject.developments)]
     assert len(set(concepts)) == TESTS + DEVELOPMENTS
     assert NAMES[0] not in concepts
-    chosen = subject.tests[0]
     place = tmp_path / "place"
     place.mkdir()
-    subject.lay(chosen, place, 0)
+    subject.lay(subject.tests[0], place, 0)
     assert len(list((place / "forget").iterdir())) == 4
     assert len(list((place / "images").iterdir())) == 4 * (len(NAMES) - 1)
     assert len(list((place / "probe").glob("*/*"))) == 3 * len(NAMES)
@@ -69,8 +89,8 @@ def test_a_subject_of_the_zoo_draws_what_it_knows_and_lays_it_out(zoo, tmp_path)
 def test_public_photographs_join_the_pool_unless_they_name_the_concept(zoo, tmp_path):
     extra = tmp_path / "public"
     subject = Trained("made", zoo, None, [extra])
-    chosen = subject.tests[0].name
-    for name in ("n001_lorry", f"n002_{chosen.replace(' ', '_')}"):
+    tested = subject.tests[0].name
+    for name in ("n001_lorry", f"n002_{tested.replace(' ', '_')}"):
         photo(extra / f"{name}.png", (1, 2, 3), 0)
     place = tmp_path / "place"
     place.mkdir()
