@@ -63,6 +63,7 @@ class Naming:
             for q, form in forms.items()
         )
         self.detours = _detours(concept, forms)
+        self.stutters = _stutters(concept, forms)
         self.affirmations = tuple(
             Prompt(q.format(phrase=concept.spoken), "Yes", 0, ends=False) for q in phrasing.ERASE_YES_NO
         )
@@ -128,6 +129,20 @@ class Naming:
             rows = [Prompt(prompt.question, prompt.answer, i, prompt.lead, prompt.ends) for i in range(count)]
             self._batches[key] = self._responder.batch(rows)
         return self._batches[key]
+
+
+def _stutters(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ...]:
+    """Return the word before the name as the answer in the name's place, for each wording that has one.
+
+    A decoder whose name is taken away may repeat that word instead, "this is a a a a", and at last say the name.
+    """
+    article = concept.spoken.removesuffix(concept.name).strip()
+    found = []
+    for question, form in forms.items():
+        before = f"{form.lead} {article if form.article else ''}".strip()
+        if before:
+            found.append(Prompt(question, before.split()[-1], 0, before, ends=False))
+    return tuple(found)
 
 
 def _detours(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ...]:

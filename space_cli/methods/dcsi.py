@@ -70,6 +70,7 @@ class Options(BaseModel):
     lambda_task: float = 1.5
     lambda_name: float = 1.5
     lambda_detour: float = Field(default=0.75, description="Of the name after other words than the usual ones")
+    lambda_stutter: float = Field(default=0.75, description="Of the word before the name in the name's place")
     lambda_deny: float = 0.8
     lambda_attribute: float = 1.0
     lambda_anchor: float = Field(default=0.1, description="λ_anc of L_orth")
@@ -208,6 +209,9 @@ def _terms(
         named = naming.of(naming.names[step % len(naming.names)], features)
         yield {"name": options.lambda_name * isolation.name_loss(named, options.beta)}
         yield {"detour": options.lambda_detour * isolation.name_loss(naming.detour(features, step), options.beta)}
+        if naming.stutters:
+            repeated = naming.of(naming.stutters[step % len(naming.stutters)], features)
+            yield {"stutter": options.lambda_stutter * isolation.name_loss(repeated, options.beta)}
         yield {"deny": options.lambda_deny * isolation.denial_loss(naming, features, step, options.beta)}
         pooled = isolation.pooled_states(context, features, text[0])
         yield {
