@@ -31,6 +31,15 @@ def test_a_plural_is_asked_for_after_articles_that_it_never_has():
     assert "This is" not in leads
 
 
+def test_the_word_before_the_name_must_not_take_its_place():
+    def stutters(concept):
+        return [(one.lead, one.answer) for one in Naming(subjects.bundled(), concept, FORMS, 0).stutters]
+
+    # Four of the five wordings begin with the name: no word is before it.
+    assert stutters(Concept(name="owl", phrase="an owl")) == [("This is an", "an")]
+    assert stutters(PLURAL) == [("This is", "is")]
+
+
 def test_the_usual_wording_is_no_detour_and_every_one_scores_the_bare_name():
     found = detours(Concept(name="owl", phrase="an owl"))
     assert all(prompt.answer == "owl" and not prompt.ends for prompt in found)
