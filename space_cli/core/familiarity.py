@@ -61,9 +61,7 @@ def _reached(
     responder: Responder, concept: Concept, forms: dict[str, AnswerForm], features: Tensor, seed: int
 ) -> float:
     naming = Naming(responder, concept, forms, seed)
-    # As many steps as erasing begins with: fewer leave known names out. Each token goes its own way, since the margin
-    # between known and unknown names was measured so.
-    options = Hardening(dropout=0.0, noise=0.0, share=0.0)
+    options = Hardening(dropout=0.0, noise=0.0)  # as many steps as erasing begins with: fewer leave known names out
     pushed = harden(naming.objective, features, options, torch.Generator().manual_seed(seed))
     reached = naming.activation(pushed).sort(descending=True).values
     return float(reached[: max(1, len(reached) // 4)].mean())

@@ -72,8 +72,8 @@ def harden(
 def _direction(gradient: Float[Tensor, "n p v"], share: float) -> Float[Tensor, "n p v"]:
     """Return the step: where each token's own gradient goes, and where the mean of all tokens of the proxy goes.
 
-    What a picture shows is told by all its tokens at once, so the way to another thing has a part that they share.
-    Token by token the push finds a few that fool the decoder, and never gets near pictures of the concept.
+    What a picture shows is told by all its tokens at once, so the way to another thing has a part that they share. It
+    leads nearer to pictures of the concept, and yet does not erase better (docs/benchmarks/development.md).
     """
     # One length for every token of a proxy, so that the tokens which matter move most.
     own: Tensor = gradient / gradient.norm(dim=-1, keepdim=True).amax(1, keepdim=True).clamp(min=1e-12)
