@@ -64,7 +64,7 @@ class Options(BaseModel):
     refresh_rows: int = Field(default=16, ge=1, description="Anchors hardened again each time")
     harden_steps: int = Field(default=24, ge=0, description="Of the first hardening; 0 keeps the proxies as they are")
     radius: float = Field(default=0.9, gt=0, description="Shift of a token, in units of its image's mean token norm")
-    share: float = Field(default=0.0, ge=0, le=1, description="Of a push, that all tokens of an image take together")
+    share: float = Field(default=0.5, ge=0, le=1, description="Of a push, that all tokens of an image take together")
     depth: float = Field(default=0.5, ge=0, le=1, description="Where L_orth and L_div look, as a share of the layers")
     beta: float = Field(default=1.0, gt=0, description="Sharpness of the preference, per nat")
     lambda_task: float = 1.5
