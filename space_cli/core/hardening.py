@@ -28,9 +28,7 @@ class Hardening:
     steps: int = 24
     radius: float = 0.9  # of a proxy's root mean square token norm; the shift of each token stays within it
     pace: float = 0.12  # length of one normalised step, in units of the radius
-    share: float = (
-        0.5  # of a step that all tokens of a proxy take together; the rest goes where each token's gradient does
-    )
+    share: float = 0.0  # of a step, that all tokens of a proxy take together; the rest is each token's own
     dropout: float = 0.2  # share of visual tokens whose shift is left out in a step
     noise: float = 0.05  # gaussian, in units of the features' root mean square
 
@@ -73,7 +71,7 @@ def _direction(gradient: Float[Tensor, "n p v"], share: float) -> Float[Tensor, 
     """Return the step: where each token's own gradient goes, and where the mean of all tokens of the proxy goes.
 
     What a picture shows is told by all its tokens at once, so the way to another thing has a part that they share. It
-    leads nearer to pictures of the concept, and yet does not erase better (docs/benchmarks/development.md).
+    leads nearer to pictures of the concept than each token's own way (docs/benchmarks/development.md).
     """
     # One length for every token of a proxy, so that the tokens which matter move most.
     own: Tensor = gradient / gradient.norm(dim=-1, keepdim=True).amax(1, keepdim=True).clamp(min=1e-12)

@@ -106,11 +106,12 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     moments = context.moments(prompts, bank.base, label="anchor keys")
     subspace = Subspace(
         context,
-        {layer: moments[layer].mean() for layer in context.layers},
+        {layer: moments.pop(layer).mean() for layer in context.layers},
         leak=options.leak,
         rank=options.rank,
         projection=options.projection,
     )
+    del moments  # the means are enough, and a wide layer takes a gigabyte
     watch = Watch(context, naming, bank.pushed(context.of_role("holdout"), hardening))
     _train(context, options, Parts(bank, naming, Descent(subspace, options.lr), Attributes(context, bank.base), watch))
     yield from subspace.edits()
@@ -250,7 +251,11 @@ def _lost(
 def _state(step: int, parts: Parts) -> Saved:
     """Return what cannot be computed again: factors, optimiser moments, anchors as last hardened, the last looks."""
     watch = parts.watch
-    seen = {"current": parts.bank.current, "calm": torch.tensor(watch.calm), "trail": torch.tensor(watch.trail)}
+    seen = {
+        "current": parts.bank.current,
+        "calm": torch.tensor(watch.calm),
+        "trail": torch.tensor(watch.trail, dtype=torch.float64),
+    }
     return Saved(step, seen | parts.descent.state())
 
 
