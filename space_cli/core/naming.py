@@ -136,10 +136,9 @@ def _stutters(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, .
 
     A decoder whose name is taken away may repeat that word instead, "this is a a a a", and at last say the name.
     """
-    article = concept.spoken.removesuffix(concept.name).strip()
     found = []
     for question, form in forms.items():
-        before = f"{form.lead} {article if form.article else ''}".strip()
+        before = f"{form.lead} {_article(concept) if form.article else ''}".strip()
         if before:
             found.append(Prompt(question, before.split()[-1], 0, before, ends=False))
     return tuple(found)
@@ -152,7 +151,7 @@ def _detours(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ..
     question gets the name with every article, after its own opening and after another one.
     """
     indefinite = "an" if concept.name[:1].lower() in "aeiou" else "a"
-    usual = concept.spoken.removesuffix(concept.name).strip()
+    usual = _article(concept)
     found = []
     for row, (question, form) in enumerate(forms.items()):
         own = usual if form.article else ""
@@ -161,3 +160,8 @@ def _detours(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ..
             leads = (opening, form.lead) if article != own else (opening,)
             found += [Prompt(question, concept.name, 0, f"{lead} {article}".strip(), ends=False) for lead in leads]
     return tuple(found)
+
+
+def _article(concept: Concept) -> str:
+    """Return what stands before the name in a sentence; nothing before a proper name."""
+    return concept.spoken.removesuffix(concept.name).strip()

@@ -7,9 +7,11 @@ Deviations:
     The paper's text was not available in full; this implements its published description and adds to it:
     - the proxies are hardened (features pushed until the checkpoint names the concept) before and during training;
     - `ΔW = B·Uᵀ` with U inside the safe subspace replaces the projected gradient, which Adam would leave;
-    - a bounded preference against the name and against "yes", the concept's kind as the answer to the question for it,
-      divergence terms on retained prompts, on retained "yes", on text-only questions about the concept and on
-      identity-free questions, and an explicit leak term join the three published terms;
+    - the subspace is widened where the name on held-out anchors stops fading;
+    - a bounded preference against the name, against the word before it in its place and against "yes", the concept's
+      kind as the answer to the question for it, divergence terms on retained prompts, on retained "yes", on text-only
+      questions about the concept and on identity-free questions, and an explicit leak term join the three published
+      terms;
     - `--method space-paper` keeps the published terms alone.
 """
 

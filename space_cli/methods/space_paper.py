@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from space_cli.core import isolation
 from space_cli.core.anchor_bank import anchor_prompts
 from space_cli.core.context import EditContext
+from space_cli.core.descent import Descent
 from space_cli.core.naming import Naming
 from space_cli.core.subspace import Subspace
 from space_cli.core.types import Edit
@@ -53,7 +54,7 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     )
     layer = isolation.middle_block(context, options.depth)
     direction = isolation.concept_direction(context, layer)
-    optimiser = torch.optim.Adam(list(subspace.left.values()), lr=options.lr)
+    descent = Descent(subspace, options.lr)
     with context.progress.task("erase", options.steps) as advance:
         for step in range(options.steps):
             rows = torch.randperm(len(proxies), generator=generator)[: options.batch]
@@ -65,11 +66,8 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
                 "orth": options.lambda_anchor * isolation.orthogonality(pooled, direction),
                 "div": -options.lambda_diversity * isolation.spectral_entropy(pooled),
             }
-            loss = torch.stack(list(terms.values())).sum()
-            optimiser.zero_grad()
-            loss.backward()
-            subspace.step(optimiser)
-            context.record({"step": step + 1, "loss": loss.item(), **{k: v.item() for k, v in terms.items()}})
-            advance(loss=loss.item())
+            row = descent.step(step + 1, [terms])
+            context.record(row)
+            advance(loss=row["loss"])
     context.outcome.steps = options.steps
     yield from subspace.edits()
