@@ -97,14 +97,37 @@ def gather(
 def _kind(responder: Responder, features: Tensor, concept: Concept) -> Prompt | None:
     """Return what the checkpoint says the word means, worded as it would say it about an image."""
     told = responder.answer_features(None, [phrasing.TEXT_KIND_QUESTION.format(phrase=concept.spoken)])[0]
-    words = told.rstrip(".").split()
-    places = [i for i, word in enumerate(words) if word.lower() in ARTICLES and i]
-    phrase = spoken_form(concept.kind) if concept.kind else " ".join(words[places[-1] :] if places else [])
+    phrase = kind_phrase(told, concept)
     if not phrase:
         return None
     asked = features[:KIND_IMAGES]
     form = answer_form(responder.answer_features(asked, [phrasing.KIND_QUESTION] * len(asked)))
     return Prompt(phrasing.KIND_QUESTION, phrase, 0, form.lead, ends=False)
+
+
+def kind_phrase(told: str, concept: Concept) -> str:
+    """Return the concept's kind as the checkpoint words it in a text-only answer; nothing where it names none.
+
+    Args:
+        told: The answer to what kind of thing the concept is.
+        concept: With its kind, where somebody said so.
+
+    Example:
+        >>> kind_phrase("A panda is an animal.", Concept(name="panda"))
+        'an animal'
+        >>> kind_phrase("A top hat is clothing.", Concept(name="top hat", kind="clothing"))
+        'clothing'
+    """
+    words = told.rstrip(".").split()
+    if concept.kind:
+        bare, spoken = concept.kind, spoken_form(concept.kind)
+        # "a clothing" is no answer: some kinds go without an article, and the checkpoint knows which.
+        return bare if f" {bare} " in f" {' '.join(words)} ".lower() and spoken not in told.lower() else spoken
+    places = [i for i, word in enumerate(words) if word.lower() in ARTICLES and i]
+    if places:
+        return " ".join(words[places[-1] :])
+    subject = len(concept.spoken.split())
+    return " ".join(words[subject + 1 :]) if told.lower().startswith(f"{concept.spoken.lower()} ") else ""
 
 
 def name_of(answer: str, form: AnswerForm) -> str:

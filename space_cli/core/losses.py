@@ -3,6 +3,8 @@
 Shapes: b = prompts, t = tokens, w = vocabulary.
 """
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 
@@ -33,6 +35,12 @@ def answer_log_likelihood(logits: Float[Tensor, "b t w"], batch: Batch) -> Float
     told = F.log_softmax(logits[mask].float(), dim=-1).gather(-1, next_labels(batch)[mask][:, None])[:, 0]
     picked = torch.zeros(mask.shape, dtype=told.dtype, device=told.device).masked_scatter(mask, told)
     return picked.sum(-1) / mask.sum(-1).clamp(min=1)
+
+
+def first_token(batch: Batch) -> Batch:
+    """Return the prompts with no more than the first token of each answer to be scored."""
+    told = batch.labels != -100
+    return replace(batch, labels=batch.labels.masked_fill(told.cumsum(-1) > 1, -100))
 
 
 def token_kl(

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from space_cli.core import phrasing
 from space_cli.core.answer_form import AnswerForm
-from space_cli.core.losses import answer_log_likelihood
+from space_cli.core.losses import answer_log_likelihood, first_token
 from space_cli.core.memory import rows_at_once
 from space_cli.core.protocols import Responder
 from space_cli.core.recipe import Concept
@@ -23,8 +23,8 @@ from space_cli.core.types import Batch, Prompt
 
 KIND_SHARE, YES_SHARE, DETOUR_SHARE = 0.15, 0.25, 0.2
 """How often the objective asks for the kind, for "Yes" and for the name after unusual words; else for the name."""
-DETOURS_AN_IMAGE = 4
-"""Other wordings that each image is asked about where the mean is wanted."""
+WORDINGS_AN_IMAGE = 4
+"""Wordings that each image is asked about where the mean is wanted."""
 
 
 class Naming:
@@ -63,6 +63,7 @@ class Naming:
             for q, form in forms.items()
         )
         self.detours = _detours(concept, forms)
+        self.wordings = (*_usual(concept, forms), *self.detours)
         self.stutters = _stutters(concept, forms)
         self.affirmations = tuple(
             Prompt(q.format(phrase=concept.spoken), "Yes", 0, ends=False) for q in phrasing.ERASE_YES_NO
@@ -107,20 +108,25 @@ class Naming:
         return torch.cat(rows)
 
     @torch.no_grad()
-    def detoured(self, features: Tensor) -> Tensor:
-        """Return log p of the name after other words [n], mean over some of them; together, images get all."""
-        return torch.stack([self.detour(features, turn) for turn in range(DETOURS_AN_IMAGE)]).mean(0)
+    def begun(self, features: Tensor) -> Tensor:
+        """Return log p of the name's first token [n], mean over some wordings; together, images get all."""
+        return torch.stack([self.beginning(features, turn) for turn in range(WORDINGS_AN_IMAGE)]).mean(0)
 
     @torch.no_grad()
     def affirmation(self, features: Tensor) -> Tensor:
         """Return the probability of "Yes" [n], mean over the yes/no questions."""
         return torch.stack([self.of(prompt, features).exp() for prompt in self.affirmations]).mean(0)
 
-    def detour(self, features: Tensor, turn: int) -> Tensor:
-        """Return log p of the name after another wording for each image, [n]; every image gets the next wording."""
+    def beginning(self, features: Tensor, turn: int) -> Tensor:
+        """Return log p of the name's first token for each image, [n]; every image gets the next wording.
+
+        The mean over a longer name is low where one of its tokens is: a decoder that says "this is a top" of a top hat
+        has kept the name's beginning and, with it, what the name stands for.
+        """
         count = len(features)
-        chosen = [self.detours[(turn * count + row) % len(self.detours)] for row in range(count)]
-        batch = self._responder.batch([replace(prompt, image=row) for row, prompt in enumerate(chosen)])
+        chosen = [self.wordings[(turn * count + row) % len(self.wordings)] for row in range(count)]
+        whole = self._responder.batch([replace(prompt, image=row) for row, prompt in enumerate(chosen)])
+        batch = first_token(whole)
         return answer_log_likelihood(self._responder.logits(batch, features), batch)
 
     def _batch(self, prompt: Prompt, count: int) -> Batch:
@@ -131,17 +137,23 @@ class Naming:
         return self._batches[key]
 
 
+def _usual(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ...]:
+    """Return the bare name after the checkpoint's own words before it."""
+    return tuple(
+        Prompt(
+            question, concept.name, 0, f"{form.lead} {_article(concept) if form.article else ''}".strip(), ends=False
+        )
+        for question, form in forms.items()
+    )
+
+
 def _stutters(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ...]:
     """Return the word before the name as the answer in the name's place, for each wording that has one.
 
     A decoder whose name is taken away may repeat that word instead, "this is a a a a", and at last say the name.
     """
-    found = []
-    for question, form in forms.items():
-        before = f"{form.lead} {_article(concept) if form.article else ''}".strip()
-        if before:
-            found.append(Prompt(question, before.split()[-1], 0, before, ends=False))
-    return tuple(found)
+    before = ((one.question, one.lead) for one in _usual(concept, forms))
+    return tuple(Prompt(question, lead.split()[-1], 0, lead, ends=False) for question, lead in before if lead)
 
 
 def _detours(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ...]:

@@ -49,7 +49,7 @@ class Watch:
         The run is done after two looks that find the name forgotten, no longer within reach of a new push, and denied.
         """
         with self._context.edited(factors):
-            ways = (self._naming.activation(self._hardened), self._naming.detoured(self._hardened))
+            ways = (self._naming.activation(self._hardened), self._naming.begun(self._hardened))
             named = max(float(way.mean()) for way in ways)
             affirmed = float(self._naming.affirmation(self._hardened).mean())
         signals = {

@@ -8,10 +8,10 @@ Deviations:
     - the proxies are hardened (features pushed until the checkpoint names the concept) before and during training;
     - `ΔW = B·Uᵀ` with U inside the safe subspace replaces the projected gradient, which Adam would leave;
     - the subspace is widened where the name on held-out anchors stops fading;
-    - a bounded preference against the name, against the word before it in its place and against "yes", the concept's
-      kind as the answer to the question for it, divergence terms on retained prompts, on retained "yes", on text-only
-      questions about the concept and on identity-free questions, and an explicit leak term join the three published
-      terms;
+    - a bounded preference against the name, against its first token in other wordings too, against the word before it
+      in its place and against "yes", the concept's kind as the answer to the question for it, divergence terms on
+      retained prompts, on retained "yes", on text-only questions about the concept and on identity-free questions, and
+      an explicit leak term join the three published terms;
     - `--method space-paper` keeps the published terms alone.
 """
 
@@ -71,7 +71,7 @@ class Options(BaseModel):
     beta: float = Field(default=1.0, gt=0, description="Sharpness of the preference, per nat")
     lambda_task: float = 1.5
     lambda_name: float = 1.5
-    lambda_detour: float = Field(default=0.75, description="Of the name after other words than the usual ones")
+    lambda_begin: float = Field(default=0.75, description="Of the name's first token, in the usual wordings and others")
     lambda_stutter: float = Field(default=0.75, description="Of the word before the name in the name's place")
     lambda_deny: float = 0.8
     lambda_attribute: float = 1.0
@@ -183,7 +183,7 @@ def _repair(context: EditContext, options: Options, parts: Parts, text: tuple[in
         if not lost or not (returned or broken(context, cost(context, factors))):
             break
         with context.progress.task("keep the retain budget", options.check) as advance:
-            for step in range(options.steps + turn * options.check, options.steps + (turn + 1) * options.check):
+            for step in range(first + turn * options.check, first + (turn + 1) * options.check):
                 parts.bank.reseed(step)
                 rehearsed = _lost(context, options, step, list(lost), factors)
                 done += 1
@@ -211,7 +211,7 @@ def _terms(
         yield {"task": options.lambda_task * isolation.task_loss(context, features, rows)}
         named = naming.of(naming.names[step % len(naming.names)], features)
         yield {"name": options.lambda_name * isolation.name_loss(named, options.beta)}
-        yield {"detour": options.lambda_detour * isolation.name_loss(naming.detour(features, step), options.beta)}
+        yield {"begin": options.lambda_begin * isolation.name_loss(naming.beginning(features, step), options.beta)}
         if naming.stutters:
             repeated = naming.of(naming.stutters[step % len(naming.stutters)], features)
             yield {"stutter": options.lambda_stutter * isolation.name_loss(repeated, options.beta)}

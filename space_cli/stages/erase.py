@@ -1,5 +1,6 @@
 """Erase a concept: a method's edits, gated by what they cost, written as a drop-in checkpoint with a receipt."""
 
+import json
 import math
 
 from collections.abc import Callable
@@ -56,7 +57,7 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
     base = open_base(request, out)
     manifest, anchors = open_anchors(Path(request.anchors))
     _require_fresh(manifest, request)
-    with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
+    with new_artifact(out, _identity(request, options, base), overwrite=overwrite) as draft:
         context = _context(request, base, anchors, draft, progress)
         found = [on_cpu(edit) for edit in method.edits(context, options)]
         rounded = rounded_changes(base, found)
@@ -173,6 +174,17 @@ def _require_fresh(manifest: AnchorsManifest, request: EraseRequest) -> None:
             "the anchors were selected without the checkpoint: re-rank and leak guard are missing",
             hint=f'space select "{request.concept.name}" --model {request.model}',
         )
+
+
+def _identity(request: EraseRequest, options: BaseModel, base: Base) -> str:
+    """Name what decides a run, so that one which was cut short is continued with the same and with nothing else."""
+    parts = {
+        "version": __version__,
+        "request": request.model_dump(mode="json"),
+        "options": options.model_dump(mode="json"),  # with the defaults of this version
+        "inputs": [source.sha256 for source in _inputs(request, source_of(base.folder, "checkpoint", base.files))],
+    }
+    return json.dumps({"stage": "erase", **parts}, sort_keys=True)
 
 
 def _context(request: EraseRequest, base: Base, anchors: list[Anchor], draft: Draft, progress: Progress) -> EditContext:

@@ -10,7 +10,7 @@ from space_cli.core import naming, phrasing
 from space_cli.core.answer_form import AnswerForm
 from space_cli.core.budget import neighbours_changed
 from space_cli.core.earlier import finds
-from space_cli.core.knowledge import is_name
+from space_cli.core.knowledge import is_name, kind_phrase
 from space_cli.core.naming import Naming
 from space_cli.core.recipe import Concept
 from space_cli.core.types import Prompt
@@ -48,13 +48,28 @@ def test_the_usual_wording_is_no_detour_and_every_one_scores_the_bare_name():
     assert len(found) == len(set(found))
 
 
-def test_each_image_of_a_step_gets_another_wording():
+def test_each_image_of_a_step_gets_another_wording_the_usual_ones_among_them():
     naming = Naming(subjects.bundled(), PLURAL, FORMS, 0)
     features = subjects.concept_features()[:3]
     with torch.no_grad():
-        together = naming.detour(features, 1)
-        alone = [float(naming.of(naming.detours[3 + row], features[row : row + 1])) for row in range(3)]
+        together = naming.beginning(features, 1)
+        alone = [float(naming.of(naming.wordings[3 + row], features[row : row + 1])) for row in range(3)]
     assert together.tolist() == pytest.approx(alone, abs=1e-4)
+    assert {(prompt.lead, prompt.answer) for prompt in naming.wordings[: len(FORMS)]} == {
+        ("This is", "gloves"),
+        ("", "gloves"),
+    }
+
+
+def test_of_a_longer_name_the_beginning_counts_alone():
+    responder, features = subjects.bundled(), subjects.concept_features()[:1]
+    naming = Naming(responder, Concept(name="top hat", phrase="a top hat"), FORMS, 0)
+    word = replace(naming.wordings[0], answer="top")
+    assert word.lead == "This is a"
+    with torch.no_grad():
+        begun, whole = naming.beginning(features, 0), naming.of(naming.wordings[0], features)
+        assert begun.tolist() == pytest.approx(naming.of(word, features).tolist(), abs=1e-4)
+    assert abs(float(begun - whole)) > 0.1
 
 
 @pytest.mark.parametrize(
@@ -120,3 +135,19 @@ def test_images_that_do_not_fit_together_give_the_same_values_and_gradients(monk
         gradients.append(torch.autograd.grad(values[-1].sum(), seen)[0])
     assert values[1].tolist() == pytest.approx(values[0].tolist(), rel=1e-4)
     assert float((gradients[1] - gradients[0]).norm()) < 1e-3 * float(gradients[0].norm())
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "phrase"),
+    [
+        ("a top hat is clothing.", "clothing", "clothing"),
+        ("a chair is a piece of furniture.", "furniture", "furniture"),
+        ("a panda is an animal.", "animal", "an animal"),
+        ("i am not sure.", "tool", "a tool"),
+        ("a top hat is clothing.", None, "clothing"),
+        ("A top hat is an item of clothing.", None, "an item of clothing"),
+        ("i am not sure.", None, ""),
+    ],
+)
+def test_a_kind_is_worded_as_the_checkpoint_words_it(told, kind, phrase):
+    assert kind_phrase(told, Concept(name="top hat", phrase="a top hat", kind=kind)) == phrase
