@@ -7,6 +7,7 @@ import json
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,11 +22,13 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils import logging as transformers_logging
 
 from space_cli.core import registry
 from space_cli.core.errors import ArtifactFault, EnvironmentFault
 from space_cli.core.family import Family
+from space_cli.core.latent import shifting
 from space_cli.core.losses import answer_log_likelihood
 from space_cli.core.types import Batch, Prompt
 
@@ -115,6 +118,7 @@ class CheckpointResponder:
         self._decoder: nn.Module = model.get_submodule(family.language_model)
         self._embedding: nn.Embedding = model.get_input_embeddings()
         self._head: nn.Linear = model.get_output_embeddings()
+        self._width: int = model.get_submodule(family.connector_layers[0]).in_features
 
     @property
     def device(self) -> torch.device:
@@ -193,19 +197,14 @@ class CheckpointResponder:
 
     def logits(self, batch: Batch, features: Tensor | None) -> Tensor:
         """Return next-token logits [b, t, w]; differentiable in features and in hooked edits."""
-        embedded = self._embedded(batch, features)
-        hidden = self._decoder(inputs_embeds=embedded, attention_mask=batch.mask, use_cache=False)[0]
-        logits: Tensor = self._head(hidden)
+        logits: Tensor = self._head(self._decoded(batch, features).last_hidden_state)
         return logits
 
     def hidden(self, batch: Batch, features: Tensor | None, layer: int) -> Tensor:
         """Return the decoder's hidden states [b, t, h] after `layer` blocks; differentiable."""
-        embedded = self._embedded(batch, features)
-        seen = self._decoder(
-            inputs_embeds=embedded, attention_mask=batch.mask, use_cache=False, output_hidden_states=True
-        )
-        states: Tensor = seen.hidden_states[layer]
-        return states
+        states: Any = self._decoded(batch, features, output_hidden_states=True).hidden_states
+        found: Tensor = states[layer]
+        return found
 
     @torch.inference_mode()
     def log_likelihood(self, batch: Batch, features: Tensor | None) -> Tensor:
@@ -215,8 +214,7 @@ class CheckpointResponder:
     @torch.inference_mode()
     def answer(self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
         """Answer greedily: one question per image, or text-only questions where `images` is None."""
-        features = self.features(images) if images is not None and images else None
-        return self.answer_features(features, questions, tokens=tokens)
+        return self.answer_features(self.features(images) if images else None, questions, tokens=tokens)
 
     @torch.inference_mode()
     def answer_features(
@@ -255,6 +253,19 @@ class CheckpointResponder:
     def _placed(self, ids: Tensor, mask: Tensor, labels: Tensor, images: Tensor | None) -> Batch:
         rows = None if images is None else images.to(self.device)
         return Batch(ids.to(self.device), mask.to(self.device), labels.to(self.device), rows)
+
+    def _decoded(self, batch: Batch, features: Tensor | None, **asked: bool) -> BaseModelOutputWithPast:
+        """Run the decoder; what the features carry beside them (`core/latent.py`) is added further on."""
+        beside = None
+        if features is not None and batch.images is not None:
+            beside = features[..., self._width :][batch.images.to(features.device)]
+            features = features[..., : self._width]
+        embedded = self._embedded(batch, features)
+        with shifting(self._decoder, batch.ids == self.image_token, beside):
+            read: BaseModelOutputWithPast = self._decoder(
+                inputs_embeds=embedded, attention_mask=batch.mask, use_cache=False, **asked
+            )
+        return read
 
     def _embedded(self, batch: Batch, features: Tensor | None) -> Tensor:
         # The placeholder's id may lie outside the embedding table, so it is looked up as padding.

@@ -5,7 +5,8 @@ References:
 
 Deviations:
     The paper's text was not available in full; this implements its published description and adds to it:
-    - the proxies are hardened (features pushed until the checkpoint names the concept) before and during training;
+    - the proxies are hardened (features and, apart from that, hidden states at two depths pushed until the checkpoint
+      names the concept) before and during training;
     - `ΔW = B·Uᵀ` with U inside the safe subspace replaces the projected gradient, which Adam would leave;
     - the subspace is widened where the name on held-out anchors stops fading;
     - a bounded preference against the name, against its first token in other wordings too, against the word before it
@@ -67,6 +68,7 @@ class Options(BaseModel):
     harden_steps: int = Field(default=24, ge=0, description="Of the first hardening; 0 keeps the proxies as they are")
     radius: float = Field(default=0.9, gt=0, description="Shift of a token, in units of its image's mean token norm")
     share: float = Field(default=0.5, ge=0, le=1, description="Of a push, that all tokens of an image take together")
+    depths: int = Field(default=2, ge=0, description="Depths of the decoder at which hidden states are pushed, too")
     depth: float = Field(default=0.5, ge=0, le=1, description="Where L_orth and L_div look, as a share of the layers")
     beta: float = Field(default=1.0, gt=0, description="Sharpness of the preference, per nat")
     lambda_task: float = 1.5
@@ -99,7 +101,7 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     knowledge = context.knowledge
     naming = Naming(context.responder, context.concept, knowledge.forms, context.seed, kind=knowledge.kind)
     hardening = Hardening(steps=options.harden_steps, radius=options.radius, share=options.share)
-    bank = AnchorBank(context, naming, hardening, generator)
+    bank = AnchorBank(context, naming, hardening, generator, depths=options.depths)
     if options.oracle:
         bank.take(context.forget_features())
     else:
@@ -148,7 +150,7 @@ def _train(context: EditContext, options: Options, parts: Parts) -> None:
             bank.reseed(step)
             if step and options.refresh and step % options.refresh == 0:
                 context.save(_state(step, parts))
-                watch.reached = bank.refresh(parts.subspace.factors(), options.refresh_rows)
+                watch.reached = bank.refresh(parts.subspace.factors(), options.refresh_rows, step // options.refresh)
             row = descent.step(step + 1, _terms(context, options, parts, step, text))
             step += 1
             if step % options.check == 0:
@@ -253,12 +255,8 @@ def _lost(
 def _state(step: int, parts: Parts) -> Saved:
     """Return what cannot be computed again: factors, optimiser moments, anchors as last hardened, the last looks."""
     watch = parts.watch
-    seen = {
-        "current": parts.bank.current,
-        "calm": torch.tensor(watch.calm),
-        "trail": torch.tensor(watch.trail, dtype=torch.float64),
-    }
-    return Saved(step, seen | parts.descent.state())
+    seen = {"calm": torch.tensor(watch.calm), "trail": torch.tensor(watch.trail, dtype=torch.float64)}
+    return Saved(step, seen | parts.bank.state() | parts.descent.state())
 
 
 def _restore(context: EditContext, parts: Parts) -> int:
@@ -266,7 +264,7 @@ def _restore(context: EditContext, parts: Parts) -> int:
     saved = context.saved
     if saved is None:
         return 0
-    parts.bank.current = saved.tensors["current"].to(context.features.device)
+    parts.bank.restore(saved.tensors)
     parts.watch.calm = int(saved.tensors["calm"])
     parts.watch.trail = saved.tensors["trail"].tolist()
     parts.descent.restore(saved.tensors)
