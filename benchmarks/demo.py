@@ -99,6 +99,7 @@ def _row(method: str, concept: Drawn, seed: int) -> Row:
     """Run `space demo` once, as a user would, in a process of its own."""
     load = os.getloadavg()[0]
     named = {"method": method, "concept": concept.name, "kind": concept.kind, "seed": seed}
+    named |= {"commit": commit(), "processor": machine()["processor"]}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "run"
         command = [
@@ -128,8 +129,7 @@ def _page(result: dict[str, Any]) -> str:
     lines = [
         "# The chain on ten test concepts",
         "",
-        f"`{result['command']}` at commit `{result['commit']}`, on {result['machine']['cores']} cores "
-        f"({result['machine']['processor']}), torch {result['machine']['torch']}.",
+        f"`{result['command']}` on {result['machine']['cores']} cores, torch {result['machine']['torch']}.",
         "",
         "Unseen renderings of concepts that no setting was chosen on (`benchmarks/concepts.py`). Mean over concepts "
         "with a 95 % bootstrap interval over concepts; `worst` is the worst concept's mean over its seeds.",
@@ -138,7 +138,8 @@ def _page(result: dict[str, Any]) -> str:
         if not summary:
             continue
         rows = [row for row in result["rows"] if row["method"] == method]
-        lines += ["", f"## {method}", "", f"{len(rows)} runs: {verdicts(rows)}.", "", *table(summary)]
+        made = ", ".join(sorted({f"commit `{row['commit']}` on {row['processor']}" for row in rows}))
+        lines += ["", f"## {method}", "", f"{len(rows)} runs: {verdicts(rows)}. {made}.", "", *table(summary)]
     return "\n".join(lines) + "\n"
 
 
