@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from space_cli.core import phrasing
+from space_cli.core.memory import rows_at_once
 from space_cli.core.protocols import Responder
 from space_cli.core.types import Prompt
 
@@ -52,9 +53,12 @@ def states(responder: Responder, features: Tensor, turn: int, count: int) -> Ten
     """Return the hidden states of images' tokens where the shift of this turn is added, without it, [n, p, h]."""
     config: Any = responder.model.config
     depth = depths(config.get_text_config().num_hidden_layers, count)[turn]
-    batch = responder.batch([Prompt(phrasing.ERASE_OPEN[0], "", row) for row in range(len(features))])
-    hidden = responder.hidden(batch, features, depth)
-    return hidden[batch.ids == responder.image_token].reshape(*features.shape[:2], -1)
+    found = []
+    for part in features.split(rows_at_once(responder.model, features.shape[1])):
+        batch = responder.batch([Prompt(phrasing.ERASE_OPEN[0], "", row) for row in range(len(part))])
+        hidden = responder.hidden(batch, part, depth)
+        found.append(hidden[batch.ids == responder.image_token].reshape(*part.shape[:2], -1))
+    return torch.cat(found)
 
 
 @contextmanager
