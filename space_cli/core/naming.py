@@ -18,7 +18,7 @@ from space_cli.core.answer_form import AnswerForm
 from space_cli.core.losses import answer_log_likelihood, first_token
 from space_cli.core.memory import rows_at_once
 from space_cli.core.protocols import Responder
-from space_cli.core.recipe import Concept
+from space_cli.core.recipe import Concept, spoken_form
 from space_cli.core.types import Batch, Prompt
 
 KIND_SHARE, YES_SHARE, DETOUR_SHARE = 0.15, 0.25, 0.2
@@ -63,7 +63,8 @@ class Naming:
             for q, form in forms.items()
         )
         self.detours = _detours(concept, forms)
-        self.wordings = (*_usual(concept, forms), *self.detours)
+        aliases = (one for alias in concept.aliases for one in _usual(alias, spoken_form(alias), forms))
+        self.wordings = (*_usual(concept.name, concept.spoken, forms), *self.detours, *aliases)
         self.stutters = _stutters(concept, forms)
         self.affirmations = tuple(
             Prompt(q.format(phrase=concept.spoken), "Yes", 0, ends=False) for q in phrasing.ERASE_YES_NO
@@ -120,6 +121,8 @@ class Naming:
     def beginning(self, features: Tensor, turn: int) -> Tensor:
         """Return log p of the name's first token for each image, [n]; every image gets the next wording.
 
+        Aliases are among the wordings: what is gone under one name may be told under another.
+
         The mean over a longer name is low where one of its tokens is: a decoder that says "this is a top" of a top hat
         has kept the name's beginning and, with it, what the name stands for.
         """
@@ -137,14 +140,11 @@ class Naming:
         return self._batches[key]
 
 
-def _usual(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ...]:
+def _usual(name: str, spoken: str, forms: dict[str, AnswerForm]) -> tuple[Prompt, ...]:
     """Return the bare name after the checkpoint's own words before it."""
-    return tuple(
-        Prompt(
-            question, concept.name, 0, f"{form.lead} {_article(concept) if form.article else ''}".strip(), ends=False
-        )
-        for question, form in forms.items()
-    )
+    article = _article(name, spoken)
+    leads = ((question, f"{form.lead} {article if form.article else ''}".strip()) for question, form in forms.items())
+    return tuple(Prompt(question, name, 0, lead, ends=False) for question, lead in leads)
 
 
 def _stutters(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ...]:
@@ -152,7 +152,7 @@ def _stutters(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, .
 
     A decoder whose name is taken away may repeat that word instead, "this is a a a a", and at last say the name.
     """
-    before = ((one.question, one.lead) for one in _usual(concept, forms))
+    before = ((one.question, one.lead) for one in _usual(concept.name, concept.spoken, forms))
     return tuple(Prompt(question, lead.split()[-1], 0, lead, ends=False) for question, lead in before if lead)
 
 
@@ -163,7 +163,7 @@ def _detours(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ..
     question gets the name with every article, after its own opening and after another one.
     """
     indefinite = "an" if concept.name[:1].lower() in "aeiou" else "a"
-    usual = _article(concept)
+    usual = _article(concept.name, concept.spoken)
     found = []
     for row, (question, form) in enumerate(forms.items()):
         own = usual if form.article else ""
@@ -174,6 +174,6 @@ def _detours(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ..
     return tuple(found)
 
 
-def _article(concept: Concept) -> str:
+def _article(name: str, spoken: str) -> str:
     """Return what stands before the name in a sentence; nothing before a proper name."""
-    return concept.spoken.removesuffix(concept.name).strip()
+    return spoken.removesuffix(name).strip()

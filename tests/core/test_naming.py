@@ -61,6 +61,13 @@ def test_each_image_of_a_step_gets_another_wording_the_usual_ones_among_them():
     }
 
 
+def test_aliases_are_pressed_down_in_their_own_wording():
+    concept = Concept(name="Donald Trump", aliases=("Trump", "president"))
+    wordings = Naming(subjects.bundled(), concept, FORMS, 0).wordings
+    found = {(prompt.lead, prompt.answer) for prompt in wordings if prompt.question == phrasing.ERASE_OPEN[0]}
+    assert {("This is", "Donald Trump"), ("This is", "Trump"), ("This is a", "president")} <= found
+
+
 def test_of_a_longer_name_the_beginning_counts_alone():
     responder, features = subjects.bundled(), subjects.concept_features()[:1]
     naming = Naming(responder, Concept(name="top hat", phrase="a top hat"), FORMS, 0)
