@@ -56,7 +56,10 @@ def main() -> None:
         return
     result = {
         "rows": rows,
-        "summary": {method: summarise(r for r in rows if r["method"] == method) for method in ("dcsi", "space-paper")},
+        "summary": {
+            method: summarise(r for r in rows if r["method"] == method and r["scores"])
+            for method in ("dcsi", "space-paper")
+        },
         "machine": machine(),
         "commit": commit(),
         "command": "python -m benchmarks.demo",
