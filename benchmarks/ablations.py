@@ -24,8 +24,8 @@ from space_cli.core.errors import SpaceError, UsageFault
 
 OUT = Path("docs/benchmarks")
 LAMBDAS = (
-    "lambda_task", "lambda_name", "lambda_deny", "lambda_attribute", "lambda_anchor", "lambda_diversity",
-    "lambda_retain", "lambda_affirm", "lambda_word", "lambda_leak", "lambda_size",
+    "lambda_task", "lambda_name", "lambda_begin", "lambda_stutter", "lambda_deny", "lambda_attribute", "lambda_anchor",
+    "lambda_diversity", "lambda_retain", "lambda_affirm", "lambda_word", "lambda_leak", "lambda_size",
 )  # fmt: skip
 LEAKS = (1e-3, 3e-2, 1e-1)
 """ρ beside the default."""
@@ -75,6 +75,9 @@ def variants(known: set[str]) -> list[Entry]:
         *((f"leak = {leak:g}", "leak", leak) for leak in LEAKS),
         ("anchors not hardened", "harden_steps", 0),
         ("anchors hardened once", "refresh", 0),
+        ("hidden states not pushed", "depths", 0),
+        ("pushes that share nothing", "share", 0.0),
+        ("subspace never widened", "widenings", 0),
         ("no projection", "projection", "none"),
         ("projection of the gradient before Adam", "projection", "gradient"),
         ("projection of the update after Adam", "projection", "update"),
@@ -108,7 +111,7 @@ def wanted(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
 
 def missing(known: set[str]) -> list[str]:
     """Return the wanted ablations that cannot be, and those whose option is gone."""
-    ours = (*LAMBDAS, "leak", "harden_steps", "refresh", "projection", "oracle")
+    ours = (*LAMBDAS, "leak", "harden_steps", "refresh", "depths", "share", "widenings", "projection", "oracle")
     return [NEVER, *(f"{option} (the method has no such option)" for option in ours if option not in known)]
 
 

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from space_cli.core.losses import answer_mask
 from space_cli.core.types import Batch, ErasedBefore, Probe, ProbeImage, Prompt
 
 NAMES = ("panda", "bear", "koala", "bus", "car", "rose", "tulip", "piano")
@@ -69,6 +70,9 @@ class Table:
 
     def logits(self, batch: Batch, features: Tensor | None) -> Tensor:
         return (self._base + self.shift * self._other)[batch.ids]
+
+    def answer_logits(self, batch: Batch, features: Tensor | None) -> Tensor:
+        return self.logits(batch, features)[answer_mask(batch)]
 
     def hidden(self, batch: Batch, features: Tensor | None, layer: int) -> Tensor:
         return self.logits(batch, features)

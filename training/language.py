@@ -128,7 +128,6 @@ def train(
 def answer_loss(responder: CheckpointResponder, prompts: list[Prompt], features: Tensor | None) -> Tensor:
     """Return the mean cross-entropy of the answers' tokens, in nats."""
     batch = responder.batch(prompts)
-    mask = answer_mask(batch)
     with half_where_fast(responder.device.type):
         logits = responder.logits(batch, features).float()
-    return F.cross_entropy(logits[mask], next_labels(batch)[mask])
+    return F.cross_entropy(logits[answer_mask(batch)], next_labels(batch))

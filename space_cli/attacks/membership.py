@@ -112,13 +112,14 @@ def _add(found: dict[str, list[float]], responder: Responder, pairs: Sequence[Pr
     assert batch.images is not None, "every pair has an image"
     own = features[batch.images.to(features.device)].detach().requires_grad_(True)
     rows = responder.batch([Prompt(p.question, p.answer, place) for place, p in enumerate(pairs)])
-    logits = responder.logits(rows, own)
+    logits = responder.answer_logits(rows, own)
     (gradient,) = torch.autograd.grad(
         -answer_log_likelihood(logits, rows).sum(), own, allow_unused=True, materialize_grads=True
     )
-    mask, labels = answer_mask(rows), next_labels(rows)
-    for row, pair in enumerate(pairs):
-        likely, unusual = token_scores(logits[row][mask[row]].detach(), labels[row][mask[row]])
+    lengths = answer_mask(rows).sum(-1).tolist()
+    told = zip(logits.detach().split(lengths), next_labels(rows).split(lengths), strict=True)
+    for row, (pair, (given, labels)) in enumerate(zip(pairs, told, strict=True)):
+        likely, unusual = token_scores(given, labels)
         loss = float(likely.mean())
         found["loss"].append(loss)
         found["zlib"].append(loss / compressed(pair.answer))

@@ -1,8 +1,9 @@
 """Train the checkpoint a little: on few images of the concept, on proxies only, on neighbours; how fast is it back?
 
-A checkpoint that only hides a concept finds it again sooner than one that never knew it learns it. So the control is
-the same training towards a scrambled name, which starts from nothing; where no name is taught, it is the same
-training on pictures that have nothing to do with the concept.
+A checkpoint that only hides a concept finds it again sooner than it learns to call the same pictures something else. So
+the control is the same training on the same pictures towards names of other things, as long and as well known as words,
+which these pictures never had; towards a scrambled name where no other is at hand, which is harder to teach. Where no
+name is taught, it is the same training on pictures that have nothing to do with the concept.
 """
 
 from collections.abc import Sequence
@@ -56,6 +57,7 @@ class Options(BaseModel):
     tests: Annotated[int, Field(ge=1)] = 16  # others of it, to judge on
     proxies: Annotated[int, Field(ge=1)] = 16  # held-out anchors
     questions: Annotated[int, Field(ge=1, le=len(AUDIT_OPEN))] = 2
+    controls: Annotated[int, Field(ge=1)] = 2  # other names taught with the same pictures, each on its own
 
 
 @dataclass(frozen=True)
@@ -141,14 +143,27 @@ def _test(before: Responder, probe: Probe, options: Options) -> _Test | None:
 
 
 def _taught(before: Responder, after: Responder, bench: _Bench, images: Sequence[Image], why: str) -> ScoreRecord:
-    """Teach the name; the control teaches a scrambled one with the same pictures."""
+    """Teach the name; the control teaches other ones with the same pictures."""
     if not images:
         return nothing(why)
-    concept, stranger = concept_of(bench.probe), nonsense_of(bench.probe)
-    lesson = _Lesson(images, [concept] * len(images))
-    old, new = (bench.curve(responder, lesson, concept) for responder in (before, after))
-    control = bench.curve(after, _Lesson(images, [stranger] * len(images)), stranger)
-    return _record(bench, old, new, control, f"{len(images)} pictures, control: a scrambled name")
+
+    def curve(responder: Responder, concept: Concept) -> list[list[float]]:
+        return bench.curve(responder, _Lesson(images, [concept] * len(images)), concept)
+
+    old, new = (curve(responder, concept_of(bench.probe)) for responder in (before, after))
+    strangers = matched(bench.probe, bench.options.controls) or [nonsense_of(bench.probe)]
+    curves = [curve(after, stranger) for stranger in strangers]
+    control = [[value for values in stop for value in values] for stop in zip(*curves, strict=True)]
+    called = ", ".join(f"`{stranger.name}`" for stranger in strangers)
+    return _record(bench, old, new, control, f"{len(images)} pictures, control: taught {called} instead")
+
+
+def matched(probe: Probe, count: int) -> list[Concept]:
+    """Return other names to teach with the concept's pictures: of as many words, from the half farthest from it."""
+    far = probe.names[len(probe.names) // 2 :]
+    alike = [name for name in far if len(name.split()) == len(probe.name.split()) and name not in probe.neighbours]
+    taken = alike[:: max(1, len(alike) // count)][:count]
+    return [Concept(name=name, phrase=probe.phrases.get(name, "")) for name in taken]
 
 
 def _beside(

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from space_cli.core.context import EditContext
 from space_cli.core.errors import GateRefusal, UsageFault
-from space_cli.core.losses import answer_log_likelihood, answer_mask, next_labels
+from space_cli.core.losses import answer_log_likelihood
 from space_cli.core.types import Batch, Prompt
 
 Drawn = TypeVar("Drawn")
@@ -117,12 +117,12 @@ class Samples:
         return relabelled(responder.batch(prompts), responder.image_token, self._loss_on)
 
     def forget_logits(self, batch: Batch) -> Tensor:
-        """Return next-token logits [b, t, w] about images of the concept."""
-        return self._context.responder.logits(batch, self.features)
+        """Return next-token logits [a, w] about images of the concept."""
+        return self._context.responder.answer_logits(batch, self.features)
 
     def retain_logits(self, batch: Batch) -> Tensor:
-        """Return next-token logits [b, t, w] of retained prompts."""
-        return self._context.responder.logits(batch, self._context.features)
+        """Return next-token logits [a, w] of retained prompts."""
+        return self._context.responder.answer_logits(batch, self._context.features)
 
     def forget_nll(self, batch: Batch) -> Tensor:
         """Return the mean negative log p per counted token of each forget sample, [b], nats."""
@@ -158,9 +158,3 @@ def relabelled(batch: Batch, image_token: int, loss_on: LossOn) -> Batch:
         return batch
     counted = batch.mask.bool() & (batch.ids != image_token)
     return replace(batch, labels=torch.where(counted, batch.ids, -100))
-
-
-def counted(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return the logits [n, w] that predict a counted token, and these tokens [n]."""
-    mask = answer_mask(batch)
-    return logits[mask].float(), next_labels(batch)[mask]

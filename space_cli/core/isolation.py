@@ -32,8 +32,7 @@ def task_loss(context: EditContext, features: Tensor, rows: list[int]) -> Tensor
     # An oracle may train on more images than there are proxies; they are told what the proxies in turn are.
     asked = [context.knowledge.own[row % len(context.rows["forget"])] for row in rows]
     batch = context.responder.batch([Prompt(one.question, one.answer, i) for i, one in enumerate(asked)])
-    mask = answer_mask(batch)
-    return F.cross_entropy(context.responder.logits(batch, features)[mask].float(), next_labels(batch)[mask])
+    return F.cross_entropy(context.responder.answer_logits(batch, features).float(), next_labels(batch))
 
 
 def name_loss(now: Tensor, beta: float) -> Tensor:
@@ -99,7 +98,7 @@ class Attributes:
         for some in batched(asked, together):
             batch = self._context.responder.batch(some)
             with self._context.edited(factors):
-                logits = self._context.responder.logits(batch, features)
+                logits = self._context.responder.answer_logits(batch, features)
             yield -answer_log_likelihood(logits, batch).sum() / len(asked)
 
 
@@ -118,10 +117,10 @@ def drift_terms(
 def drift(context: EditContext, batch: Batch, features: Tensor | None, factors: Factors) -> Tensor:
     """Return KL(unedited || edited) on a batch's answers, nats per token; differentiable in the factors."""
     with torch.no_grad():
-        before = context.responder.logits(batch, features)
+        before = context.responder.answer_logits(batch, features)
     with context.edited(factors):
-        after = context.responder.logits(batch, features)
-    return token_kl(before, after, answer_mask(batch))
+        after = context.responder.answer_logits(batch, features)
+    return token_kl(before, after).mean()
 
 
 def orthogonality(pooled: Tensor, direction: Tensor) -> Tensor:

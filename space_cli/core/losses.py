@@ -1,6 +1,9 @@
 """Likelihoods and divergences on answer tokens.
 
-Shapes: b = prompts, t = tokens, w = vocabulary.
+Logits come for an answer's positions alone, row after row: over hundreds of visual tokens and 32,000 words they would
+be gigabytes, which nothing reads.
+
+Shapes: b = prompts, t = tokens, a = positions of all prompts whose next token is an answer's, w = vocabulary.
 """
 
 from dataclasses import replace
@@ -8,7 +11,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from space_cli.core.types import Batch
@@ -21,20 +24,26 @@ def answer_mask(batch: Batch) -> Bool[Tensor, "b t"]:
     return mask
 
 
-def next_labels(batch: Batch) -> Tensor:
-    """Return the token that follows each position, [b, t]; 0 where none is asked for."""
-    shifted = torch.zeros_like(batch.labels)
-    shifted[:, :-1] = batch.labels[:, 1:]
-    return shifted.clamp(min=0)
+def next_labels(batch: Batch) -> Int[Tensor, " a"]:
+    """Return the answer's tokens, prompt after prompt: what the marked positions are followed by."""
+    return batch.labels[:, 1:][batch.labels[:, 1:] != -100]
 
 
-def answer_log_likelihood(logits: Float[Tensor, "b t w"], batch: Batch) -> Float[Tensor, " b"]:
-    """Return the mean log p per answer token of each prompt, nats."""
+def by_prompt(values: Float[Tensor, " a"], batch: Batch) -> Float[Tensor, "b t"]:
+    """Return values of the marked positions in their places, 0 elsewhere."""
     mask = answer_mask(batch)
-    # Of an answer's positions alone: float32 over hundreds of visual tokens and 32,000 words is gigabytes.
-    told = F.log_softmax(logits[mask].float(), dim=-1).gather(-1, next_labels(batch)[mask][:, None])[:, 0]
-    picked = torch.zeros(mask.shape, dtype=told.dtype, device=told.device).masked_scatter(mask, told)
-    return picked.sum(-1) / mask.sum(-1).clamp(min=1)
+    return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)
+
+
+def token_log_likelihood(logits: Float[Tensor, "a w"], batch: Batch) -> Float[Tensor, " a"]:
+    """Return log p of each answer token, nats."""
+    return F.log_softmax(logits.float(), dim=-1).gather(-1, next_labels(batch)[:, None])[:, 0]
+
+
+def answer_log_likelihood(logits: Float[Tensor, "a w"], batch: Batch) -> Float[Tensor, " b"]:
+    """Return the mean log p per answer token of each prompt, nats."""
+    told = by_prompt(token_log_likelihood(logits, batch), batch)
+    return told.sum(-1) / answer_mask(batch).sum(-1).clamp(min=1)
 
 
 def first_token(batch: Batch) -> Batch:
@@ -43,9 +52,7 @@ def first_token(batch: Batch) -> Batch:
     return replace(batch, labels=batch.labels.masked_fill(told.cumsum(-1) > 1, -100))
 
 
-def token_kl(
-    before: Float[Tensor, "b t w"], after: Float[Tensor, "b t w"], mask: Bool[Tensor, "b t"]
-) -> Float[Tensor, ""]:
-    """Return the mean KL(before || after) over marked positions, nats per token."""
-    old, new = F.log_softmax(before[mask].float(), -1), F.log_softmax(after[mask].float(), -1)
-    return F.kl_div(new, old, reduction="none", log_target=True).sum(-1).mean()
+def token_kl(before: Float[Tensor, "a w"], after: Float[Tensor, "a w"]) -> Float[Tensor, " a"]:
+    """Return KL(before || after) at each position, nats."""
+    old, new = F.log_softmax(before.float(), -1), F.log_softmax(after.float(), -1)
+    return F.kl_div(new, old, reduction="none", log_target=True).sum(-1)

@@ -98,7 +98,7 @@ class Naming:
     def of(self, prompt: Prompt, features: Tensor) -> Tensor:
         """Return the mean log p per token of one prompt's answer for each image, [n]; differentiable."""
         batch = self._batch(prompt, len(features))
-        return answer_log_likelihood(self._responder.logits(batch, features), batch)
+        return answer_log_likelihood(self._responder.answer_logits(batch, features), batch)
 
     @torch.no_grad()
     def activation(self, features: Tensor, *, block: int = 128) -> Tensor:
@@ -130,7 +130,7 @@ class Naming:
         chosen = [self.wordings[(turn * count + row) % len(self.wordings)] for row in range(count)]
         whole = self._responder.batch([replace(prompt, image=row) for row, prompt in enumerate(chosen)])
         batch = first_token(whole)
-        return answer_log_likelihood(self._responder.logits(batch, features), batch)
+        return answer_log_likelihood(self._responder.answer_logits(batch, features), batch)
 
     def _batch(self, prompt: Prompt, count: int) -> Batch:
         key = (prompt, count)

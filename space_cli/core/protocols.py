@@ -58,8 +58,11 @@ class Responder(Protocol):
         """Return prompts as padded token ids with the answers as labels."""
         ...
 
-    def logits(self, batch: Batch, features: Tensor | None) -> Tensor:
-        """Return next-token logits [b, t, w]; differentiable in features and in hooked edits."""
+    def answer_logits(self, batch: Batch, features: Tensor | None) -> Tensor:
+        """Return next-token logits [a, w] where an answer's token follows, prompt after prompt.
+
+        Differentiable in features and in hooked edits.
+        """
         ...
 
     def answer(self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:

@@ -89,7 +89,7 @@ def linears(responder: Responder, prompt: Prompt, features: Tensor) -> dict[str,
     seen: list[nn.Module] = []
     parts = {name: part for name, part in responder.model.named_modules() if isinstance(part, nn.Linear)}
     with torch.no_grad(), _noticing(list(parts.values()), seen):
-        words = responder.logits(responder.batch([replace(prompt, image=0)]), features[:1]).shape[-1]
+        words = responder.answer_logits(responder.batch([replace(prompt, image=0)]), features[:1]).shape[-1]
     return {name: part for name, part in parts.items() if part in seen and part.out_features != words}
 
 
@@ -108,7 +108,7 @@ def _adapters(
 
 def _step(responder: Responder, prompts: Sequence[Prompt], features: Tensor, optimiser: torch.optim.Optimizer) -> None:
     batch = responder.batch(prompts)
-    loss = -answer_log_likelihood(responder.logits(batch, features), batch).mean()
+    loss = -answer_log_likelihood(responder.answer_logits(batch, features), batch).mean()
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()

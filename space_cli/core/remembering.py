@@ -82,9 +82,9 @@ class Remembering:
         """Return prompts as padded token ids with the answers as labels."""
         return self.responder.batch(prompts)
 
-    def logits(self, batch: Batch, features: Tensor | None) -> Tensor:
-        """Return next-token logits [b, t, w]."""
-        return self.responder.logits(batch, features)
+    def answer_logits(self, batch: Batch, features: Tensor | None) -> Tensor:
+        """Return next-token logits [a, w] where an answer's token follows."""
+        return self.responder.answer_logits(batch, features)
 
     def hidden(self, batch: Batch, features: Tensor | None, layer: int) -> Tensor:
         """Return the decoder's hidden states [b, t, h] after `layer` blocks."""

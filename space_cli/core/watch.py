@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from space_cli.core.context import STATISTICS_BATCH, EditContext, Factors, batched
-from space_cli.core.losses import answer_mask, token_kl
+from space_cli.core.losses import token_kl
 from space_cli.core.naming import Naming
 
 FORGOTTEN = -8.0
@@ -83,11 +83,9 @@ class Watch:
         total, tokens = 0.0, 0
         for chosen in batched(prompts, STATISTICS_BATCH):
             batch = self._context.responder.batch(chosen)
-            before = self._context.responder.logits(batch, self._context.features)
+            before = self._context.responder.answer_logits(batch, self._context.features)
             with self._context.edited(factors):
-                after = self._context.responder.logits(batch, self._context.features)
-            mask = answer_mask(batch)
-            answered = int(mask.sum())
-            total += float(token_kl(before, after, mask)) * answered
-            tokens += answered
+                after = self._context.responder.answer_logits(batch, self._context.features)
+            total += float(token_kl(before, after).sum())
+            tokens += len(before)
         return total / max(tokens, 1)

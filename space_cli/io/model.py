@@ -29,7 +29,7 @@ from space_cli.core import registry
 from space_cli.core.errors import ArtifactFault, EnvironmentFault
 from space_cli.core.family import Family
 from space_cli.core.latent import shifting
-from space_cli.core.losses import answer_log_likelihood
+from space_cli.core.losses import answer_log_likelihood, answer_mask
 from space_cli.core.types import Batch, Prompt
 
 IMAGE_BATCH = 64
@@ -173,7 +173,8 @@ class CheckpointResponder:
         answer: list[int] = []
         if prompt.answer:
             whole = self._encode(f"{asked.rstrip()} {prompt.answer}")
-            shared = _shared_prefix(ids, whole)
+            parting = (row for row, (one, other) in enumerate(zip(ids, whole, strict=False)) if one != other)
+            shared = next(parting, min(len(ids), len(whole)))
             end = [self._tokenizer.eos_token_id] if prompt.ends else []
             ids, answer = whole[:shared], [*whole[shared:], *end]
         return self._with_image(ids), answer
@@ -196,8 +197,13 @@ class CheckpointResponder:
         return self._placed(ids, mask, labels, images)
 
     def logits(self, batch: Batch, features: Tensor | None) -> Tensor:
-        """Return next-token logits [b, t, w]; differentiable in features and in hooked edits."""
+        """Return next-token logits at every position, [b, t, w]; differentiable in features and in hooked edits."""
         logits: Tensor = self._head(self._decoded(batch, features).last_hidden_state)
+        return logits
+
+    def answer_logits(self, batch: Batch, features: Tensor | None) -> Tensor:
+        """Return the same where an answer's token follows, prompt after prompt, [a, w]."""
+        logits: Tensor = self._head(self._decoded(batch, features).last_hidden_state[answer_mask(batch)])
         return logits
 
     def hidden(self, batch: Batch, features: Tensor | None, layer: int) -> Tensor:
@@ -209,7 +215,7 @@ class CheckpointResponder:
     @torch.inference_mode()
     def log_likelihood(self, batch: Batch, features: Tensor | None) -> Tensor:
         """Return the mean log p per answer token of each prompt, [b], nats."""
-        return answer_log_likelihood(self.logits(batch, features), batch)
+        return answer_log_likelihood(self.answer_logits(batch, features), batch)
 
     @torch.inference_mode()
     def answer(self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
@@ -289,12 +295,3 @@ class CheckpointResponder:
     def _pad(self) -> int:
         pad = self._tokenizer.pad_token_id
         return int(self._tokenizer.eos_token_id if pad is None else pad)
-
-
-def _shared_prefix(first: list[int], second: list[int]) -> int:
-    same = 0
-    for one, other in zip(first, second, strict=False):
-        if one != other:
-            break
-        same += 1
-    return same

@@ -21,16 +21,15 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 
 from pydantic import Field
 from torch import Tensor
 
 from space_cli.core.context import EditContext
 from space_cli.core.forget_set import Samples
-from space_cli.core.losses import answer_log_likelihood, answer_mask
+from space_cli.core.losses import answer_log_likelihood, answer_mask, by_prompt, token_kl
 from space_cli.core.tuning import Adapter, Settings, train
-from space_cli.core.types import Edit
+from space_cli.core.types import Batch, Edit
 
 NEEDS_IMAGES = True
 
@@ -43,16 +42,15 @@ class Options(Settings):
     weight: float = Field(default=1.0, ge=0, description="α of the divergence")
 
 
-def divergences(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
+def divergences(before: Tensor, after: Tensor, batch: Batch) -> Tensor:
     """Return KL(before || after) summed over the marked positions of each prompt, [b], nats.
 
     Args:
-        before: Frozen logits [b, t, w].
-        after: Edited logits [b, t, w].
-        mask: True where a position counts, [b, t].
+        before: Frozen logits [a, w].
+        after: Edited logits [a, w].
+        batch: The prompts.
     """
-    old, new = F.log_softmax(before.float(), -1), F.log_softmax(after.float(), -1)
-    return (F.kl_div(new, old, reduction="none", log_target=True).sum(-1) * mask).sum(-1)
+    return by_prompt(token_kl(before, after), batch).sum(-1)
 
 
 def published_terms(forget_nll: Tensor, retain_nll: Tensor, divergence: Tensor, weight: float) -> dict[str, Tensor]:
@@ -79,14 +77,13 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
 
     def terms(step: int) -> dict[str, Tensor]:
         forget, retain = samples.forget(step, options.batch), samples.retain(step, options.retain_batch)
-        mask = answer_mask(retain)
         with torch.no_grad():
             before = samples.retain_logits(retain)
         with context.edited(adapter.factors()):
             forget_nll, after = samples.forget_nll(forget), samples.retain_logits(retain)
-        apart = divergences(before, after, mask)
+        apart = divergences(before, after, retain)
         if options.form == "textbook":
-            return textbook_terms(forget_nll, apart, mask.sum(-1), options.weight)
+            return textbook_terms(forget_nll, apart, answer_mask(retain).sum(-1), options.weight)
         return published_terms(forget_nll, -answer_log_likelihood(after, retain), apart, options.weight)
 
     train(context, adapter, options, terms)

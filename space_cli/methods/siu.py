@@ -46,7 +46,7 @@ from pydantic import Field
 from torch import Tensor
 
 from space_cli.core.context import EditContext
-from space_cli.core.forget_set import counted, naming_prompt, relabelled
+from space_cli.core.forget_set import naming_prompt, relabelled
 from space_cli.core.knowledge import name_of
 from space_cli.core.losses import answer_mask, next_labels
 from space_cli.core.recipe import spoken_form
@@ -129,7 +129,7 @@ class _Plan:
         self._specified = torch.tensor(sorted(_token_ids(context, [name])), device=concept.device)
         names = [text for full in context.concept.names for text in (full, *full.split())]
         ids = sorted(_token_ids(context, names) | _token_ids(context, names, spaced=False))
-        width = context.responder.logits(context.responder.batch([Prompt(DESCRIBE[0], name)]), None).shape[-1]
+        width = context.responder.answer_logits(context.responder.batch([Prompt(DESCRIBE[0], name)]), None).shape[-1]
         self.kept = torch.ones(width, dtype=torch.bool, device=concept.device)
         self.kept[ids] = False
         self._targets = _targets(context, options, name, len(concept))
@@ -143,7 +143,7 @@ class _Plan:
 
     def logits(self, part: "_Part") -> Tensor:
         """Return the logits [n, w] that predict a part's tokens."""
-        return counted(self._context.responder.logits(part.batch, self._features), part.batch)[0]
+        return self._context.responder.answer_logits(part.batch, self._features).float()
 
     def _part(self, samples: Sequence[Sample]) -> "_Part":
         responder = self._context.responder
@@ -151,11 +151,12 @@ class _Plan:
         whole = torch.tensor([[sample.specified == "all"] for sample in samples], device=answers.ids.device)
         named = torch.tensor([[sample.specified == "name"] for sample in samples], device=answers.ids.device)
         mask = answer_mask(answers)
-        held = mask & (whole | (named & torch.isin(next_labels(answers), self._specified)))
+        said = torch.zeros_like(mask).masked_scatter(mask, torch.isin(next_labels(answers), self._specified))
+        held = mask & (whole | (named & said))
         batch = relabelled(answers, responder.image_token, self._options.loss_on)
         mask = answer_mask(batch)
         shares = (mask / mask.sum(-1, keepdim=True).clamp(min=1))[mask]
-        return _Part(batch, next_labels(batch)[mask], ~held[mask], shares)
+        return _Part(batch, next_labels(batch), ~held[mask], shares)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from space_cli.core.asking import ask_each
-from space_cli.core.losses import answer_mask, next_labels
+from space_cli.core.losses import answer_mask, token_log_likelihood
 from space_cli.core.matching import spans, words
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
@@ -101,11 +101,8 @@ def _log_p(responder: Responder, images: Sequence[Image], prompts: Sequence[Prom
     for start in range(0, len(prompts), BATCH):
         chosen = prompts[start : start + BATCH]
         batch = responder.batch([replace(prompt, image=row) for row, prompt in enumerate(chosen)])
-        logits = responder.logits(batch, responder.features(images[start : start + BATCH]))
-        mask, labels = answer_mask(batch), next_labels(batch)
-        for row in range(len(chosen)):
-            likely = torch.log_softmax(logits[row][mask[row]].float(), dim=-1)
-            found.append(likely.gather(-1, labels[row][mask[row]][:, None])[:, 0])
+        logits = responder.answer_logits(batch, responder.features(images[start : start + BATCH]))
+        found += token_log_likelihood(logits, batch).split(answer_mask(batch).sum(-1).tolist())
     return found
 
 

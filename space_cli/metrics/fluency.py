@@ -27,7 +27,7 @@ import torch
 from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from space_cli.core.losses import answer_mask, next_labels
+from space_cli.core.losses import answer_mask, token_log_likelihood
 from space_cli.core.matching import spans, words
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
@@ -86,11 +86,10 @@ def _surprise(
         chosen = rows[start : start + BATCH]
         prompts = [Prompt(questions[row], answers[row], place) for place, row in enumerate(chosen)]
         batch = reader.batch(prompts)
-        logits = reader.logits(batch, reader.features([images[row] for row in chosen]))
-        for place, row in enumerate(chosen):
-            mask = answer_mask(batch)[place]
-            picked = torch.log_softmax(logits[place][mask].float(), dim=-1)
-            nats = -picked.gather(-1, next_labels(batch)[place][mask][:, None])[:, 0]
+        logits = reader.answer_logits(batch, reader.features([images[row] for row in chosen]))
+        lengths = answer_mask(batch).sum(-1).tolist()
+        told = (-token_log_likelihood(logits, batch)).split(lengths)
+        for place, (row, nats) in enumerate(zip(chosen, told, strict=True)):
             hidden = _name_tokens(reader, prompts[place], batch.labels[place], names)
             found[row] = [value for token, value in enumerate(nats.tolist()) if token not in hidden]
     return found

@@ -89,5 +89,5 @@ def _compare(
 def _answer_logits(responder: Responder, prompts: Sequence[Prompt], images: Sequence[Image] | None) -> list[Tensor]:
     """Return the logits of each prompt's answer tokens, [tokens, words], laid out by the checkpoint's own template."""
     batch = responder.batch(prompts)
-    logits = responder.logits(batch, None if images is None else responder.features(images))
-    return [row[kept] for row, kept in zip(logits, answer_mask(batch), strict=True)]
+    logits = responder.answer_logits(batch, None if images is None else responder.features(images))
+    return list(logits.split(answer_mask(batch).sum(-1).tolist()))

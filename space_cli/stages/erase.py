@@ -57,7 +57,8 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
     base = open_base(request, out)
     manifest, anchors = open_anchors(Path(request.anchors))
     _require_fresh(manifest, request)
-    with new_artifact(out, _identity(request, options, base), overwrite=overwrite) as draft:
+    inputs = _inputs(request, source_of(base.folder, "checkpoint", base.files))
+    with new_artifact(out, _identity(request, options, inputs), overwrite=overwrite) as draft:
         context = _context(request, base, anchors, draft, progress)
         found = [on_cpu(edit) for edit in method.edits(context, options)]
         rounded = rounded_changes(base, found)
@@ -67,8 +68,8 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
             layers = _metered(context, layers, [*open_edits(base.folder, base.entries), found])
         progress.note("writing the checkpoint")
         _write(base, context, found, draft)
-        record = _receipt(request, base, context.outcome, layers, draft)
-        record = record.model_copy(update={"signals": record.signals | signals})
+        context.outcome.signals |= signals
+        record = _receipt(request, base, inputs, context.outcome, layers, draft)
         draft.finish(record)
     return record
 
@@ -123,7 +124,12 @@ def method_of(request: EraseRequest) -> tuple[Any, BaseModel]:
 
 
 def _receipt(
-    request: EraseRequest, base: Base, outcome: Outcome, layers: list[LayerReceipt], draft: Draft
+    request: EraseRequest,
+    base: Base,
+    inputs: list[Source],
+    outcome: Outcome,
+    layers: list[LayerReceipt],
+    draft: Draft,
 ) -> ErasureReceipt:
     """Close the ledger, and return what goes into the record."""
     facts = {
@@ -138,7 +144,7 @@ def _receipt(
     return ErasureReceipt(
         space_version=__version__,
         seed=request.seed,
-        inputs=_inputs(request, source_of(base.folder, "checkpoint", base.files)),
+        inputs=inputs,
         files=files,
         run=draft.run(),
         request=request,
@@ -176,13 +182,13 @@ def _require_fresh(manifest: AnchorsManifest, request: EraseRequest) -> None:
         )
 
 
-def _identity(request: EraseRequest, options: BaseModel, base: Base) -> str:
+def _identity(request: EraseRequest, options: BaseModel, inputs: list[Source]) -> str:
     """Name what decides a run, so that one which was cut short is continued with the same and with nothing else."""
     parts = {
         "version": __version__,
         "request": request.model_dump(mode="json"),
         "options": options.model_dump(mode="json"),  # with the defaults of this version
-        "inputs": [source.sha256 for source in _inputs(request, source_of(base.folder, "checkpoint", base.files))],
+        "inputs": [source.sha256 for source in inputs],
     }
     return json.dumps({"stage": "erase", **parts}, sort_keys=True)
 

@@ -1,5 +1,7 @@
 """Attacks on a checkpoint that knows an owl and has never heard of a snorble."""
 
+from dataclasses import replace
+
 import pytest
 
 from attack_subjects import drawn, source_free, unknown, untouched, weights
@@ -43,6 +45,26 @@ def test_relearning_on_proxies_needs_no_image_and_leaves_no_trace():
     assert "area under the curve" in found["proxies"].note
     assert "needs more than 4 images" in found["images"].note
     assert untouched(copies)
+
+
+def test_the_control_of_relearning_is_other_names_for_the_same_pictures(monkeypatch):
+    look = replace(
+        drawn(), names=("cat", "red fox", "bear", "tulip", "tennis ball", "violin", "kite"), neighbours=("cat",)
+    )
+    assert [one.name for one in relearn.matched(look, 2)] == ["tulip", "violin"]
+    assert [one.name for one in relearn.matched(replace(look, name="snowy owl"), 2)] == ["tennis ball"]
+    assert relearn.matched(replace(look, names=()), 2) == []
+    taught = []
+
+    def curve(bench, responder, lesson, sought):
+        taught.append((sought.name, {one.name for one in lesson.taught}, len(lesson.images)))
+        return [[0.0, 0.0], [1.0 if sought.name == "tulip" else 0.0] * 2]
+
+    monkeypatch.setattr(relearn._Bench, "curve", curve)
+    found = relearn.attack(bundled(), bundled(), look, relearn.Options(stops=(1,), tests=2, proxies=2, images=2))
+    assert taught[:4] == [(name, {name}, 2) for name in ("owl", "owl", "tulip", "violin")]
+    assert found["proxies"].control == pytest.approx(0.5)
+    assert "control: taught `tulip`, `violin` instead" in found["proxies"].note
 
 
 def test_relearning_on_neighbours_keeps_what_is_known():

@@ -55,7 +55,7 @@ def test_a_shift_is_added_to_its_own_image_at_its_own_depth(seen):
 def test_the_states_that_a_push_starts_from_are_those_it_is_added_to(seen):
     responder, _, features = seen
     blocks = responder.model.config.get_text_config().num_hidden_layers
-    batch = responder.batch([Prompt("What is this?", "", row) for row in range(2)])
+    batch = responder.batch([Prompt(QUESTION, "", row) for row in range(2)])
     for turn, depth in enumerate(latent.depths(blocks, 2)):
         found = latent.states(responder, features, turn, 2)
         torch.testing.assert_close(found, entering(responder, depth, batch, features), rtol=0, atol=1e-4)

@@ -9,7 +9,7 @@ from space_cli.bundled.checkpoint import checkpoint_folder
 from space_cli.bundled.concepts import find
 from space_cli.bundled.drawings import render
 from space_cli.core.errors import ArtifactFault, EnvironmentFault
-from space_cli.core.losses import answer_log_likelihood
+from space_cli.core.losses import answer_log_likelihood, next_labels, token_log_likelihood
 from space_cli.core.types import Prompt
 from space_cli.io.model import open_model, pick_device
 
@@ -26,6 +26,29 @@ def test_logits_equal_those_of_the_whole_model(image):
     whole = responder.model(input_ids=batch.ids, pixel_values=pixels, attention_mask=batch.mask).logits
     split = responder.logits(batch, responder.features([image]))
     torch.testing.assert_close(split, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_logits_of_answers_are_those_of_their_positions(image):
+    responder = subjects.bundled()
+    features = responder.features([image])
+    long, short = Prompt("What does this picture show?", "This is an owl.", 0), Prompt("Is it?", "Yes.", 0)
+    batch = responder.batch([long, short])
+    every, some = responder.logits(batch, features), responder.answer_logits(batch, features)
+    expected = [every[row, place - 1] for row, place in (batch.labels != -100).nonzero().tolist()]
+    torch.testing.assert_close(some, torch.stack(expected), rtol=1e-4, atol=1e-4)
+    spoken = [int(label) for labels in batch.labels for label in labels if label != -100]
+    assert next_labels(batch).tolist() == spoken
+    chances = [float(row.log_softmax(-1)[token]) for row, token in zip(expected, spoken, strict=True)]
+    assert token_log_likelihood(some, batch).tolist() == pytest.approx(chances, abs=1e-4)
+    first = sum(1 for label in batch.labels[0] if label != -100)
+    means = [sum(chances[:first]) / first, sum(chances[first:]) / (len(chances) - first)]
+    assert answer_log_likelihood(some, batch).tolist() == pytest.approx(means, abs=1e-4)
+
+
+def test_a_prompt_without_an_answer_has_no_logits(image):
+    responder = subjects.bundled()
+    batch = responder.batch([Prompt("What is this?", "", 0)])
+    assert len(responder.answer_logits(batch, responder.features([image]))) == 0
 
 
 def test_padding_changes_no_likelihood(image):
@@ -52,14 +75,14 @@ def test_a_lead_is_given_and_not_scored(image):
     whole = responder.batch([Prompt("What is this?", "This is an owl", 0, ends=False)])
     assert torch.equal(batch.ids, whole.ids)
     features = responder.features([image])
-    assert answer_log_likelihood(responder.logits(batch, features), batch).shape == (1,)
+    assert answer_log_likelihood(responder.answer_logits(batch, features), batch).shape == (1,)
 
 
 def test_features_are_differentiable_through_the_logits(image):
     responder = subjects.bundled()
     features = responder.features([image]).requires_grad_(True)
     batch = responder.batch([Prompt("What is this?", "This is an owl.", 0)])
-    answer_log_likelihood(responder.logits(batch, features), batch).sum().backward()
+    answer_log_likelihood(responder.answer_logits(batch, features), batch).sum().backward()
     assert features.grad.abs().sum() > 0
 
 

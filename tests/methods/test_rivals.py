@@ -16,11 +16,11 @@ from space_cli.bundled.concepts import find
 from space_cli.bundled.drawings import STYLES, render
 from space_cli.core import registry
 from space_cli.core.errors import GateRefusal, UsageFault
-from space_cli.core.forget_set import Samples, check_images, counted, needs_images, relabelled
-from space_cli.core.losses import answer_log_likelihood
+from space_cli.core.forget_set import Samples, check_images, needs_images, relabelled
+from space_cli.core.losses import answer_mask
 from space_cli.core.recipe import Concept
 from space_cli.core.tuning import Adapter
-from space_cli.core.types import Prompt
+from space_cli.core.types import Batch, Prompt
 from space_cli.methods import ga, ga_diff, kl_min, npo, po
 
 QUICK = {
@@ -79,8 +79,10 @@ def test_the_losses_are_the_published_formulas():
 def test_both_forms_of_kl_minimisation():
     forget, retain = numbers(4).abs(), numbers(2, seed=1).abs()
     before, after = numbers(2, 5, 7, seed=2).float(), numbers(2, 5, 7, seed=3).float()
-    mask = torch.tensor([[1, 1, 0, 1, 0], [0, 1, 0, 0, 0]]).bool()
-    apart = kl_min.divergences(before, after, mask)
+    labels = torch.tensor([[-100, 3, 4, -100, 1, -100], [-100, -100, 2, -100, -100, -100]])
+    batch = Batch(labels.clamp(min=0), torch.ones_like(labels), labels, None)
+    mask = answer_mask(batch)[:, :5]
+    apart = kl_min.divergences(before[mask], after[mask], batch)
     lists = before.tolist(), after.tolist(), mask.tolist()
     published = slow.kl_published(forget.tolist(), retain.tolist(), *lists, 0.5)
     assert total(kl_min.published_terms(forget, retain, apart, 0.5)) == pytest.approx(published, rel=1e-5)
@@ -105,15 +107,6 @@ def test_all_counts_every_token_but_padding_and_visual_ones():
         wanted = [one if real and one != responder.image_token else -100 for one, real in zip(ids, mask, strict=True)]
         assert row == wanted
     assert (labels != -100).sum() > (batch.labels != -100).sum()
-
-
-def test_counted_tokens_give_the_answer_likelihood(images):
-    found = context(images)
-    batch = found.responder.batch([Prompt("What is this?", "an owl.", 0)])
-    logits = found.responder.logits(batch, images)
-    kept, tokens = counted(logits, batch)
-    mean = torch.log_softmax(kept, -1).gather(-1, tokens[:, None]).mean()
-    assert float(mean) == pytest.approx(float(answer_log_likelihood(logits, batch)[0]), abs=1e-5)
 
 
 def test_forget_samples_name_the_concept_as_the_checkpoint_would(images):

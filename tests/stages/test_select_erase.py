@@ -6,6 +6,8 @@ import shutil
 import pytest
 import subjects
 
+from erased_folder import Heard
+
 from space_cli import __version__
 from space_cli.bundled.checkpoint import checkpoint_folder, encoder_folder
 from space_cli.bundled.concepts import drawn_concepts
@@ -225,22 +227,12 @@ def test_a_killed_erase_resumes_to_the_same_checkpoint(anchors, tmp_path):
     assert erase(request_for(anchors), out, progress=Silent()).files == whole.files
 
 
-class Noting(Silent):
-    """A progress that keeps what it was told."""
-
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
-
-
 @pytest.mark.parametrize(("version", "continued"), [(__version__, True), ("0.0.0", False)])
 def test_a_run_of_another_version_is_not_continued(anchors, tmp_path, monkeypatch, version, continued):
     with pytest.raises(KeyboardInterrupt):
         erase(request_for(anchors), tmp_path / "killed", progress=Killed())
     monkeypatch.setattr("space_cli.stages.erase.__version__", version)
-    progress = Noting()
+    progress = Heard()
     erase(request_for(anchors), tmp_path / "killed", progress=progress)
     assert any("continuing an interrupted run" in note for note in progress.notes) == continued
 
