@@ -30,6 +30,7 @@ GOALS = (
     (f"{PREFIX}quantize_rtn4, {RECOVERY}", 0.03),
     (f"{PREFIX}quantize_rtn4, {BEYOND}", 0.0),
     (f"{PREFIX}relearn_proxies, {BOTH}", 0.1),
+    (f"{PREFIX}relearn_proxies_area, {BOTH}", 0.1),
 )  # fmt: skip
 """Figure of ours and what it may be at most."""
 LONGEST = 600

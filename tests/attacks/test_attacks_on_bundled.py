@@ -42,7 +42,7 @@ def test_relearning_on_proxies_needs_no_image_and_leaves_no_trace():
     found = relearn.attack(bundled(), bundled(), source_free(drawn()), options)
     assert found["proxies"].before == found["proxies"].after
     assert "0 steps" in found["proxies"].note
-    assert "area under the curve" in found["proxies"].note
+    assert found["proxies_area"].note.startswith("area under the curve of these steps")
     assert "needs more than 4 images" in found["images"].note
     assert untouched(copies)
 
@@ -63,7 +63,8 @@ def test_the_control_of_relearning_is_other_names_for_the_same_pictures(monkeypa
     monkeypatch.setattr(relearn._Bench, "curve", curve)
     found = relearn.attack(bundled(), bundled(), look, relearn.Options(stops=(1,), tests=2, proxies=2, images=2))
     assert taught[:4] == [(name, {name}, 2) for name in ("owl", "owl", "tulip", "violin")]
-    assert found["proxies"].control == pytest.approx(0.5)
+    assert (found["proxies"].control, found["proxies_area"].control) == (0.5, 0.25)
+    assert found["proxies"].after == found["proxies_area"].after == pytest.approx(0.0)
     assert "control: taught `tulip`, `violin` instead" in found["proxies"].note
 
 
