@@ -20,6 +20,7 @@ from space_cli.core.hooks import Change, editing, watching
 from space_cli.core.knowledge import Knowledge, is_name, name_of
 from space_cli.core.linalg import safe_basis
 from space_cli.core.losses import answer_mask
+from space_cli.core.matching import mentions
 from space_cli.core.moments import SecondMoment
 from space_cli.core.protocols import Progress, Responder
 from space_cli.core.recipe import Concept
@@ -79,6 +80,8 @@ class EditContext:
     saved: Saved | None = None
     budget: Budget = UNLIMITED
     forget: Tensor | None = None  # [n, p, v], images of the concept, where a method may train on them
+    undo: Factors = field(default_factory=dict)  # takes earlier requests' edits off
+    erased: tuple[str, ...] = ()  # names of what earlier requests erased
     outcome: Outcome = field(default_factory=Outcome)
     _moments: dict[str, SecondMoment] = field(default_factory=dict)
 
@@ -90,6 +93,13 @@ class EditContext:
         """Return the visual features of a role, [n, p, v]."""
         span = self.rows[role]
         return self.features[span.start : span.stop]
+
+    def added(self, layer: str) -> Tensor | None:
+        """Return what earlier requests added to the weight of a layer, [d_out, d_in] float32; None without any."""
+        change = self.undo.get(layer)
+        if change is None:
+            return None
+        return -(change.float() if isinstance(change, Tensor) else change[0].float() @ change[1].float())
 
     def forget_features(self) -> Tensor:
         """Return the visual features of the images of the concept, [n, p, v].
@@ -145,7 +155,7 @@ class EditContext:
 
     @cached_property
     def sure_neighbours(self) -> tuple[Prompt, ...]:
-        """Return the neighbours that the unedited checkpoint surely names, as the first open question with the answer.
+        """Return the neighbours that the checkpoint before the first request surely named, as question and answer.
 
         A guess about a thing that it has no name for changes with any breath of the weights, and nobody relies on it;
         so only answers that it held for more likely than not are counted, and of these only those that give a name:
@@ -153,10 +163,11 @@ class EditContext:
         """
         question, form = next(iter(self.knowledge.forms.items()))
         features, first = self.of_role("neighbour"), self.rows["neighbour"].start
-        answers = self.responder.answer_features(features, [question] * len(features)) if len(features) else []
-        prompts = [Prompt(question, a, first + row) for row, a in enumerate(answers) if is_name(name_of(a, form))]
         sure: list[Prompt] = []
-        with torch.inference_mode():
+        with torch.inference_mode(), self.original():
+            answers = self.responder.answer_features(features, [question] * len(features)) if len(features) else []
+            named = [Prompt(question, a, first + row) for row, a in enumerate(answers) if is_name(name_of(a, form))]
+            prompts = [prompt for prompt in named if not mentions(prompt.answer, self.erased)]
             for chosen in batched(prompts, STATISTICS_BATCH):
                 batch = self.responder.batch(chosen)
                 whole = self.responder.log_likelihood(batch, self.features) * answer_mask(batch).sum(-1)
@@ -186,6 +197,25 @@ class EditContext:
     def edited(self, factors: Factors) -> AbstractContextManager[None]:
         """Return a `with` block in which the layers carry `W + left @ right`."""
         return editing(self.responder.model, factors)
+
+    def original(self) -> AbstractContextManager[None]:
+        """Return a `with` block in which the checkpoint is what it was before the first request."""
+        return editing(self.responder.model, self.undo)
+
+    def referred(self, prompts: Sequence[Prompt], features: Tensor | None) -> Iterator[tuple[list[Prompt], Factors]]:
+        """Yield prompts with the change under which the checkpoint answers them as it should.
+
+        Knowledge is that of the checkpoint before the first request, or else every request would take what the last one
+        left for the whole. What was erased since then is asked of the checkpoint as it is: on the anchors kept of
+        earlier requests, which are the last rows of the context's features, and on features of a method's own.
+        """
+        own = features is not None and features is not self.features
+        known = sum(len(span) for span in self.rows.values())
+        erased = [own or (prompt.image is not None and prompt.image >= known) for prompt in prompts]
+        for now in (False, True):
+            some = [prompt for prompt, there in zip(prompts, erased, strict=True) if there == now]
+            if some:
+                yield some, {} if now else self.undo
 
 
 def batched(prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:

@@ -107,16 +107,20 @@ def drift_terms(
 ) -> Iterator[Tensor]:
     """Yield what sums to the drift over all these prompts, as many a forward pass as fit; nothing for no prompt."""
     together = rows_at_once(context.responder.model, 0 if features is None else features.shape[1])
-    batches = [context.responder.batch(some) for some in batched(prompts, together)]
-    tokens = [int(answer_mask(batch).sum()) for batch in batches]
-    for batch, count in zip(batches, tokens, strict=True):
+    batches = [
+        (context.responder.batch(chosen), reference)
+        for some, reference in context.referred(prompts, features)
+        for chosen in batched(some, together)
+    ]
+    tokens = [int(answer_mask(batch).sum()) for batch, _ in batches]
+    for (batch, reference), count in zip(batches, tokens, strict=True):
         if count:
-            yield drift(context, batch, features, factors) * (count / sum(tokens))
+            yield drift(context, batch, features, factors, reference) * (count / sum(tokens))
 
 
-def drift(context: EditContext, batch: Batch, features: Tensor | None, factors: Factors) -> Tensor:
-    """Return KL(unedited || edited) on a batch's answers, nats per token; differentiable in the factors."""
-    with torch.no_grad():
+def drift(context: EditContext, batch: Batch, features: Tensor | None, factors: Factors, reference: Factors) -> Tensor:
+    """Return KL(reference || edited) on a batch's answers, nats per token; differentiable in the factors."""
+    with torch.no_grad(), context.edited(reference):
         before = context.responder.answer_logits(batch, features)
     with context.edited(factors):
         after = context.responder.answer_logits(batch, features)

@@ -6,8 +6,9 @@ concept and about other things, so that losing the picture does not lose the wor
 
 import random
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -45,53 +46,84 @@ class Knowledge:
 
 
 def gather(
-    responder: Responder, features: Tensor, concept: Concept, seed: int, earlier: Sequence[Earlier] = ()
+    responder: Responder,
+    features: Tensor,
+    concept: Concept,
+    seed: int,
+    earlier: Sequence[Earlier] = (),
+    *,
+    original: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Knowledge:
     """Ask the checkpoint about every row of `features` and about words.
 
     What earlier requests erased is asked about only on their own kept anchors: their names are no knowledge to retain.
+    All else is asked of the checkpoint before the first request: what every request lost a little of would otherwise
+    be lost for good, each taking what the last one left for the whole.
 
     Args:
-        responder: The unedited checkpoint.
+        responder: The checkpoint as it is.
         features: Visual features [n, p, v] of images that do not show the concept.
         concept: Named in yes/no and text-only questions, whose answers are retained as they are.
         seed: Draws which question each image is asked.
         earlier: What earlier requests erased; their anchors are the rows that follow those of `features`.
+        original: Makes the responder the checkpoint before the first request, for the length of a `with` block.
     """
     erased = [concept, *(one.concept for one in earlier)]
     gone = [name for one in erased[1:] for name in one.names]
     rng = random.Random(seed)
-    count = len(features)
-    asked = [phrasing.ERASE_OPEN[i % len(phrasing.ERASE_OPEN)] for i in range(count)]
-    opened = responder.answer_features(features, asked)
-    forms = {
-        q: answer_form([a for a, used in zip(opened, asked, strict=True) if used == q]) for q in phrasing.ERASE_OPEN
-    }
-    called = [name_of(answer, forms[question]) for answer, question in zip(opened, asked, strict=True)]
+    own, hidden = _opened(responder, features, gone, original)
+    forms = {q: answer_form([prompt.answer for prompt in own if prompt.question == q]) for q in phrasing.ERASE_OPEN}
+    called = [name_of(prompt.answer, forms[prompt.question]) for prompt in own]
     names = sorted({name for name in called if is_name(name) and not mentions(name, gone)})
     second = [_second_question(concept, names, "" if mentions(name, gone) else name, rng) for name in called]
-    own = tuple(Prompt(q, a, i) for i, (q, a) in enumerate(zip(asked, opened, strict=True)))
-    prompts = [prompt for prompt in own if prompt.answer]
-    answered = zip(second, responder.answer_features(features, second), strict=True)
-    prompts += [Prompt(q, a, i) for i, (q, a) in enumerate(answered) if a]
-    prompts += settled(responder, earlier, first=count)
-    prompts = [prompt for prompt in prompts if not any(finds(one, prompt) for one in erased)]
     questions = [q for q in _text_questions(concept, names) if concept.spoken in q or not mentions(q, gone)]
-    texts = [Prompt(q, a) for q, a in zip(questions, responder.answer_features(None, questions), strict=True) if a]
+    with original():
+        kind = _kind(responder, features, concept)
+        other = [p for p in _answered(responder, features, second) if p.answer]
+        texts = [p for p in _answered(responder, None, questions) if p.answer]
+    prompts = [prompt for prompt in own if prompt.answer and prompt.image not in hidden]
+    prompts += [*other, *settled(responder, earlier, first=len(features))]
+    prompts = [prompt for prompt in prompts if not any(finds(one, prompt) for one in erased)]
     # The concept's own word has few questions, so each counts several times beside the many of other words.
     texts += [prompt for prompt in texts if concept.spoken in prompt.question] * (OWN_WORD - 1)
     rng.shuffle(prompts)
     rng.shuffle(texts)
     return Knowledge(
         forms=forms,
-        kind=_kind(responder, features, concept),
-        own=own,
+        kind=kind,
+        own=tuple(own),
         retained=_kept(prompts),
         affirmed=tuple(p for p in _kept(prompts) if p.answer.lower().startswith("yes")),
         held_out=tuple(prompts[::HELD_OUT]),
         texts=_kept(texts),
         held_out_texts=tuple(texts[::HELD_OUT]),
     )
+
+
+def _opened(
+    responder: Responder, features: Tensor, gone: Sequence[str], original: Callable[[], AbstractContextManager[None]]
+) -> tuple[list[Prompt], list[int]]:
+    """Ask openly about each row, and tell about which of them the checkpoint before the first request knows too much.
+
+    Of these the answer is that of the checkpoint as it is: what was erased since then is not told again.
+    """
+    asked = [phrasing.ERASE_OPEN[i % len(phrasing.ERASE_OPEN)] for i in range(len(features))]
+    with original():
+        own = _answered(responder, features, asked)
+    hidden = [row for row, prompt in enumerate(own) if mentions(prompt.answer, gone)]
+    if hidden:
+        told = responder.answer_features(features[hidden], [asked[row] for row in hidden])
+        for row, answer in zip(hidden, told, strict=True):
+            own[row] = replace(own[row], answer=answer)
+    return own, hidden
+
+
+def _answered(responder: Responder, features: Tensor | None, questions: Sequence[str]) -> list[Prompt]:
+    """Return questions, one a row of the features or all about words, with their answers."""
+    answers = responder.answer_features(features, questions)
+    return [
+        Prompt(q, a, None if features is None else i) for i, (q, a) in enumerate(zip(questions, answers, strict=True))
+    ]
 
 
 def _kind(responder: Responder, features: Tensor, concept: Concept) -> Prompt | None:

@@ -58,11 +58,14 @@ class Subspace:
         self._weight_norm: dict[str, float] = {}
         self._base_energy: dict[str, float] = {}
         self._inner: dict[str, Tensor] = {}
+        self._crossed: dict[str, Tensor] = {}
+        self._moved: dict[str, float] = {}
         self._limit = context.max_change
         for layer in context.layers:
             weight = context.weight(layer)
             self._weight_norm[layer] = float(weight.norm())
-            self._base_energy[layer] = energy(weight, context.moment(layer))
+            added = context.added(layer)
+            self._base_energy[layer] = energy(weight if added is None else weight - added, context.moment(layer))
             self._grow(layer, weight.new_zeros(weight.shape[0], 0))
 
     def widen(self) -> None:
@@ -88,18 +91,23 @@ class Subspace:
         self.right[layer] = chosen.T.float().contiguous()
         more = trained.new_zeros(len(trained), chosen.shape[1] - trained.shape[1])
         self.left[layer] = torch.cat([trained, more], dim=1).requires_grad_(True)
-        self._inner[layer] = (chosen.T @ self._context.moment(layer) @ chosen).float()
+        moment = self._context.moment(layer)
+        self._inner[layer] = (chosen.T @ moment @ chosen).float()
+        added = self._context.added(layer)
+        if added is not None:
+            self._crossed[layer] = (added.double() @ (moment @ chosen)).float()
+            self._moved[layer] = energy(added, moment)
 
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return what `editing` hooks in."""
         return {layer: (self.left[layer], self.right[layer]) for layer in self.right}
 
     def leak(self) -> Tensor:
-        """Return the mean over layers of `||ΔW K||² / ||W K||²` on retained keys; differentiable."""
-        shares = [
-            torch.einsum("or,rs,os->", left, self._inner[layer], left) / self._base_energy[layer]
-            for layer, left in self.left.items()
-        ]
+        """Return the mean over layers of `||ΔW K||² / ||W K||²` on retained keys; differentiable.
+
+        ΔW is the change since before the first request, and W the weight before it.
+        """
+        shares = [self._leaked(layer, left) / self._base_energy[layer] for layer, left in self.left.items()]
         return torch.stack(shares).mean()
 
     def size(self) -> Tensor:
@@ -127,6 +135,12 @@ class Subspace:
                 Edit(layer, left=left.detach().clone(), right=self.right[layer]) for layer, left in self.left.items()
             ]
         return [Edit(layer, dense=left.detach().clone()) for layer, left in self.left.items()]
+
+    def _leaked(self, layer: str, left: Tensor) -> Tensor:
+        own = torch.einsum("or,rs,os->", left, self._inner[layer], left)
+        if layer not in self._moved:
+            return own
+        return own + 2 * (left * self._crossed[layer]).sum() + self._moved[layer]
 
     def _projected(self, layer: str, change: Tensor) -> Tensor:
         basis = self._bases[layer]

@@ -77,15 +77,17 @@ class Watch:
 
     @torch.inference_mode()
     def retain_kl(self, factors: Factors, count: int = HELD_PROMPTS) -> float:
-        """Return KL(unedited || edited) on held-out retained prompts, nats per token."""
+        """Return KL(before the first request || edited) on held-out retained prompts, nats per token."""
         knowledge = self._context.knowledge
         prompts = [*knowledge.held_out[:count], *knowledge.held_out_texts[: count // 4]]
         total, tokens = 0.0, 0
-        for chosen in batched(prompts, STATISTICS_BATCH):
-            batch = self._context.responder.batch(chosen)
-            before = self._context.responder.answer_logits(batch, self._context.features)
-            with self._context.edited(factors):
-                after = self._context.responder.answer_logits(batch, self._context.features)
-            total += float(token_kl(before, after).sum())
-            tokens += len(before)
+        for some, reference in self._context.referred(prompts, self._context.features):
+            for chosen in batched(some, STATISTICS_BATCH):
+                batch = self._context.responder.batch(chosen)
+                with self._context.edited(reference):
+                    before = self._context.responder.answer_logits(batch, self._context.features)
+                with self._context.edited(factors):
+                    after = self._context.responder.answer_logits(batch, self._context.features)
+                total += float(token_kl(before, after).sum())
+                tokens += len(before)
         return total / max(tokens, 1)

@@ -1,7 +1,7 @@
 """One erasure's subject: a loaded checkpoint with its anchors' features and its own answers about them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from space_cli.core.context import UNLIMITED, Budget, EditContext, Saved
 from space_cli.core.earlier import Earlier
 from space_cli.core.errors import ArtifactFault, UsageFault
+from space_cli.core.hooks import Change, editing
 from space_cli.core.knowledge import gather
 from space_cli.core.protocols import Progress
 from space_cli.core.recipe import Concept, Scope
@@ -33,6 +34,7 @@ class Aim:
     images: Sequence[Image] = ()  # of the concept itself, for methods that train on them
     budget: Budget = UNLIMITED
     earlier: Sequence[Earlier] = ()  # what earlier requests erased from the checkpoint
+    undo: Mapping[str, Change] = field(default_factory=dict)  # takes their edits off
 
 
 def open_subject(
@@ -81,7 +83,10 @@ def subject_of(
     features = image_features(responder, ordered, progress)
     earlier = _fitting(aim.earlier, features)
     progress.note("asking the checkpoint what it knows")
-    knowledge = gather(responder, features, aim.concept, aim.seed, earlier)
+    undo = {layer: _placed(change, responder) for layer, change in aim.undo.items()}
+    knowledge = gather(
+        responder, features, aim.concept, aim.seed, earlier, original=lambda: editing(responder.model, undo)
+    )
     return EditContext(
         responder=responder,
         concept=aim.concept,
@@ -97,6 +102,8 @@ def subject_of(
         saved=saved,
         budget=aim.budget,
         forget=responder.features(aim.images) if aim.images else None,
+        undo=undo,
+        erased=tuple(name for one in earlier for name in one.concept.names),
     )
 
 
@@ -123,6 +130,12 @@ def image_features(responder: CheckpointResponder, anchors: Sequence[Anchor], pr
             blocks.append(responder.features(load_items(items)))
             advance(len(items))
     return torch.cat(blocks)
+
+
+def _placed(change: Change, responder: CheckpointResponder) -> Change:
+    """Return a change where the weights are, in their dtype."""
+    place = next(responder.model.parameters())
+    return change.to(place) if isinstance(change, Tensor) else (change[0].to(place), change[1].to(place))
 
 
 def _fitting(earlier: Sequence[Earlier], features: Tensor) -> list[Earlier]:

@@ -14,6 +14,7 @@ from space_cli import __version__
 from space_cli.core import registry
 from space_cli.core.budget import within_budget
 from space_cli.core.context import Budget, EditContext, Outcome
+from space_cli.core.continual import undone
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.forget_set import check_images
 from space_cli.core.keeping import kept_anchors
@@ -203,11 +204,12 @@ def _context(request: EraseRequest, base: Base, anchors: list[Anchor], draft: Dr
     images = concept_images(request.forget_images, progress)
     budget = Budget(request.max_retain_kl, request.max_neighbour_loss)
     earlier = open_earlier(base.folder, base.entries, base.entries)
+    undo = undone(open_edits(base.folder, base.entries))
     log = MetricsLog(inside / "metrics.jsonl", keep=saved.step if saved else 0)
     return open_subject(
         base.folder,
         anchors,
-        Aim(request.concept, request.scope, request.seed, request.max_change, images, budget, earlier),
+        Aim(request.concept, request.scope, request.seed, request.max_change, images, budget, earlier, undo),
         device=request.device,
         progress=progress,
         record=log.append,

@@ -1,5 +1,7 @@
 """What earlier requests erased: retained as forgotten, and no knowledge to ask about or to protect."""
 
+from contextlib import contextmanager
+
 import torch
 
 from fakes import NAMES, Table, knowing, picture
@@ -73,3 +75,22 @@ def test_the_concept_is_asked_about_though_its_name_holds_an_earlier_one():
     found = gather(responder, features(responder, "bear"), Concept(name="rose garden"), 0, [kept(responder, ROSE)])
     assert any("rose garden" in prompt.question for prompt in (*found.texts, *found.held_out_texts))
     assert torch.is_tensor(kept(responder, ROSE).features)
+
+
+def test_what_is_retained_is_what_was_known_before_the_first_request():
+    responder = Table(knowing("rose", "car"))
+
+    @contextmanager
+    def original():
+        now, responder.say = responder.say, knowing()
+        yield
+        responder.say = now
+
+    others = features(responder, "bear", "rose", "bus", "car")
+    found = gather(responder, others, PANDA, 0, [kept(responder, ROSE)], original=original)
+    told = [prompt.answer for prompt in found.own]
+    assert all("rose" not in answer for answer in told), "what was erased since then is not told again"
+    assert sum("car" in answer for answer in told) == 3, "what an earlier request cost is known again"
+    opened = {prompt.image for prompt in (*found.retained, *found.held_out) if prompt.question in phrasing.ERASE_OPEN}
+    assert not opened & {3, 4, 5}, "nor is it retained, as its likelihoods would be those of the name"
+    assert {0, 1, 2, 6, 7, 8, 9, 10, 11} <= opened

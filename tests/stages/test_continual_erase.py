@@ -13,9 +13,13 @@ from space_cli.bundled.concepts import find
 from space_cli.bundled.drawings import render
 from space_cli.core.earlier import Earlier
 from space_cli.core.errors import ArtifactFault, UsageFault
+from space_cli.core.isolation import drift_terms
+from space_cli.core.linalg import energy
+from space_cli.core.losses import token_kl
 from space_cli.core.protocols import Silent
 from space_cli.core.recipe import Concept, EraseRequest
-from space_cli.core.types import Anchor, Item
+from space_cli.core.subspace import Subspace
+from space_cli.core.types import Anchor, Item, Prompt
 from space_cli.io.artifact import file_records
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.history import open_history
@@ -185,3 +189,61 @@ def test_anchors_of_another_tower_are_refused(tmp_path):
     aim = Aim(CAT, "mlp", 0, 0.4, earlier=[Earlier(OWL, torch.zeros(2, 3, 4))])
     with pytest.raises(ArtifactFault, match="is needed"):
         subject_of(subjects.bundled(), anchors, aim, progress=Silent())
+
+
+def aimed_at_the_cat(tmp_path):
+    """The cat, on a checkpoint that an earlier request for the owl has changed in one layer."""
+    anchors = anchors_in(tmp_path / "x", ("forget", "holdout", "general"))
+    layer = subjects.context(seed=0, max_change=0.4).layers[1]
+    weight = subjects.bundled().model.get_parameter(f"{layer}.weight")
+    generator = torch.Generator().manual_seed(0)
+    left, right = torch.randn(len(weight), 2, generator=generator), torch.randn(2, weight.shape[1], generator=generator)
+    undo = {layer: (-0.05 * left, right)}
+    aim = Aim(CAT, "mlp", 0, 0.4, earlier=[Earlier(OWL, subjects.material()[1][:2])], undo=undo)
+    return layer, 0.05 * left @ right, subject_of(subjects.bundled(), anchors, aim, progress=Silent())
+
+
+def test_knowledge_is_that_of_the_checkpoint_before_the_first_request(tmp_path):
+    layer, added, found = aimed_at_the_cat(tmp_path)
+    assert torch.allclose(found.added(layer), added, atol=1e-6)
+    assert found.added(found.layers[0]) is None
+    prompts = [Prompt("What is this?", "a dog.", row) for row in range(5)]
+    parts = list(found.referred(prompts, found.features))
+    assert [([prompt.image for prompt in some], set(change)) for some, change in parts] == [
+        ([0, 1, 2], {layer}),
+        ([3, 4], set()),
+    ]
+    assert list(found.referred(prompts, found.features[:3].clone())) == [(prompts, {})]
+    text = [Prompt("What kind of thing is a dog?", "An animal.")]
+    assert [set(change) for _, change in found.referred(text, None)] == [{layer}]
+    batch = found.responder.batch(prompts[:3])
+    plain = found.responder.answer_logits(batch, found.features)
+    weight = found.responder.model.get_parameter(f"{layer}.weight")
+    with found.original():
+        asked = found.responder.answer_logits(batch, found.features)
+    try:
+        weight.sub_(added)
+        expected = found.responder.answer_logits(batch, found.features)
+    finally:
+        weight.add_(added)
+    assert not torch.allclose(plain, asked, atol=1e-2)
+    torch.testing.assert_close(asked, expected, rtol=1e-4, atol=1e-3)
+    drifted = sum(float(part) for part in drift_terms(found, prompts[:3], found.features, {}))
+    assert drifted == pytest.approx(float(token_kl(expected, plain).mean()), rel=1e-3)
+
+
+def test_the_leak_is_that_of_all_requests_together(tmp_path):
+    layer, added, found = aimed_at_the_cat(tmp_path)
+    anchors = {name: torch.eye(found.weight(name).shape[1]).double() for name in found.layers}
+    subspace = Subspace(found, anchors, leak=0.05, rank=4)
+    generator = torch.Generator().manual_seed(1)
+    for left in subspace.left.values():
+        left.data.copy_(0.05 * torch.randn(left.shape, generator=generator))
+    shares = []
+    for name in found.layers:
+        change = subspace.left[name].detach() @ subspace.right[name]
+        weight = found.weight(name)
+        if name == layer:
+            change, weight = change + added, weight - added
+        shares.append(energy(change, found.moment(name)) / energy(weight, found.moment(name)))
+    assert subspace.leak().item() == pytest.approx(sum(shares) / len(shares), rel=1e-3)
