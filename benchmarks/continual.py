@@ -150,7 +150,7 @@ def request(plan: Plan, number: int, model: Path, place: Path) -> Row:
         if code:
             raise RuntimeError(f"request {number}, exit code {code}: {said[-2000:]}")
     receipt = json.loads((out / "space.json").read_text("utf-8"))
-    kept = {name: receipt[name] for name in ("steps", "stopped", "used", "meter", "requests", "signals")}
+    kept = {name: receipt[name] for name in ("steps", "stopped", "used", "spent", "meter", "requests", "signals")}
     return facts | kept | {"seconds": receipt["run"]["seconds"]}
 
 

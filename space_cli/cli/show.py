@@ -94,6 +94,7 @@ def _erased(record: "ErasureReceipt") -> list[Sheet]:
     ]
     if record.requests > 1:
         rows.append(("requests so far", str(record.requests)))
+        rows.append(("retain budget spent", figure(record.spent, unit="share")))
     if record.used is not None:
         rows.append(("free directions used", figure(record.used, unit="share")))
     layers = [

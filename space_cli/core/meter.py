@@ -1,4 +1,4 @@
-"""How much of the safe subspace the requests so far have used: a meter for who plans the next one.
+"""What the requests so far have used of the safe subspace and of the retain budget: a meter for who plans the next one.
 
 Shapes: d = width of a layer's input, o = width of its output, q = free directions, r = used directions.
 """
@@ -15,9 +15,9 @@ from space_cli.core.types import Edit
 LEAK = 7e-3
 """Share of retained energy left unprotected where the meter looks: the default of `dcsi`."""
 DOUBTFUL = 0.5
-"""Mean share of used directions from which retention is doubtful. A direction drawn from the safe subspace then lies,
-in mean, more inside what earlier edits use than outside of it: a further edit adds to theirs, and its leak to their
-leak, rather than finding room of its own. It follows from geometry, not from a measurement of answers."""
+"""Spent share of the retain budget from which retention is doubtful. How many directions are used says little about it:
+on the bundled checkpoint they are all used after six requests, long before names are lost
+(docs/benchmarks/development.md)."""
 NOTHING = 1e-5
 """Singular value, relative to the largest, under which a direction of factors counts as none: float32 noise."""
 DENSE_ENERGY = 0.99
@@ -57,23 +57,35 @@ def by_layer(requests: Sequence[Sequence[Edit]]) -> dict[str, list[Edit]]:
     return found
 
 
-def reading(used: Mapping[str, float], requests: int) -> str:
+def spent_share(found: Mapping[str, float], limits: Mapping[str, float]) -> float:
+    """Return which share of the retain budget is spent, by the figure that has spent most of its own; 1 is all of it.
+
+    Example:
+        >>> spent_share({"retain_kl": 0.01, "neighbours_changed": 0.03, "steps": 40}, {"retain_kl": 0.05})
+        0.2
+    """
+    both = [(found[name], limit) for name, limit in limits.items() if name in found]
+    return max((value / limit if limit else float(value > 0) for value, limit in both), default=0.0)
+
+
+def reading(used: Mapping[str, float], requests: int, spent: float) -> str:
     """Return in a sentence what the meter shows and, where it is doubtful, what that means.
 
     Args:
         used: Share by layer.
         requests: Requests so far.
+        spent: Share of the retain budget.
 
     Example:
-        >>> reading({"a": 0.1, "b": 0.3}, 2)
-        '2 requests use 20 % of the free directions in mean over layers, 30 % in the fullest'
+        >>> reading({"a": 0.1, "b": 0.3}, 2, 0.04)
+        '2 requests have spent 4 % of the retain budget and use 20 % of the free directions, 30 % in the fullest layer'
     """
     mean, most = sum(used.values()) / len(used), max(used.values())
-    told = f"{requests} requests use {mean:.0%} of the free directions in mean over layers, {most:.0%} in the fullest"
-    told = told.replace("%", " %")
-    if mean < DOUBTFUL:
-        return told
-    return f"{told}: retention is doubtful from here on, as a further edit mostly falls on directions already used"
+    told = (
+        f"{requests} requests have spent {spent:.0%} of the retain budget and use {mean:.0%} of the free directions, "
+        f"{most:.0%} in the fullest layer"
+    ).replace("%", " %")
+    return told if spent < DOUBTFUL else f"{told}: retention is doubtful from here on, as the budget is one for all"
 
 
 def _directions(edit: Edit, device: torch.device) -> Float[Tensor, "r d"]:

@@ -128,6 +128,9 @@ class ErasureReceipt(Manifest):
     used: float | None = Field(
         default=None, description="Mean over layers of the used share of free directions; None for a first request"
     )
+    spent: float = Field(
+        default=0.0, description="Share of the retain budget, which counts from the checkpoint before the first request"
+    )
     meter: str = Field(default="", description="What the meter says, in a sentence; empty for a first request")
     pseudonymized: Pseudonymized | None = Field(default=None, description="Set where a pseudonym stands for it")
 

@@ -19,7 +19,7 @@ from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.forget_set import check_images
 from space_cli.core.keeping import kept_anchors
 from space_cli.core.ledger import checkpoint_digest
-from space_cli.core.meter import LEAK, by_layer, reading, used_share
+from space_cli.core.meter import LEAK, by_layer, reading, spent_share, used_share
 from space_cli.core.protocols import Progress
 from space_cli.core.recipe import EraseRequest
 from space_cli.core.records import AnchorsManifest, ErasureReceipt, LayerReceipt, Source
@@ -142,6 +142,8 @@ def _receipt(
     }
     lines, files = close_ledger(draft.path, base.entries, draft.files(), facts)
     used = {layer.layer: layer.used for layer in layers if layer.used is not None}
+    limits = {"retain_kl": request.max_retain_kl, "neighbours_changed": request.max_neighbour_loss}
+    spent = spent_share(outcome.signals, limits)
     return ErasureReceipt(
         space_version=__version__,
         seed=request.seed,
@@ -159,7 +161,8 @@ def _receipt(
         ledger=lines[-1].hash,
         requests=len(lines),
         used=sum(used.values()) / len(used) if used else None,
-        meter=reading(used, len(lines)) if used else "",
+        spent=spent,
+        meter=reading(used, len(lines), spent) if used else "",
     )
 
 

@@ -165,7 +165,9 @@ def test_every_requested_concept_and_all_others_are_asked_about():
 def test_a_request_is_what_a_user_would_type(monkeypatch, tmp_path, code, refused):
     plan = continual.Plan(5, continual.chosen(2, 0), ("steps=2",), "0")
     asked = []
-    receipt = dict.fromkeys(("steps", "stopped", "used", "meter", "requests", "signals"), 1) | {"run": {"seconds": 7.0}}
+    receipt = dict.fromkeys(("steps", "stopped", "used", "spent", "meter", "requests", "signals"), 1) | {
+        "run": {"seconds": 7.0}
+    }
 
     def space(words):
         asked.extend(words)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from space_cli.core.meter import DOUBTFUL, by_layer, reading, used_directions, used_share
+from space_cli.core.meter import DOUBTFUL, by_layer, reading, spent_share, used_directions, used_share
 from space_cli.core.types import Edit
 
 WIDTH = 8
@@ -51,8 +51,15 @@ def test_edits_are_sorted_by_layer():
     assert by_layer([[first], [second]])["b"] == [second]
 
 
-@pytest.mark.parametrize(("share", "doubtful"), [(DOUBTFUL - 0.01, False), (DOUBTFUL, True), (1.0, True)])
-def test_the_meter_says_when_retention_is_doubtful(share, doubtful):
-    told = reading({"a": share, "b": share}, 3)
-    assert told.startswith("3 requests use")
+@pytest.mark.parametrize(("spent", "doubtful"), [(DOUBTFUL - 0.01, False), (DOUBTFUL, True), (1.0, True)])
+def test_the_meter_says_when_retention_is_doubtful(spent, doubtful):
+    told = reading({"a": 1.0, "b": 1.0}, 3, spent)
+    assert told.startswith(f"3 requests have spent {spent:.0%}".replace("%", " %"))
     assert ("retention is doubtful" in told) is doubtful
+
+
+def test_the_budget_is_spent_by_the_figure_that_spent_most():
+    limits = {"retain_kl": 0.05, "neighbours_changed": 0.1}
+    assert spent_share({"retain_kl": 0.01, "neighbours_changed": 0.06, "steps": 9.0}, limits) == pytest.approx(0.6)
+    assert spent_share({}, limits) == 0.0
+    assert [spent_share({"retain_kl": found}, {"retain_kl": 0.0}) for found in (0.0, 0.1)] == [0.0, 1.0]

@@ -101,7 +101,7 @@ def test_the_receipts_carry_ledger_and_meter(rig):
     assert second.requests == 2
     assert 0 < second.used <= 1
     assert all(0 <= layer.used <= 1 and layer.free > 0 for layer in second.layers)
-    assert second.meter.startswith("2 requests use")
+    assert second.meter.startswith("2 requests have spent")
     lines = read_ledger(rig.place / "second")
     assert [(line.number, line.concept) for line in lines] == [(1, OWL), (2, CAT)]
     assert second.ledger == lines[-1].hash

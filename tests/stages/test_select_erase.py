@@ -173,7 +173,7 @@ def test_a_second_request_retains_what_the_first_made_forgotten(anchors, tmp_pat
     assert [check for check in verify(tmp_path / "second") if not check.passed] == []
     assert receipt.requests == 2
     assert 0 < receipt.used <= 1
-    assert receipt.meter.startswith("2 requests use")
+    assert receipt.meter.startswith("2 requests have spent")
     assert (tmp_path / "second" / "space" / "earlier" / "0001.anchors.safetensors").is_file()
 
 
