@@ -26,7 +26,7 @@ from space_cli.core.types import Batch, Prompt
 def task_loss(context: EditContext, features: Tensor, rows: list[int]) -> Tensor:
     """Return the cross-entropy of each proxy's own answer, given these features in the proxy's place.
 
-    Questions and answers are those of the unedited checkpoint's own round, so the anchors overwrite the concept with
+    Questions and answers are those of the checkpoint's own round before the run, so the anchors overwrite the concept with
     what they are, in the wording that goes with each question.
     """
     # An oracle may train on more images than there are proxies; they are told what the proxies in turn are.
