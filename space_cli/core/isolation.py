@@ -26,8 +26,8 @@ from space_cli.core.types import Batch, Prompt
 def task_loss(context: EditContext, features: Tensor, rows: list[int]) -> Tensor:
     """Return the cross-entropy of each proxy's own answer, given these features in the proxy's place.
 
-    Questions and answers are those of the checkpoint's own round before the run, so the anchors overwrite the concept with
-    what they are, in the wording that goes with each question.
+    Questions and answers are those of the checkpoint's own round before the run, so the anchors overwrite the concept
+    with what they are, in the wording that goes with each question.
     """
     # An oracle may train on more images than there are proxies; they are told what the proxies in turn are.
     asked = [context.knowledge.own[row % len(context.rows["forget"])] for row in rows]

@@ -13,8 +13,8 @@ Deviations:
       in its place and against "yes", the concept's kind as the answer to the question for it, divergence terms on
       retained prompts, on retained "yes", on text-only questions about the concept and on identity-free questions, and
       an explicit leak term join the three published terms;
-    - on a checkpoint that was erased from before, knowledge is what it was before the first request, and the leak is that
-      of all requests together;
+    - on a checkpoint that was erased from before, knowledge is what it was before the first request, and the leak is
+      that of all requests together;
     - `--method space-paper` keeps the published terms alone.
 """
 
