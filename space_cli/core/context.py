@@ -15,6 +15,7 @@ import torch
 
 from torch import Tensor
 
+from space_cli.core.earlier import Earlier
 from space_cli.core.errors import UsageFault
 from space_cli.core.hooks import Change, editing, watching
 from space_cli.core.knowledge import Knowledge, is_name, name_of
@@ -81,7 +82,7 @@ class EditContext:
     budget: Budget = UNLIMITED
     forget: Tensor | None = None  # [n, p, v], images of the concept, where a method may train on them
     undo: Factors = field(default_factory=dict)  # takes earlier requests' edits off
-    erased: tuple[str, ...] = ()  # names of what earlier requests erased
+    earlier: tuple[Earlier, ...] = ()  # what they erased
     outcome: Outcome = field(default_factory=Outcome)
     _moments: dict[str, SecondMoment] = field(default_factory=dict)
 
@@ -167,7 +168,8 @@ class EditContext:
         with torch.inference_mode(), self.original():
             answers = self.responder.answer_features(features, [question] * len(features)) if len(features) else []
             named = [Prompt(question, a, first + row) for row, a in enumerate(answers) if is_name(name_of(a, form))]
-            prompts = [prompt for prompt in named if not mentions(prompt.answer, self.erased)]
+            gone = [name for one in self.earlier for name in one.concept.names]
+            prompts = [prompt for prompt in named if not mentions(prompt.answer, gone)]
             for chosen in batched(prompts, STATISTICS_BATCH):
                 batch = self.responder.batch(chosen)
                 whole = self.responder.log_likelihood(batch, self.features) * answer_mask(batch).sum(-1)

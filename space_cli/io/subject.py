@@ -103,7 +103,7 @@ def subject_of(
         budget=aim.budget,
         forget=responder.features(aim.images) if aim.images else None,
         undo=undo,
-        erased=tuple(name for one in earlier for name in one.concept.names),
+        earlier=tuple(earlier),
     )
 
 

@@ -35,6 +35,7 @@ from space_cli.core.descent import Descent
 from space_cli.core.hardening import Hardening
 from space_cli.core.isolation import Attributes
 from space_cli.core.naming import Naming
+from space_cli.core.reminding import Reminders
 from space_cli.core.subspace import Projection, Subspace
 from space_cli.core.types import Edit, Prompt
 from space_cli.core.watch import Watch
@@ -83,6 +84,7 @@ class Options(BaseModel):
     lambda_diversity: float = Field(default=0.05, description="λ_div of L_div")
     lambda_retain: float = 8.0
     lambda_affirm: float = Field(default=8.0, description="Of the divergence on retained questions answered with yes")
+    lambda_earlier: float = Field(default=1.5, description="Of the names that earlier requests erased")
     lambda_word: float = Field(default=4.0, description="Of the divergence on text-only questions about the concept")
     lambda_leak: float = 100.0
     lambda_size: float = 1.0
@@ -119,7 +121,8 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     )
     del moments  # the means are enough, and a wide layer takes a gigabyte
     watch = Watch(context, naming, bank.pushed(context.of_role("holdout"), hardening))
-    _train(context, options, Parts(bank, naming, Descent(subspace, options.lr), Attributes(context, bank.base), watch))
+    descent, attributes = Descent(subspace, options.lr), Attributes(context, bank.base)
+    _train(context, options, Parts(bank, naming, descent, attributes, watch, Reminders(context)))
     yield from subspace.edits()
 
 
@@ -132,6 +135,7 @@ class Parts:
     descent: Descent
     attributes: Attributes
     watch: Watch
+    reminders: Reminders
 
     @property
     def subspace(self) -> Subspace:
@@ -219,6 +223,9 @@ def _terms(
         if naming.stutters:
             repeated = naming.of(naming.stutters[step % len(naming.stutters)], features)
             yield {"stutter": options.lambda_stutter * isolation.name_loss(repeated, options.beta)}
+        if parts.reminders:
+            erased = parts.reminders.named(step, options.batch)
+            yield {"earlier": options.lambda_earlier * isolation.name_loss(erased, options.beta)}
         yield {"deny": options.lambda_deny * isolation.denial_loss(naming, features, step, options.beta)}
         pooled = isolation.pooled_states(context, features, text[0])
         yield {
