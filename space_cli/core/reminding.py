@@ -42,7 +42,7 @@ class Reminders:
         """
         rng = random.Random(f"{self._context.seed} {step} reminders")
         prompts: list[Prompt] = []
-        shown = []
+        shown: list[Tensor] = []
         for turn in range(step * size, (step + 1) * size):
             place = turn % len(self._namings)
             kept = self._context.earlier[place].features
