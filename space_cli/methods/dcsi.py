@@ -14,7 +14,7 @@ Deviations:
       retained prompts, on retained "yes", on text-only questions about the concept and on identity-free questions, and
       an explicit leak term join the three published terms;
     - on a checkpoint that was erased from before, knowledge is what it was before the first request, and the leak is
-      that of all requests together;
+      that of all requests together; the names that they erased are pressed down on the anchors kept of them;
     - `--method space-paper` keeps the published terms alone.
 """
 

@@ -72,7 +72,7 @@ def test_over_the_retain_budget_training_goes_on_with_the_neighbours_that_lost_t
     batch = found.responder.batch(lost)
     with torch.no_grad():
         before, after = (
-            float(drift(found, batch, found.features, {e.layer: (e.left, e.right) for e in some}))
+            float(drift(found, batch, found.features, {e.layer: (e.left, e.right) for e in some}, {}))
             for some in (edits, repaired)
         )
     assert after < before
