@@ -36,7 +36,7 @@ from space_cli.core.stats import score
 from space_cli.core.types import Probe, ProbeImage, Prompt
 
 NEEDS: frozenset[str] = frozenset()
-COST = 8.0
+COST = 10.0
 """Time beside `jailbreak`'s, on the bundled checkpoint."""
 LESSONS = ("images", "proxies", "neighbours")
 AREA = "_area"
