@@ -17,7 +17,7 @@ from torch import Tensor
 
 from space_cli.core.asking import spread
 from space_cli.core.attacking import concept_of, forms, mean, nonsense_of, nothing
-from space_cli.core.losses import answer_log_likelihood, answer_mask, next_labels
+from space_cli.core.losses import answer_log_likelihood, next_labels, split
 from space_cli.core.membership import compressed, lowest, placements, rate_at_few_alarms, token_scores
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
@@ -116,8 +116,7 @@ def _add(found: dict[str, list[float]], responder: Responder, pairs: Sequence[Pr
     (gradient,) = torch.autograd.grad(
         -answer_log_likelihood(logits, rows).sum(), own, allow_unused=True, materialize_grads=True
     )
-    lengths = answer_mask(rows).sum(-1).tolist()
-    told = zip(logits.detach().split(lengths), next_labels(rows).split(lengths), strict=True)
+    told = zip(split(logits.detach(), rows), split(next_labels(rows), rows), strict=True)
     for row, (pair, (given, labels)) in enumerate(zip(pairs, told, strict=True)):
         likely, unusual = token_scores(given, labels)
         loss = float(likely.mean())

@@ -118,7 +118,7 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
     """Train both checkpoints in the same way with each kind of picture there is."""
     test = _test(before, probe, options)
     if test is None:
-        return _parts({lesson: {"": nothing(NO_SUBJECT), AREA: nothing(NO_SUBJECT)} for lesson in LESSONS})
+        return _parts(dict.fromkeys(LESSONS, _nothing(NO_SUBJECT)))
     bench = _Bench(probe, options, test, forms(before, probe, TAUGHT))
     images = [one.image for one in probe.forget[: options.images]] if len(probe.forget) > options.images else []
     proxies = list(probe.holdout[: options.proxies if test.pushed is None else _half(probe)])
@@ -133,6 +133,10 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
 
 def _parts(taught: dict[str, dict[str, ScoreRecord]]) -> dict[str, ScoreRecord]:
     return {f"{lesson}{what}": record for lesson, records in taught.items() for what, record in records.items()}
+
+
+def _nothing(why: str) -> dict[str, ScoreRecord]:
+    return dict.fromkeys(("", AREA), nothing(why))
 
 
 def _half(probe: Probe) -> int:
@@ -156,7 +160,7 @@ def _taught(
 ) -> dict[str, ScoreRecord]:
     """Teach the name; the control teaches other ones with the same pictures."""
     if not images:
-        return {"": nothing(why), AREA: nothing(why)}
+        return _nothing(why)
 
     def curve(responder: Responder, concept: Concept) -> list[list[float]]:
         return bench.curve(responder, _Lesson(images, [concept] * len(images)), concept)
@@ -182,7 +186,7 @@ def _beside(
 ) -> dict[str, ScoreRecord]:
     """Teach neighbours their own names; the control does so with things far from the concept."""
     if not near:
-        return {what: nothing("needs images of neighbours") for what in ("", AREA)}
+        return _nothing("needs images of neighbours")
     concept = concept_of(bench.probe)
     lesson, other = (_own_names(shown, bench.probe) for shown in (near, far))
     old, new = (bench.curve(responder, lesson, concept) for responder in (before, after))

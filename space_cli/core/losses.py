@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from space_cli.core.types import Batch
@@ -29,7 +29,14 @@ def next_labels(batch: Batch) -> Int[Tensor, " a"]:
     return batch.labels[:, 1:][batch.labels[:, 1:] != -100]
 
 
-def by_prompt(values: Float[Tensor, " a"], batch: Batch) -> Float[Tensor, "b t"]:
+def split(values: Shaped[Tensor, "a ..."], batch: Batch) -> tuple[Tensor, ...]:
+    """Return values of the marked positions, those of each prompt apart."""
+    lengths: list[int] = answer_mask(batch).sum(-1).tolist()
+    parts: tuple[Tensor, ...] = values.split(lengths)
+    return parts
+
+
+def by_prompt(values: Shaped[Tensor, " a"], batch: Batch) -> Shaped[Tensor, "b t"]:
     """Return values of the marked positions in their places, 0 elsewhere."""
     mask = answer_mask(batch)
     return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)

@@ -8,6 +8,8 @@ Shapes: b = anchors in a step.
 
 import random
 
+from dataclasses import replace
+
 import torch
 
 from torch import Tensor
@@ -47,7 +49,7 @@ class Reminders:
             place = turn % len(self._namings)
             kept = self._context.earlier[place].features
             wording = rng.choice((*self._namings[place].names, *self._namings[place].affirmations))
-            prompts.append(Prompt(wording.question, wording.answer, len(shown), wording.lead, wording.ends))
+            prompts.append(replace(wording, image=len(shown)))
             shown.append(kept[rng.randrange(len(kept))])
         batch = self._context.responder.batch(prompts)
         return answer_log_likelihood(self._context.responder.answer_logits(batch, torch.stack(shown)), batch)

@@ -66,6 +66,8 @@ class Subspace:
             self._weight_norm[layer] = float(weight.norm())
             added = context.added(layer)
             self._base_energy[layer] = energy(weight if added is None else weight - added, context.moment(layer))
+            if added is not None:
+                self._moved[layer] = energy(added, context.moment(layer))
             self._grow(layer, weight.new_zeros(weight.shape[0], 0))
 
     def widen(self) -> None:
@@ -96,7 +98,6 @@ class Subspace:
         added = self._context.added(layer)
         if added is not None:
             self._crossed[layer] = (added.double() @ (moment @ chosen)).float()
-            self._moved[layer] = energy(added, moment)
 
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return what `editing` hooks in."""

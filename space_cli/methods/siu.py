@@ -48,7 +48,7 @@ from torch import Tensor
 from space_cli.core.context import EditContext
 from space_cli.core.forget_set import naming_prompt, relabelled
 from space_cli.core.knowledge import name_of
-from space_cli.core.losses import answer_mask, next_labels
+from space_cli.core.losses import answer_mask, by_prompt, next_labels
 from space_cli.core.recipe import spoken_form
 from space_cli.core.tuning import Adapter, Settings, train
 from space_cli.core.types import Batch, Edit, Prompt
@@ -151,7 +151,7 @@ class _Plan:
         whole = torch.tensor([[sample.specified == "all"] for sample in samples], device=answers.ids.device)
         named = torch.tensor([[sample.specified == "name"] for sample in samples], device=answers.ids.device)
         mask = answer_mask(answers)
-        said = torch.zeros_like(mask).masked_scatter(mask, torch.isin(next_labels(answers), self._specified))
+        said = by_prompt(torch.isin(next_labels(answers), self._specified), answers)
         held = mask & (whole | (named & said))
         batch = relabelled(answers, responder.image_token, self._options.loss_on)
         mask = answer_mask(batch)

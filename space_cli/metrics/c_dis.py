@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from space_cli.core.asking import ask_each
-from space_cli.core.losses import answer_mask, token_log_likelihood
+from space_cli.core.losses import split, token_log_likelihood
 from space_cli.core.matching import spans, words
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
@@ -97,12 +97,12 @@ def _where_said(question: str, answer: str, probe: Probe) -> Prompt | None:
 @torch.inference_mode()
 def _log_p(responder: Responder, images: Sequence[Image], prompts: Sequence[Prompt]) -> list[Tensor]:
     """Return log p of each scored token, by prompt; each has its own image."""
-    found = []
+    found: list[Tensor] = []
     for start in range(0, len(prompts), BATCH):
         chosen = prompts[start : start + BATCH]
         batch = responder.batch([replace(prompt, image=row) for row, prompt in enumerate(chosen)])
         logits = responder.answer_logits(batch, responder.features(images[start : start + BATCH]))
-        found += token_log_likelihood(logits, batch).split(answer_mask(batch).sum(-1).tolist())
+        found += split(token_log_likelihood(logits, batch), batch)
     return found
 
 

@@ -27,7 +27,7 @@ import torch
 from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from space_cli.core.losses import answer_mask, token_log_likelihood
+from space_cli.core.losses import split, token_log_likelihood
 from space_cli.core.matching import spans, words
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
@@ -87,8 +87,7 @@ def _surprise(
         prompts = [Prompt(questions[row], answers[row], place) for place, row in enumerate(chosen)]
         batch = reader.batch(prompts)
         logits = reader.answer_logits(batch, reader.features([images[row] for row in chosen]))
-        lengths = answer_mask(batch).sum(-1).tolist()
-        told = (-token_log_likelihood(logits, batch)).split(lengths)
+        told = split(-token_log_likelihood(logits, batch), batch)
         for place, (row, nats) in enumerate(zip(chosen, told, strict=True)):
             hidden = _name_tokens(reader, prompts[place], batch.labels[place], names)
             found[row] = [value for token, value in enumerate(nats.tolist()) if token not in hidden]

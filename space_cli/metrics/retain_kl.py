@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from space_cli.core.asking import spread
-from space_cli.core.losses import answer_mask
+from space_cli.core.losses import split
 from space_cli.core.phrasing import AUDIT_OPEN, KIND_QUESTION, TEXT_HOME_QUESTION, TEXT_KIND_QUESTION
 from space_cli.core.protocols import Responder
 from space_cli.core.records import ScoreRecord
@@ -90,4 +90,4 @@ def _answer_logits(responder: Responder, prompts: Sequence[Prompt], images: Sequ
     """Return the logits of each prompt's answer tokens, [tokens, words], laid out by the checkpoint's own template."""
     batch = responder.batch(prompts)
     logits = responder.answer_logits(batch, None if images is None else responder.features(images))
-    return list(logits.split(answer_mask(batch).sum(-1).tolist()))
+    return list(split(logits, batch))

@@ -60,13 +60,14 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
     _require_fresh(manifest, request)
     inputs = _inputs(request, source_of(base.folder, "checkpoint", base.files))
     with new_artifact(out, _identity(request, options, inputs), overwrite=overwrite) as draft:
-        context = _context(request, base, anchors, draft, progress)
+        earlier = open_edits(base.folder, base.entries)
+        context = _context(request, base, anchors, earlier, draft, progress)
         found = [on_cpu(edit) for edit in method.edits(context, options)]
         rounded = rounded_changes(base, found)
         signals = within_budget(context, rounded, request.method)
         layers = layer_receipts(context, base, found, rounded)
         if base.entries:
-            layers = _metered(context, layers, [*open_edits(base.folder, base.entries), found])
+            layers = _metered(context, layers, [*earlier, found])
         progress.note("writing the checkpoint")
         _write(base, context, found, draft)
         context.outcome.signals |= signals
@@ -197,7 +198,14 @@ def _identity(request: EraseRequest, options: BaseModel, inputs: list[Source]) -
     return json.dumps({"stage": "erase", **parts}, sort_keys=True)
 
 
-def _context(request: EraseRequest, base: Base, anchors: list[Anchor], draft: Draft, progress: Progress) -> EditContext:
+def _context(
+    request: EraseRequest,
+    base: Base,
+    anchors: list[Anchor],
+    requests: list[list[Edit]],
+    draft: Draft,
+    progress: Progress,
+) -> EditContext:
     inside = draft.path / "space"
     inside.mkdir(exist_ok=True)
     store = StateStore(inside / "state.safetensors")
@@ -207,7 +215,7 @@ def _context(request: EraseRequest, base: Base, anchors: list[Anchor], draft: Dr
     images = concept_images(request.forget_images, progress)
     budget = Budget(request.max_retain_kl, request.max_neighbour_loss)
     earlier = open_earlier(base.folder, base.entries, base.entries)
-    undo = undone(open_edits(base.folder, base.entries))
+    undo = undone(requests)
     log = MetricsLog(inside / "metrics.jsonl", keep=saved.step if saved else 0)
     return open_subject(
         base.folder,
