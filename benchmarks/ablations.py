@@ -27,7 +27,7 @@ LAMBDAS = (
     "lambda_task", "lambda_name", "lambda_begin", "lambda_stutter", "lambda_deny", "lambda_attribute", "lambda_anchor",
     "lambda_diversity", "lambda_retain", "lambda_affirm", "lambda_word", "lambda_leak", "lambda_size",
 )  # fmt: skip
-LEAKS = (1e-3, 3e-2, 1e-1)
+LEAKS = (1e-3, 7e-3, 3e-2, 1e-1)
 """ρ beside the default."""
 SIZES = (1, 4, 16, 64)
 """Anchors, |P|."""

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from space_cli.core.types import Edit
 
-LEAK = 7e-3
-"""Share of retained energy left unprotected where the meter looks: the default of `dcsi`."""
 DOUBTFUL = 0.5
 """Spent share of the retain budget from which retention is doubtful. How many directions are used says little about it:
 on the bundled checkpoint they are all used after six requests, long before names are lost

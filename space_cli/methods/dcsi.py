@@ -36,7 +36,7 @@ from space_cli.core.hardening import Hardening
 from space_cli.core.isolation import Attributes
 from space_cli.core.naming import Naming
 from space_cli.core.reminding import Reminders
-from space_cli.core.subspace import Projection, Subspace
+from space_cli.core.subspace import LEAK, Projection, Subspace
 from space_cli.core.types import Edit, Prompt
 from space_cli.core.watch import Watch
 
@@ -55,7 +55,7 @@ class Options(BaseModel):
     )
     lr: float = Field(default=1e-2, gt=0, description="Adam's step, in units of the factors")
     rank: int = Field(default=64, ge=1, description="Trained directions a layer")
-    leak: float = Field(default=7e-3, ge=0, lt=0.25, description="Share of retained energy left unprotected")
+    leak: float = Field(default=LEAK, ge=0, lt=0.25, description="Share of retained energy left unprotected")
     widenings: int = Field(
         default=2, ge=0, le=2, description="Times that share is doubled while held-out anchors stay named"
     )

@@ -19,10 +19,11 @@ from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.forget_set import check_images
 from space_cli.core.keeping import kept_anchors
 from space_cli.core.ledger import checkpoint_digest
-from space_cli.core.meter import LEAK, by_layer, reading, spent_share, used_share
+from space_cli.core.meter import by_layer, reading, spent_share, used_share
 from space_cli.core.protocols import Progress
 from space_cli.core.recipe import EraseRequest
 from space_cli.core.records import AnchorsManifest, ErasureReceipt, LayerReceipt, Source
+from space_cli.core.subspace import LEAK
 from space_cli.core.types import Anchor, Edit
 from space_cli.io.anchors import TABLE, open_anchors
 from space_cli.io.artifact import Draft, digest_file, new_artifact, source_of

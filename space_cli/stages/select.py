@@ -22,6 +22,7 @@ from space_cli.core.naming import Naming
 from space_cli.core.protocols import Progress
 from space_cli.core.recipe import SelectRequest
 from space_cli.core.records import AnchorsManifest, LayerLeverage
+from space_cli.core.subspace import LEAK
 from space_cli.core.types import Anchor
 from space_cli.io.anchors import write_anchors
 from space_cli.io.artifact import new_artifact, source_of
@@ -31,8 +32,6 @@ from space_cli.io.model import CheckpointResponder, family_of, open_model
 from space_cli.io.pool import Pool, open_pool
 from space_cli.io.subject import Aim, image_features, subject_of
 
-LEAK = 7e-3
-"""Share of retained energy left unprotected where leverage is reported: the default of `dcsi`."""
 KNOWN_MARGIN = 5.0
 """Nats per token that a push towards the name must get beyond a push towards scrambled names: on the bundled checkpoint
 known names got 11 to 15 beyond, unknown ones at most 3."""
