@@ -14,8 +14,6 @@ in twenty about real pictures; at -4.6 it still came up in one of four (docs/ben
 RESISTED = -2.0
 """Nats per token that anchors reach when pushed anew against the edited checkpoint: below it the audit's own, longer
 attack on held-out anchors found the name in about one of three (docs/benchmarks/development.md)."""
-LEFT = 6.0
-"""Nats per token on held-out anchors below which real pictures are still named (docs/benchmarks/development.md)."""
 RISE = 1.0
 """Nats per token that two looks must add to that while it lasts, or the subspace is too narrow for the concept."""
 AFFIRMED = 0.3
@@ -68,7 +66,7 @@ class Watch:
     @property
     def named(self) -> bool:
         """Whether the last look found the name still there, or there again."""
-        return bool(self.trail) and self.trail[-1] < LEFT
+        return bool(self.trail) and self.trail[-1] < -FORGOTTEN
 
     @property
     def stalled(self) -> bool:

@@ -81,7 +81,6 @@ def test_over_the_retain_budget_training_goes_on_with_the_neighbours_that_lost_t
 def test_a_subspace_that_is_too_narrow_is_widened_and_a_killed_run_remembers_it(monkeypatch):
     # Whatever a look finds, the name is there, and whatever it adds is too little.
     monkeypatch.setattr(watch, "FORGOTTEN", -100.0)
-    monkeypatch.setattr(watch, "LEFT", 100.0)
     monkeypatch.setattr(watch, "RISE", 100.0)
     stuck = {"steps": 12, "check": 2, "least": 6, "prolonged": 3, "widenings": 1}
     first = subjects.context()
