@@ -57,7 +57,7 @@ class Options(BaseModel):
     rank: int = Field(default=64, ge=1, description="Trained directions a layer")
     leak: float = Field(default=LEAK, ge=0, lt=0.25, description="Share of retained energy left unprotected")
     widenings: int = Field(
-        default=2, ge=0, le=2, description="Times that share is doubled while held-out anchors stay named"
+        default=1, ge=0, le=2, description="Times that share is doubled while held-out anchors stay named"
     )
     prolonged: int = Field(default=30, ge=1, description="Steps more for each of these times")
     projection: Projection = Field(
