@@ -242,7 +242,7 @@ def test_figures_of_a_refused_row_are_finite():
 def test_some_ablations_can_be_chosen_by_name():
     entries = ablations.variants(ablations.options_of("dcsi"))
     chosen = [entry.name for entry in ablations.wanted(entries, ["leak = *", "no projection"])]
-    assert chosen == ["dcsi", "leak = 0.001", "leak = 0.03", "leak = 0.1", "no projection"]
+    assert chosen == ["dcsi", "leak = 0.001", "leak = 0.007", "leak = 0.03", "leak = 0.1", "no projection"]
     assert ablations.wanted(entries, []) == entries
     with pytest.raises(UsageFault, match="no variant is called `colour`"):
         ablations.wanted(entries, ["colour"])
