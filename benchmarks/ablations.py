@@ -78,6 +78,7 @@ def variants(known: set[str]) -> list[Entry]:
         ("hidden states not pushed", "depths", 0),
         ("pushes that share nothing", "share", 0.0),
         ("subspace never widened", "widenings", 0),
+        ("retained images without noise", "jitter", 0.0),
         ("no projection", "projection", "none"),
         ("projection of the gradient before Adam", "projection", "gradient"),
         ("projection of the update after Adam", "projection", "update"),
@@ -111,7 +112,7 @@ def wanted(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
 
 def missing(known: set[str]) -> list[str]:
     """Return the wanted ablations that cannot be, and those whose option is gone."""
-    ours = (*LAMBDAS, "leak", "harden_steps", "refresh", "depths", "share", "widenings", "projection", "oracle")
+    ours = (*LAMBDAS, "leak", "harden_steps", "refresh", "depths", "share", "widenings", "jitter", "projection", "oracle")
     return [NEVER, *(f"{option} (the method has no such option)" for option in ours if option not in known)]
 
 

@@ -14,7 +14,7 @@ import json
 import sys
 import time
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.gpu import bundled, large
@@ -27,38 +27,54 @@ from space_cli.io.model import pick_device
 
 OUT, BUILD = Path("docs/benchmarks"), Path("build/gpu")
 PUBLISHED = "llava-1.5-7b"
-PARTS = ("bundled", "shape")
+PARTS = {"bundled": ("bundled", "bundled_ratio"), "shape": ("shape_steps",)}
+"""What is measured, with the tables it fills."""
 CONCEPT = "panda"
 
 
 class Results:
-    """`gpu.json`, written anew whenever something is known."""
+    """`gpu.json`, written anew whenever something is known.
 
-    def __init__(self, folder: Path, head: Row) -> None:
-        self._path, self._page = folder / "gpu.json", folder / "gpu.md"
+    Args:
+        folder: Where it is.
+        head: Of this run: command, commit, machine, shape.
+        parts: What this run measures. What it does not measure stays, under the head of its own run.
+    """
+
+    def __init__(self, folder: Path, head: Row, parts: Iterable[str] = PARTS) -> None:
+        self._path, self._page, self._head = folder / "gpu.json", folder / "gpu.md", head
         folder.mkdir(parents=True, exist_ok=True)
-        self.found: Row = {**head, "bundled": {}, "bundled_ratio": {}, "shape_steps": {}}
+        self.found: Row = {**head, "heads": {}, **{table: {} for tables in PARTS.values() for table in tables}}
         if self._path.is_file():
             old = json.loads(self._path.read_text("utf-8"))
-            # Figures of another device, shape or commit do not belong beside these.
-            if _origin(old) == _origin(head):
-                self.found |= {part: old[part] for part in ("bundled", "bundled_ratio", "shape_steps")}
+            for part, tables in PARTS.items():
+                # Before each part had a head of its own, all were of one run.
+                own = old.get("heads", {}).get(part) or {key: old[key] for key in head}
+                # Figures of another device, shape or commit do not belong beside this run's.
+                if old[tables[0]] and (part not in parts or _origin(own) == _origin(head)):
+                    self.found |= {table: old[table] for table in tables}
+                    self.found["heads"][part] = own
 
-    def lacks(self, part: str, name: str) -> bool:
+    def lacks(self, table: str, name: str) -> bool:
         """Tell whether something was not measured to its end."""
-        return not self.found[part].get(name, {"finished": False}).get("finished", True)
+        return not self.found[table].get(name, {"finished": False}).get("finished", True)
 
-    def keep(self, part: str, name: str, row: Row) -> None:
+    def keep(self, table: str, name: str, row: Row) -> None:
         """Store a row, and say it."""
-        self.found[part][name] = row
-        if part == "bundled":
+        self.found[table][name] = row
+        self.found["heads"][next(part for part, tables in PARTS.items() if table in tables)] = self._head
+        if table == "bundled":
             self.found["bundled_ratio"] = bundled.ratios(self.found["bundled"])
+        self.write()
+        shown = {key: value for key, value in row.items() if not isinstance(value, dict)}
+        sys.stderr.write(f"{table} {name}: {json.dumps(shown)}\n")
+
+    def write(self) -> None:
+        """Write both files."""
         draft = self._path.with_suffix(".tmp")
         draft.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
         draft.replace(self._path)
         self._page.write_text(page(self.found), encoding="utf-8")
-        shown = {key: value for key, value in row.items() if not isinstance(value, dict)}
-        sys.stderr.write(f"{part} {name}: {json.dumps(shown)}\n")
 
 
 def _origin(found: Row) -> list[str]:
@@ -86,7 +102,7 @@ def _run(options: argparse.Namespace, command: str, started: float) -> int:
         "shape": options.shape,
     }
     published = options.shape == PUBLISHED and device.startswith("cuda")
-    results = Results(options.out or (OUT if published else BUILD / options.shape), head)
+    results = Results(options.out or (OUT if published else BUILD / options.shape), head, options.part)
     if "bundled" in options.part:
         _bundled(results, device, options.settings)
     if "shape" in options.part:
@@ -126,7 +142,7 @@ def _shape(results: Results, bench: large.Bench) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="The chain on one GPU")
-    parser.add_argument("--part", nargs="*", choices=PARTS, default=PARTS, metavar="NAME", help=", ".join(PARTS))
+    parser.add_argument("--part", nargs="*", choices=PARTS, default=list(PARTS), metavar="NAME", help=", ".join(PARTS))
     parser.add_argument("--shape", choices=sorted(SHAPES), default=PUBLISHED, help="`tiny` is for trying the script")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--steps", type=int, default=100, help="Training steps of the shape's erasure")

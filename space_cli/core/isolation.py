@@ -17,6 +17,7 @@ from torch import Tensor
 
 from space_cli.core import phrasing
 from space_cli.core.context import EditContext, Factors, batched
+from space_cli.core.jitter import Jitter
 from space_cli.core.losses import answer_log_likelihood, answer_mask, next_labels, token_kl
 from space_cli.core.memory import rows_at_once
 from space_cli.core.naming import Naming
@@ -103,19 +104,41 @@ class Attributes:
 
 
 def drift_terms(
-    context: EditContext, prompts: Sequence[Prompt], features: Tensor | None, factors: Factors
+    context: EditContext,
+    prompts: Sequence[Prompt],
+    features: Tensor | None,
+    factors: Factors,
+    jitter: tuple[Jitter, str] | None = None,
 ) -> Iterator[Tensor]:
-    """Yield what sums to the drift over all these prompts, as many a forward pass as fit; nothing for no prompt."""
+    """Yield what sums to the drift over all these prompts, as many a forward pass as fit; nothing for no prompt.
+
+    Args:
+        context: The erasure.
+        prompts: With answers.
+        features: What they are asked about, [n, p, v]; None for text only.
+        factors: The change.
+        jitter: Noise for both sides of the divergence, and the turn it is drawn by.
+    """
     together = rows_at_once(context.responder.model, 0 if features is None else features.shape[1])
+    parts = [(c, reference) for some, reference in context.referred(prompts, features) for c in batched(some, together)]
     batches = [
-        (context.responder.batch(chosen), reference)
-        for some, reference in context.referred(prompts, features)
-        for chosen in batched(some, together)
+        (_shown(context, chosen, features, jitter and (jitter[0], f"{jitter[1]} {i}")), reference)
+        for i, (chosen, reference) in enumerate(parts)
     ]
-    tokens = [int(answer_mask(batch).sum()) for batch, _ in batches]
-    for (batch, reference), count in zip(batches, tokens, strict=True):
+    tokens = [int(answer_mask(batch).sum()) for (batch, _), _ in batches]
+    for ((batch, shown), reference), count in zip(batches, tokens, strict=True):
         if count:
-            yield drift(context, batch, features, factors, reference) * (count / sum(tokens))
+            yield drift(context, batch, shown, factors, reference) * (count / sum(tokens))
+
+
+def _shown(
+    context: EditContext, chosen: list[Prompt], features: Tensor | None, jitter: tuple[Jitter, str] | None
+) -> tuple[Batch, Tensor | None]:
+    """Return a batch of one kind with the features it indexes."""
+    if jitter and features is not None and chosen[0].image is not None:
+        noise, turn = jitter
+        chosen, features = noise.beside(chosen, turn)
+    return context.responder.batch(chosen), features
 
 
 def drift(context: EditContext, batch: Batch, features: Tensor | None, factors: Factors, reference: Factors) -> Tensor:

@@ -13,6 +13,7 @@ Deviations:
       in its place and against "yes", the concept's kind as the answer to the question for it, divergence terms on
       retained prompts, on retained "yes", on text-only questions about the concept and on identity-free questions, and
       an explicit leak term join the three published terms;
+    - images of retained prompts are shown with noise on their features, fresh at each step, to both checkpoints;
     - on a checkpoint that was erased from before, knowledge is what it was before the first request, and the leak is
       that of all requests together; the names that they erased are pressed down on the anchors kept of them;
     - `--method space-paper` keeps the published terms alone.
@@ -34,6 +35,7 @@ from space_cli.core.context import EditContext, Factors, Saved
 from space_cli.core.descent import Descent
 from space_cli.core.hardening import Hardening
 from space_cli.core.isolation import Attributes
+from space_cli.core.jitter import Jitter
 from space_cli.core.naming import Naming
 from space_cli.core.reminding import Reminders
 from space_cli.core.subspace import LEAK, Projection, Subspace
@@ -66,6 +68,9 @@ class Options(BaseModel):
     batch: int = Field(default=8, ge=1, description="Anchors a step")
     retain_batch: int = Field(default=20, ge=1, description="Retained prompts a step")
     affirm_batch: int = Field(default=8, ge=1, description="Retained questions answered with yes, a step")
+    jitter: float = Field(
+        default=1.0, ge=0, description="Noise on the images of retained prompts, in deviations of each visual feature"
+    )
     refresh: int = Field(default=5, ge=0, description="Steps between two re-hardenings; 0 for none")
     refresh_rows: int = Field(default=16, ge=1, description="Anchors hardened again each time")
     harden_steps: int = Field(default=24, ge=0, description="Of the first hardening; 0 keeps the proxies as they are")
@@ -122,7 +127,8 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     del moments  # the means are enough, and a wide layer takes a gigabyte
     watch = Watch(context, naming, bank.pushed(context.of_role("holdout"), hardening))
     descent, attributes = Descent(subspace, options.lr), Attributes(context, bank.base)
-    _train(context, options, Parts(bank, naming, descent, attributes, watch, Reminders(context)))
+    jitter = Jitter(context.features, options.jitter, context.seed) if options.jitter else None
+    _train(context, options, Parts(bank, naming, descent, attributes, watch, Reminders(context), jitter))
     yield from subspace.edits()
 
 
@@ -136,6 +142,7 @@ class Parts:
     attributes: Attributes
     watch: Watch
     reminders: Reminders
+    jitter: Jitter | None
 
     @property
     def subspace(self) -> Subspace:
@@ -212,8 +219,9 @@ def _terms(
     factors = subspace.factors()
     features, rows = parts.bank.draw(options.batch)
 
-    def drift(prompts: Sequence[Prompt], shown: Tensor | None) -> Iterator[Tensor]:
-        return isolation.drift_terms(context, prompts, shown, factors)
+    def drift(prompts: Sequence[Prompt], kind: str) -> Iterator[Tensor]:
+        turn = (parts.jitter, f"{step} {kind}") if parts.jitter else None
+        return isolation.drift_terms(context, prompts, context.features, factors, turn)
 
     with context.edited(factors):
         yield {"task": options.lambda_task * isolation.task_loss(context, features, rows)}
@@ -237,14 +245,14 @@ def _terms(
         (
             "retain",
             options.lambda_retain,
-            drift(context.retained_prompts(step, options.retain_batch), context.features),
+            drift(context.retained_prompts(step, options.retain_batch), "retain"),
         ),
         (
             "affirm",
             options.lambda_affirm,
-            drift(context.affirmed_prompts(step, options.affirm_batch), context.features),
+            drift(context.affirmed_prompts(step, options.affirm_batch), "affirm"),
         ),
-        ("word", options.lambda_word, drift(context.word_prompts(), None)),
+        ("word", options.lambda_word, isolation.drift_terms(context, context.word_prompts(), None, factors)),
     )
     for name, weight, shares in kept:
         for share in shares:

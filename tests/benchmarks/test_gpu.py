@@ -74,6 +74,20 @@ def test_figures_of_another_commit_are_left_behind(tmp_path):
     assert command.Results(tmp_path, {**head, "commit": "def"}).lacks("bundled", "cpu")
 
 
+def test_a_part_that_is_not_measured_stays_under_the_head_of_its_own_run(tmp_path):
+    machine = {"device": "cpu", "cores": 2, "processor": "P", "ram_gb": 8, "torch": "2"}
+    head = {"command": "first", "shape": "tiny", "commit": "abc", "machine": machine}
+    step = {"seconds": 1.5, "finished": True}
+    command.Results(tmp_path, head).keep("shape_steps", "index", step)
+    second = command.Results(tmp_path, {**head, "command": "second", "commit": "def"}, ["bundled"])
+    second.keep("bundled", "cpu", {"finished": False, "exit_code": 5, "message": "full"})
+    told = json.loads((tmp_path / "gpu.json").read_text("utf-8"))
+    assert told["shape_steps"] == {"index": step}
+    assert [told["heads"][part]["commit"] for part in ("bundled", "shape")] == ["def", "abc"]
+    written = (tmp_path / "gpu.md").read_text("utf-8")
+    assert written.index("`second` at commit `def`") < written.index("`first` at commit `abc`")
+
+
 def test_the_published_shape_has_the_published_sizes():
     config = llava_config(SHAPES["llava-1.5-7b"])
     with torch.device("meta"):
