@@ -1,6 +1,7 @@
 """Selection and erasure on disk, on the bundled checkpoint with a small pool and a tiny budget."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -17,6 +18,7 @@ from space_cli.core.protocols import Silent
 from space_cli.core.recipe import Concept, EraseRequest, IndexRequest, SelectRequest
 from space_cli.io.anchors import open_anchors
 from space_cli.io.model import open_model
+from space_cli.stages import select as select_stage
 from space_cli.stages.erase import erase, plan
 from space_cli.stages.index import index
 from space_cli.stages.select import select
@@ -131,6 +133,15 @@ def test_a_concept_the_checkpoint_does_not_know_is_refused(pool, tmp_path, name)
     assert "--allow-unknown" in refused.value.hint
     insisting = request.model_copy(update={"allow_unknown": True})
     assert select(insisting, tmp_path / "a", progress=Silent()).roles["forget"]
+
+
+@pytest.mark.slow
+def test_a_name_that_the_checkpoint_gives_a_candidate_needs_no_push(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(select_stage, "KNOWN_MARGIN", math.inf)
+    request = SelectRequest(concept=Concept(name="penguin"), pool=str(pool), model=str(checkpoint_folder()), **NEAR)
+    assert select(request, tmp_path / "a", progress=Silent()).leaks >= 2
+    with pytest.raises(GateRefusal, match="does not seem to know"):
+        select(request.model_copy(update={"concept": OWL}), tmp_path / "b", progress=Silent())
 
 
 @pytest.mark.slow
