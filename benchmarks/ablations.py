@@ -1,4 +1,4 @@
-"""What each part of `dcsi` is worth: one setting changed at a time, on dev concepts of one subject.
+"""What each part of `dcsi` is worth: one setting changed at a time, and anchors by projection, on dev concepts.
 
     python -m benchmarks.ablations --subject produce=./zoo/produce
 
@@ -8,18 +8,19 @@ Writes `docs/benchmarks/ablations.md`; rows are kept in `ablations.rows.jsonl` a
 import argparse
 import sys
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
 from benchmarks.league.bench import compute
-from benchmarks.league.cells import Measures
+from benchmarks.league.cells import SOURCE_FREE, WHOLE, Measures
 from benchmarks.league.entries import OURS, Entry
 from benchmarks.league.page import current, overview, signal_table
 from benchmarks.league.running import Runner, every
-from benchmarks.league.scoring import completed, correlations, paired, summary_of
+from benchmarks.league.scoring import HARMONIC, completed, correlations, paired, summary_of, unit
 from benchmarks.league.subjects import DEVELOPMENTS, Job, open_subjects
-from benchmarks.tables import Row, commit, machine, read_rows, shard_of
+from benchmarks.league.versions import earlier_rows, footnote
+from benchmarks.tables import Row, Summary, commit, machine, read_rows, shard_of
 from space_cli.core.errors import SpaceError, UsageFault
 
 OUT = Path("docs/benchmarks")
@@ -34,7 +35,22 @@ SIZES = (1, 4, 16, 64)
 SCOPES = ("connector", "blocks", "all")
 """Beside the default, `mlp`; `blocks` is that without the connector."""
 RANKINGS = {"anchors drawn at random": "random", "anchors by similarity alone, without re-rank": "similarity"}
-"""Beside the default, by how active the concept is in them."""
+"""Beside the default, by how active the concept is in them; hardened as by default."""
+REHARDENED, PARAMETRISED = "hardened + re-hardened", "parametrised"
+"""Where ours stands in the cross."""
+PROJECTIONS = {
+    "none": "none", "gradient before Adam": "gradient", "update after Adam": "update", PARAMETRISED: None,
+}  # fmt: skip
+"""Columns of the cross: the option, if it is not the default."""
+ANCHORS: Mapping[str, tuple[Mapping[str, object], str | None]] = {
+    "random": ({"harden_steps": 0}, "random"),
+    "TPAS": ({"harden_steps": 0}, "similarity"),
+    "TPAS + re-rank": ({"harden_steps": 0}, None),
+    "hardened": ({"refresh": 0}, None),
+    REHARDENED: ({}, None),
+    "oracle": ({"oracle": True}, None),
+}
+"""Rows of the cross: options, and `--ranking` of the selection. Each adds to the one before; the oracle sees images."""
 NEVER = "scope: the tower (anchors are hardened in what the tower gives out, so that no loss reaches its weights)"
 
 
@@ -55,9 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     number_of_shards = shard_of(options.shard)[1]
     if number_of_shards == 1:
         rows = current(read_rows(options.out / "ablations.rows.jsonl"))
-        text = (
-            "\n".join(page(rows, missing(known), league=current(read_rows(options.out / "league.rows.jsonl")))) + "\n"
-        )
+        text = "\n".join(page(rows, missing(known))) + "\n"
         (options.out / "ablations.md").write_text(text, encoding="utf-8")
         print(text)
     sys.stderr.write("".join(f"not computed: {failure}\n" for failure in failures))
@@ -65,7 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def variants(known: set[str]) -> list[Entry]:
-    """Return ours, then ours with one thing changed, as far as the method has the options.
+    """Return ours, ours with one thing changed, and the cross of anchors and projections, as far as there are options.
+
+    No two of them are the same erasure: ours stands for the cross's cell of the defaults.
 
     Args:
         known: Names of its options.
@@ -73,27 +89,41 @@ def variants(known: set[str]) -> list[Entry]:
     changed: list[tuple[str, str, object]] = [
         *((f"{name} = 0", name, 0.0) for name in LAMBDAS),
         *((f"leak = {leak:g}", "leak", leak) for leak in LEAKS),
-        ("anchors not hardened", "harden_steps", 0),
-        ("anchors hardened once", "refresh", 0),
         ("hidden states not pushed", "depths", 0),
         ("pushes that share nothing", "share", 0.0),
         ("subspace never widened", "widenings", 0),
         ("retained images without noise", "jitter", 0.0),
-        ("no projection", "projection", "none"),
-        ("projection of the gradient before Adam", "projection", "gradient"),
-        ("projection of the update after Adam", "projection", "update"),
-        ("oracle: real images as anchors", "oracle", True),
     ]
     found = [Entry(OURS, OURS, limited=True)]
     for name, option, value in changed:
         if option in known:
-            found.append(Entry(name, OURS, {option: value}, images=option == "oracle", limited=True))
+            found.append(Entry(name, OURS, {option: value}, limited=True))
     found += [
         Entry(f"{size} anchors", OURS, limited=True, select=("--anchors", str(size), "--min-anchors", "1"))
         for size in SIZES
     ]
     found += [Entry(name, OURS, limited=True, select=("--ranking", ranking)) for name, ranking in RANKINGS.items()]
-    return found + [Entry(f"scope {scope}", OURS, limited=True, scope=scope) for scope in SCOPES]
+    found += [Entry(f"scope {scope}", OURS, limited=True, scope=scope) for scope in SCOPES]
+    return [*found, *(entry for entry in cross() if set(entry.settings) <= known)]
+
+
+def cross() -> list[Entry]:
+    """Return each way to anchors with each projection, but for the cell that is ours."""
+    found = []
+    for anchors, (options, ranking) in ANCHORS.items():
+        select = ("--ranking", ranking) if ranking else ()
+        for projection, value in PROJECTIONS.items():
+            settings = dict(options) | ({"projection": value} if value else {})
+            name = crossed(anchors, projection)
+            if name != OURS:
+                found.append(Entry(name, OURS, settings, images=anchors == "oracle", limited=True, select=select))
+    return found
+
+
+def crossed(anchors: str, projection: str) -> str:
+    """Return the entry of a cell of the cross."""
+    ours = (anchors, projection) == (REHARDENED, PARAMETRISED)
+    return OURS if ours else f"anchors: {anchors}, projection: {projection}"
 
 
 def wanted(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
@@ -112,7 +142,8 @@ def wanted(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
 
 def missing(known: set[str]) -> list[str]:
     """Return the wanted ablations that cannot be, and those whose option is gone."""
-    ours = (*LAMBDAS, "leak", "harden_steps", "refresh", "depths", "share", "widenings", "jitter", "projection", "oracle")
+    parts = ("harden_steps", "refresh", "depths", "share", "widenings", "jitter", "projection", "oracle")
+    ours = (*LAMBDAS, "leak", *parts)
     return [NEVER, *(f"{option} (the method has no such option)" for option in ours if option not in known)]
 
 
@@ -124,28 +155,33 @@ def options_of(method: str) -> set[str]:
     return set(registry.load("methods", method).Options.model_fields)
 
 
-def page(rows: Sequence[Row], lacking: Sequence[str], *, league: Sequence[Row]) -> list[str]:
+def page(rows: Sequence[Row], lacking: Sequence[str]) -> list[str]:
     """Return the lines of `ablations.md`.
 
     Args:
         rows: Of the ablations.
         lacking: What could not be run.
-        league: Rows of the league; those of ours join the correlations.
     """
     whole = completed(rows)
+    summary = summary_of(whole, dict.fromkeys(row["method"] for row in rows))
     names = list(dict.fromkeys(row["method"] for row in rows))
     on = machine()
-    concepts = sorted({(row["subject"], row["concept"]) for row in rows})
+    concepts = ", ".join(f"{concept} ({subject})" for subject, concept in sorted({unit(row) for row in rows}))
     lines = [
         "# Ablations",
         "",
         f"`python -m benchmarks.ablations` at commit `{commit()}`, on {on['cores']} cores ({on['processor']}), torch "
         f"{on['torch']}.",
         "",
-        f"Ours with one thing changed, on dev concepts: {', '.join(f'{c} ({s})' for s, c in concepts) or 'none yet'}. "
-        "A refusal counts as no erasure. [How it is measured](method.md).",
+        f"Ours with one thing changed, and anchors by projection, on dev concepts: {concepts or 'none yet'}. A refusal "
+        "counts as no erasure. [How it is measured](method.md).",
         "",
-        *overview(summary_of(whole, names)),
+        *overview(summary, whole),
+        "",
+        *footnote(earlier_rows(rows)),
+        "## Anchors by projection, harmonic mean",
+        "",
+        *cross_table(summary),
         "",
         "## Ours minus each, harmonic mean",
         "",
@@ -155,16 +191,28 @@ def page(rows: Sequence[Row], lacking: Sequence[str], *, league: Sequence[Row]) 
     found = paired(whole, OURS, [name for name in names if name != OURS])
     lines += [f"| {n} | {p['mean']:+.4f} | {p['low']:+.4f} to {p['high']:+.4f} | {p['n']} |" for n, p in found.items()]
     # Real images as anchors are no source-free erasure: their signals mean something else.
-    free = [row for row in (*rows, *league) if row.get("settings", {}).get("oracle") is not True]
-    ours = [row for row in free if row["method"] in {OURS, *names}]
-    lines += ["", "## Source-free signals against the true FA_gen", "", *signal_table(correlations(ours))]
+    free = [row for row in rows if row["settings"].get("oracle") is not True]
+    lines += ["", "## Source-free signals against the true FA_gen", "", *signal_table(correlations(free))]
     if lacking:
         lines += ["", "## Not possible yet", "", *(f"- {one}" for one in lacking)]
     return lines
 
 
+def cross_table(summary: Mapping[str, Summary]) -> list[str]:
+    """Return the lines of a table with a row a way to anchors and a column a projection; a cell tells its erasures."""
+    lines = [f"| anchors | {' | '.join(PROJECTIONS)} |", "|---" * (len(PROJECTIONS) + 1) + "|"]
+    for anchors in ANCHORS:
+        found = [summary.get(crossed(anchors, projection), {}).get(HARMONIC) for projection in PROJECTIONS]
+        cells = [
+            f"{one['mean']:.3f} ({one['low']:.3f} to {one['high']:.3f}), n {one['n']}" if one else "" for one in found
+        ]
+        lines.append(f"| {anchors} | {' | '.join(cells)} |")
+    return lines
+
+
 def _run(options: argparse.Namespace, known: set[str]) -> list[str]:
-    runner = Runner(options.out / "ablations.rows.jsonl", Measures(), frozenset(options.redo), compute)
+    measures = Measures(metrics=(*WHOLE, *SOURCE_FREE))
+    runner = Runner(options.out / "ablations.rows.jsonl", measures, frozenset(options.redo), compute)
     number, shards = shard_of(options.shard)
     for subject in open_subjects(options.subject or ["bundled"], options.data, options.pool):
         jobs = [

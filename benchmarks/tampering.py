@@ -2,9 +2,9 @@
 
     python -m benchmarks.tampering
 
-Edits the bundled checkpoint, audits it, and then changes one thing at a time: one bit of one shard, one figure of the
-audit, one line of the ledger where there is one. Writes `docs/benchmarks/tampering.json` and `tampering.md`. With
-`--workspace .space` the folders of a real chain are tampered with, such as those of `space demo`.
+Edits the bundled checkpoint, audits it, and then changes one thing at a time: one bit of one shard, one figure or
+input of the audit, one line of the ledger where there is one. Writes `docs/benchmarks/tampering.json` and
+`tampering.md`. With `--workspace .space` the folders of a real chain are tampered with, such as those of `space demo`.
 """
 
 import argparse
@@ -118,6 +118,7 @@ def kinds_of(erased: Path, audit: Path) -> dict[str, Tamper | None]:
     return {
         "one bit of one shard": lambda dice: _flip(dice, sorted(erased.glob("*.safetensors"))),
         "one edited score": lambda dice: _edit(dice, audit / "space.json"),
+        "one input of the audit, removed or renamed": lambda dice: _unlink(dice, audit / "space.json"),
         "one removed ledger line": (lambda dice: _remove(dice, ledger)) if ledger.is_file() else None,
     }
 
@@ -230,6 +231,20 @@ def _edit(dice: random.Random, path: Path) -> str:
     score[key] = new
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return f"{key} of {name}: {old!r} → {new!r}"
+
+
+def _unlink(dice: random.Random, path: Path) -> str:
+    """Take an input out of the record, or call it another kind, so that nobody walks back along it."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    number = dice.randrange(len(record["inputs"]))
+    kind = record["inputs"][number]["kind"]
+    other = dice.choice([None, *sorted({"baseline", "images", "pool"} - {kind})])
+    if other is None:
+        del record["inputs"][number]
+    else:
+        record["inputs"][number]["kind"] = other
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return f"input {number + 1}, {kind} → {other or 'removed'}"
 
 
 def _remove(dice: random.Random, path: Path) -> str:

@@ -23,16 +23,16 @@ from benchmarks.league.cells import compute as commanded
 from benchmarks.league.entries import OURS, RIVALS, SEARCHED, SMALL, Entry, entries
 from benchmarks.league.page import current, write
 from benchmarks.league.running import Runner, every
-from benchmarks.league.scoring import best, completed
-from benchmarks.league.subjects import TESTS, Job, Subject, open_subjects
+from benchmarks.league.scoring import best, completed, photographs
+from benchmarks.league.subjects import DEVELOPMENTS, TESTS, Job, Subject, open_subjects
 from benchmarks.league.tuning import choice, choices, open_settings, tuned_for
 from benchmarks.tables import Row, read_rows, shard_of
 from space_cli.core.errors import SpaceError
 
 OUT = Path("docs/benchmarks")
 QUICK_CONCEPTS, QUICK_PICTURES = 2, 6
-DEV_CONCEPTS = 2
-"""Dev concepts of a search, unless more are asked for."""
+DEV_CONCEPTS = DEVELOPMENTS
+"""Dev concepts of a search, unless fewer are asked for."""
 SEARCH_PICTURES = 6
 """Pictures of a concept that a search is judged on: it only ranks settings, and asking takes much of its time."""
 BEST = 2
@@ -119,9 +119,9 @@ def _row(entry: Entry, job: Job, measures: Measures) -> Row:
 
 
 def _best_of(rows: Sequence[Row]) -> set[str]:
-    """Return what further seeds are for: ours and the rivals that were best with the first one."""
+    """Return what further seeds are for: ours and the rivals that were best with the first one, on photographs."""
     first = completed(current([row for row in rows if row["seed"] == 0]))
-    return {OURS, *best(first, RIVALS, BEST)}
+    return {OURS, *best(photographs(first) or first, OURS, RIVALS, BEST)}
 
 
 def _quick(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str]:
@@ -154,12 +154,12 @@ def _tune(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str]
     pairs = [(subject, known[name]) for subject in subjects for name in SEARCHED if name in options.methods]
     for subject, entry in pairs[number::shards]:
         jobs = [Job(subject, concept, 0) for concept in subject.developments[: options.concepts or DEV_CONCEPTS]]
-        while missing := open_settings(_searched(runner, subject), entry.name, wanted=len(jobs)):
+        while missing := open_settings(_searched(runner, jobs), entry.name, wanted=len(jobs)):
             before = len(runner.failures)
             runner.run(every([entry.with_settings(settings) for settings in missing], jobs))
             if len(runner.failures) > before:
                 break  # what failed would be asked for again
-        found = choice(_searched(runner, subject), entry.name, wanted=len(jobs))
+        found = choice(_searched(runner, jobs), entry.name, wanted=len(jobs))
         print(f"{subject.name}: {entry.name}: {found and found['settings']}")
     return runner.failures
 
@@ -175,8 +175,9 @@ def _costs(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str
     return runner.failures
 
 
-def _searched(runner: Runner, subject: Subject) -> list[Row]:
-    return [row for row in runner.rows.values() if row["checkpoint"] == subject.digest]
+def _searched(runner: Runner, jobs: Sequence[Job]) -> list[Row]:
+    cells = {(job.subject.digest, job.concept.name) for job in jobs}
+    return [row for row in runner.rows.values() if (row["checkpoint"], row["concept"]) in cells]
 
 
 def _choices(out: Path) -> dict[str, dict[str, Any]]:
@@ -188,7 +189,7 @@ def _jobs(subjects: Sequence[Subject], concepts: int, seed: int) -> list[Job]:
 
 
 def _write(options: argparse.Namespace) -> None:
-    rows, costs = (current(read_rows(options.out / name)) for name in (ROWS, COSTS))
+    rows, costs = current(read_rows(options.out / ROWS)), read_rows(options.out / COSTS)
     words = " ".join(("python -m benchmarks.league", *options.words))
     print(write(options.out, rows, _choices(options.out), command=words, costs=costs))
 

@@ -18,7 +18,8 @@ from filelock import FileLock
 
 from benchmarks.league.entries import UNLIMITED, Entry
 from benchmarks.league.subjects import Job
-from benchmarks.tables import Row, commit, outcome, refusal
+from benchmarks.league.versions import options_of
+from benchmarks.tables import Row, commit, machine, outcome, refusal
 
 CACHE = Path("build/league")
 REFUSED = 3
@@ -71,6 +72,7 @@ def named(entry: Entry, job: Job) -> Row:
         "checkpoint": job.subject.digest,
         "method": entry.name,
         "settings": dict(entry.settings),
+        "options": options_of(entry),
         "scope": entry.scope,
         "select": list(entry.select),
         "concept": job.concept.name,
@@ -96,7 +98,8 @@ def compute(entry: Entry, job: Job, measures: Measures, cache: Path = CACHE) -> 
 def circumstances(workspace: Path, *, load: float, threads: int) -> Row:
     """Return what a row says about how it came about."""
     return {
-        # Seconds mean little without these two: other work on the machine, and threads of this run.
+        # Seconds mean little without these three: the processor, other work on it, and threads of this run.
+        "processor": machine()["processor"],
         "load_average": round(load, 2),
         "threads": threads,
         "commit": commit(),

@@ -17,6 +17,12 @@ STEPS = (5, 10, 20, 40, 80, 160, 320)
 FIRST_RATES, FIRST_STEPS = RATES[2:6], STEPS[2:5]
 RATES_AT = 40
 """Steps that the rates are compared at."""
+MASKED = ("mmunlearner",)
+"""Entries that train what a mask lets through; its threshold is searched last, whole."""
+TAU = 1.0
+"""The published threshold, and the default: rates and steps are searched with it."""
+TAUS = (1.0, 0.3, 0.1, 0.01)
+"""The smaller, the more the mask lets through."""
 NO_LIMITS = {"max_change": 100.0, "max_retain_kl": 1000.0, "max_neighbour_loss": 1.0}
 UNLIMITED = tuple(part for name, value in NO_LIMITS.items() for part in (f"--{name.replace('_', '-')}", f"{value:g}"))
 """The budgets of `space erase` are part of our method; a rival is measured whatever it costs."""

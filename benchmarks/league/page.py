@@ -6,21 +6,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.league import costs as costing
+from benchmarks.league import goals, setting
 from benchmarks.league.entries import (
     FIRST_RATES,
     FIRST_STEPS,
-    ORACLE,
+    MASKED,
     OURS,
     RATES,
     RATES_AT,
-    RIVALS,
     STEPS,
+    TAUS,
     UNLIMITED,
-    Settings,
     entries,
 )
 from benchmarks.league.picture import draw
-from benchmarks.league.scoring import HARMONIC, best, completed, correlations, paired, summary_of
+from benchmarks.league.scoring import HARMONIC, completed, correlations, drawings, paired, photographs, summary_of
+from benchmarks.league.versions import MARK, earlier_rows, footnote
 from benchmarks.tables import Row, Stats, Summary, commit, machine, table, verdicts
 
 SHORT = {
@@ -39,13 +41,6 @@ SHORT = {
     "refused": "refused",
 }
 """Columns of the first table: figure -> heading."""
-GOALS = (
-    ("forget_accuracy", "at most", 0.05),
-    ("forget_choice_accuracy", "at most", 0.12),
-    ("retain_accuracy, relative", "at least", 0.985),
-    ("neighbour_accuracy, relative", "at least", 0.95),
-    ("text_knowledge, relative", "at least", 0.97),
-)
 
 
 def current(rows: Sequence[Row]) -> list[Row]:
@@ -61,23 +56,26 @@ def result_of(rows: Sequence[Row], chosen: Mapping[str, Any], costs: Sequence[Ro
     """Return what stands in `league.json`, but for machine, commit and command.
 
     Args:
-        rows: Of the table.
+        rows: Of the table. The drawings have a summary of their own, and enter nothing else.
         chosen: Settings of the rivals.
-        costs: Rows of the commands, measured one after the other.
+        costs: Rows of the commands, measured one after the other; those of other weights or settings do not count.
     """
-    whole = completed(rows)
-    names = _playing(rows)
-    subjects = list(dict.fromkeys(row["subject"] for row in rows))
+    shown, drawn = photographs(rows), drawings(rows)
+    whole, names = completed(shown), _playing(shown)
+    subjects = list(dict.fromkeys(row["subject"] for row in shown))
+    timed = costing.matching(costs, rows)
     return {
         "rows": list(rows),
         "summary": summary_of(whole, names),
         "subjects": {
             subject: summary_of([row for row in whole if row["subject"] == subject], names) for subject in subjects
         },
-        "paired": paired(whole, OURS, [name for name in names if name != OURS]),
+        "paired": _paired(whole),
+        "drawings": {"summary": summary_of(completed(drawn), _playing(drawn)), "paired": _paired(completed(drawn))},
         "tuning": chosen,
-        "costs": summary_of(costs, _playing(costs)),
-        "signals": correlations([row for row in rows if row["method"] == OURS]),
+        "costs": summary_of(photographs(timed), _playing(photographs(timed))),
+        "signals": correlations([row for row in shown if row["method"] == OURS]),
+        "earlier": earlier_rows(rows),
     }
 
 
@@ -86,42 +84,56 @@ def write(out: Path, rows: Sequence[Row], chosen: Mapping[str, Any], *, command:
     result = result_of(rows, chosen, costs) | {"machine": machine(), "commit": commit(), "command": command.strip()}
     (out / "league.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     draw(result["summary"], OURS, out / "league.png")
-    page = "\n".join(_page(result)) + "\n"
+    page = "\n".join(_page(result, costing.matching(costs, rows))) + "\n"
     (out / "league.md").write_text(page, encoding="utf-8")
     return page
 
 
-def overview(summary: Mapping[str, Summary]) -> list[str]:
-    """Return the lines of a table with a row an entry, the best harmonic mean first."""
-    lines = ["| entry | " + " | ".join(SHORT.values()) + " |", "|---" * (len(SHORT) + 1) + "|"]
+def overview(summary: Mapping[str, Summary], rows: Sequence[Row]) -> list[str]:
+    """Return the lines of a table with a row an entry, the best harmonic mean first.
+
+    Args:
+        summary: Entry -> figure -> mean.
+        rows: What they are means of; entries with rows of earlier defaults are marked.
+    """
+    lines = ["| entry | n | subjects | " + " | ".join(SHORT.values()) + " |", "|---" * (len(SHORT) + 3) + "|"]
     ordered = sorted(summary.items(), key=lambda item: -item[1].get(HARMONIC, {"mean": 0.0})["mean"])
+    earlier = earlier_rows(rows)
     for name, found in ordered:
+        own = [row for row in rows if row["method"] == name]
         if found:
-            lines.append(f"| {name} | " + " | ".join(_cell(found.get(key), key) for key in SHORT) + " |")
+            said = f"{name} {MARK}" if name in earlier else name
+            subjects = ", ".join(dict.fromkeys(row["subject"] for row in own))
+            cells = " | ".join(_cell(found.get(key), key) for key in SHORT)
+            lines.append(f"| {said} | {len(own)} | {subjects} | {cells} |")
     return lines
 
 
-def _page(result: Mapping[str, Any]) -> list[str]:
-    rows, summary = result["rows"], result["summary"]
+def _page(result: Mapping[str, Any], timed: Sequence[Row]) -> list[str]:
+    rows, summary = photographs(result["rows"]), result["summary"]
     concepts = {(row["subject"], row["concept"]) for row in rows}
-    commits = ", ".join(f"`{name}`" for name in dict.fromkeys(row["commit"] for row in rows))
+    commits = ", ".join(f"`{name}`" for name in dict.fromkeys(row["commit"] for row in result["rows"]))
     lines = [
         "# The league",
         "",
         f"`{result['command']}` at commit `{result['commit']}`, on {result['machine']['cores']} cores "
         f"({result['machine']['processor']}), torch {result['machine']['torch']}; rows computed at {commits or '-'}.",
         "",
-        f"{len(rows)} erasures of {len(concepts)} test concepts of {', '.join(result['subjects'])}. Mean over "
-        "concepts with a 95 % bootstrap interval over concepts in the detailed tables.",
+        f"{len(rows)} erasures of {len(concepts)} test concepts of {', '.join(result['subjects']) or 'no photographs'}"
+        ". Mean over concepts with a 95 % bootstrap interval over concepts in the detailed tables.",
         "",
         "A refusal counts as no erasure: forgetting stays at what it was before, retaining at 1. "
         "[How it is measured](method.md).",
         "",
         "![forgetting against retaining](league.png)",
         "",
-        *overview(summary),
+        "`n` counts cells: concepts and seeds. Rows that cover other subjects or cells cannot be compared with each "
+        "other; the differences below are over the cells that both have.",
         "",
-        *_insisted(rows),
+        *overview(summary, completed(rows)),
+        "",
+        *footnote(earlier_rows(rows)),
+        *_insisted(result["rows"]),
         "## Ours minus each entry, harmonic mean",
         "",
         *_differences(result["paired"]),
@@ -129,30 +141,53 @@ def _page(result: Mapping[str, Any]) -> list[str]:
         *_apart(rows),
         "## Goals",
         "",
-        *_goals(result),
+        *goals.lines_of(result, photographs(timed)),
         "",
         "## What an erasure costs",
         "",
-        *_costs(result["costs"]),
+        *costing.table_of(photographs(timed), list(summary)),
         "",
         "## Settings of the rivals",
         "",
         f"Grid: rates {_spelled(RATES)}, beginning with {_spelled(FIRST_RATES)} at {RATES_AT} steps; steps "
-        f"{_spelled(STEPS)} at the best rate, beginning with {_spelled(FIRST_STEPS)}. Budgets of rivals: "
-        f"`{' '.join(UNLIMITED)}`.",
+        f"{_spelled(STEPS)} at the best rate, beginning with {_spelled(FIRST_STEPS)}; for {', '.join(MASKED)} τ of "
+        f"{_spelled(TAUS)} at the best of both. Budgets of rivals: `{' '.join(UNLIMITED)}`.",
         "",
-        *_settings(result),
+        *setting.lines_of(result["rows"], result["tuning"], result["earlier"]),
+        *setting.mask_lines(result["rows"]),
         "",
         "## Source-free signals against the true FA_gen, ours",
         "",
         *signal_table(result["signals"]),
     ]  # fmt: skip
     for subject, found in result["subjects"].items():
-        lines += ["", f"## {subject}", "", *overview(found)]
+        own = [row for row in rows if row["subject"] == subject]
+        lines += ["", f"## {subject}", "", *overview(found, completed(own))]
+    lines += _drawings(result, timed)
     for name, found in summary.items():
         own = [row for row in rows if row["method"] == name]
         lines += ["", f"## {name}, all figures", "", f"{len(own)} runs: {verdicts(own)}.", "", *table(found)]
     return lines
+
+
+def _drawings(result: Mapping[str, Any], timed: Sequence[Row]) -> list[str]:
+    """Return the section about the bundled checkpoint, which none of the tables before holds; nothing without rows."""
+    rows, found = drawings(result["rows"]), result["drawings"]
+    if not rows:
+        return []
+    return [
+        "", "## The drawings of the bundled checkpoint", "",
+        f"{len(rows)} erasures of {len({row['concept'] for row in rows})} test concepts. They stand in no table but "
+        "those of this section and of the settings: a small checkpoint of drawings says little about photographs.", "",
+        *overview(found["summary"], completed(rows)), "",
+        *footnote(earlier_rows(rows)),
+        *_differences(found["paired"]), "",
+        *costing.table_of(drawings(timed), list(found["summary"])),
+    ]  # fmt: skip
+
+
+def _paired(whole: Sequence[Row]) -> dict[str, Stats]:
+    return paired(whole, OURS, [name for name in _playing(whole) if name != OURS])
 
 
 def _differences(paired: Mapping[str, Stats]) -> list[str]:
@@ -175,8 +210,8 @@ def _apart(rows: Sequence[Row]) -> list[str]:
     said = [f"- {concept} ({subject}, seed {seed}): {why}" for (subject, concept, seed), why in refused.items()]
     return [
         "## Without the concepts that `space select` refused for every entry", "", *said, "",
-        *overview(summary_of(left, names)), "",
-        *_differences(paired(left, OURS, [name for name in names if name != OURS])), "",
+        *overview(summary_of(left, names), left), "",
+        *_differences(_paired(left)), "",
     ]  # fmt: skip
 
 
@@ -205,65 +240,6 @@ def signal_table(signals: Mapping[str, Mapping[str, float]]) -> list[str]:
     ]
 
 
-def _goals(result: Mapping[str, Any]) -> list[str]:
-    ours, rows = result["summary"].get(OURS, {}), completed(result["rows"])
-    lines = ["| figure of ours | found | goal | met |", "|---|---|---|---|"]
-    for rival in best(rows, RIVALS, 1):
-        found = result["paired"].get(rival)
-        if found:
-            lines.append(
-                _goal(f"harmonic mean minus the best rival's, {rival}", found, "interval above 0", found["low"] > 0)
-            )
-    if ORACLE in result["paired"]:
-        found = result["paired"][ORACLE]
-        lines.append(_goal("harmonic mean minus the oracle's", found, "at least -0.02", found["mean"] >= -0.02))
-    for name, side, limit in GOALS:
-        if name in ours:
-            met = ours[name]["mean"] <= limit if side == "at most" else ours[name]["mean"] >= limit
-            lines.append(_goal(name, ours[name], f"{side} {limit:g}", met))
-    times = [result["costs"].get(name, {}).get("seconds of erase") for name in (OURS, "siu")]
-    if all(times):
-        ratio = times[0]["mean"] / times[1]["mean"]
-        lines.append(f"| seconds of erase over those of siu | {ratio:.2f} | at most 3 | {_yes(ratio <= 3)} |")
-    return lines
-
-
-def _costs(costs: Mapping[str, Summary]) -> list[str]:
-    """Return the lines of a table of what the commands took, one after the other on the same machine."""
-    fastest = costs.get("siu", {}).get("seconds of erase")
-    lines = ["| entry | select, s | erase, s | over siu | peak, GB | n |", "|---" * 6 + "|"]
-    for name, found in costs.items():
-        if (erase := found.get("seconds of erase")) is None:
-            continue
-        ratio = f"{erase['mean'] / fastest['mean']:.2f}" if fastest else ""
-        parts = (found["seconds of select"]["mean"], erase["mean"], found["peak memory, GB"]["mean"])
-        lines.append(f"| {name} | {parts[0]:.1f} | {parts[1]:.1f} | {ratio} | {parts[2]:.2f} | {int(erase['n'])} |")
-    return lines
-
-
-def _goal(name: str, found: Stats, goal: str, met: bool) -> str:
-    return f"| {name} | {found['mean']:.4f} ({found['low']:.4f} to {found['high']:.4f}) | {goal} | {_yes(met)} |"
-
-
-def _settings(result: Mapping[str, Any]) -> list[str]:
-    lines = ["| subject | entry | settings | chosen by |", "|---|---|---|---|"]
-    used = {(row["subject"], row["method"]): row["settings"] for row in result["rows"]}
-    for (subject, name), settings in used.items():
-        said = ", ".join(f"{key}={value}" for key, value in settings.items()) or "defaults"
-        how = _chosen_by(name, settings, result["tuning"].get(subject, {}).get(name))
-        lines.append(f"| {subject} | {name} | {said} | {how} |")
-    return lines
-
-
-def _chosen_by(name: str, settings: Settings, found: Mapping[str, Any] | None) -> str:
-    if name in {OURS, ORACLE}:
-        return "one setting for everything"
-    if found is None or found["settings"] != settings:
-        return "defaults, not searched"
-    concepts = ", ".join(found["concepts"])
-    return f"{found['criterion']}: {found['harmonic_mean']:.3f}, {found['tried']} tried on {concepts}"
-
-
 def _place(row: Row) -> tuple[str, str]:
     return row["subject"], row["method"]
 
@@ -281,7 +257,3 @@ def _cell(found: Stats | None, key: str) -> str:
 
 def _spelled(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
-
-
-def _yes(met: bool) -> str:
-    return "yes" if met else "no"

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.league.cells import CellFailure, Measures, compute, key_of, named
 from benchmarks.league.entries import Entry
 from benchmarks.league.subjects import Job
+from benchmarks.league.versions import of_today
 from benchmarks.tables import Row, append_row, read_rows
 
 Compute = Callable[[Entry, Job, Measures], Row]
@@ -17,6 +18,8 @@ Compute = Callable[[Entry, Job, Measures], Row]
 @dataclass
 class Runner:
     """A file of rows and how to make the missing ones.
+
+    A row of our method counts only where it was made with today's options (`versions`).
 
     Args:
         store: JSONL, a row a line; of two rows of one cell the later one counts.
@@ -37,7 +40,7 @@ class Runner:
     def __post_init__(self) -> None:
         """Read what was computed before."""
         self.reread()
-        self._again = {key for key, row in self.rows.items() if row["method"] in self.redo or not self.counts(row)}
+        self._again = {key for key, row in self.rows.items() if row["method"] in self.redo}
 
     def reread(self) -> None:
         """Read the store again: other processes may have added to it."""
@@ -51,7 +54,7 @@ class Runner:
         asked = list(wanted)
         for entry, job in asked:
             key = key_of(named(entry, job))
-            if key in self.rows and key not in self._again:
+            if self._has(key) and key not in self._again:
                 continue
             label = f"{job.subject.name}: {entry.name} {dict(entry.settings)} on {job.concept.name}, seed {job.seed}"
             try:
@@ -67,9 +70,12 @@ class Runner:
         return self.of(asked)
 
     def of(self, wanted: Iterable[tuple[Entry, Job]]) -> list[Row]:
-        """Return the rows of these cells that are there."""
+        """Return the rows of these cells that are there and count."""
         keys = [key_of(named(entry, job)) for entry, job in wanted]
-        return [self.rows[key] for key in keys if key in self.rows]
+        return [self.rows[key] for key in keys if self._has(key)]
+
+    def _has(self, key: str) -> bool:
+        return key in self.rows and self.counts(self.rows[key]) and of_today(self.rows[key])
 
 
 def every(entries: Sequence[Entry], jobs: Sequence[Job]) -> list[tuple[Entry, Job]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from benchmarks.league.subjects import Bundled
 from benchmarks.tables import Row, Stats, Summary, bootstrap, figure, figures_of, summarise
 
 HARMONIC = "harmonic mean"
@@ -17,11 +18,28 @@ SIGNALS = ("holdout_nll", "pushed_nll", "elicitation")
 """What an erasure or its audit knows without an image of the concept."""
 STILL = re.compile(r"of \d+ answers that named it before, ([0-9.]+)% still do")
 Unit = tuple[str, str]
+Cell = tuple[str, str, str, int]
+"""Subject, weights, concept and seed: what one entry is compared with another on."""
 
 
 def unit(row: Row) -> Unit:
     """Return what intervals draw anew: a concept of a subject."""
     return row["subject"], row["concept"]
+
+
+def cell_of(row: Row) -> Cell:
+    """Return the cell of a row."""
+    return row["subject"], row["checkpoint"], row["concept"], row["seed"]
+
+
+def photographs(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of photograph subjects; the drawings of the bundled checkpoint are told of apart."""
+    return [row for row in rows if row["subject"] != Bundled.name]
+
+
+def drawings(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of the bundled checkpoint."""
+    return [row for row in rows if row["subject"] == Bundled.name]
 
 
 def completed(rows: Sequence[Row]) -> list[Row]:
@@ -30,12 +48,12 @@ def completed(rows: Sequence[Row]) -> list[Row]:
     Forgetting stays at what any other entry's audit of the same cell found before erasing, or at 1 where no entry has
     one; everything retained stays whole. So a refusal has nothing to be proud of.
     """
-    known: dict[tuple[str, str, str, int], Row] = {}
+    known: dict[Cell, Row] = {}
     for row in rows:
-        known.setdefault(_cell(row), row)
+        known.setdefault(cell_of(row), row)
         if row["scores"]:
-            known[_cell(row)] = row
-    return [row if row["scores"] else row | {"scores": _unchanged(known[_cell(row)])} for row in rows]
+            known[cell_of(row)] = row
+    return [row if row["scores"] else row | {"scores": _unchanged(known[cell_of(row)])} for row in rows]
 
 
 def figures(row: Row) -> dict[str, float]:
@@ -71,9 +89,9 @@ def paired(rows: Sequence[Row], ours: str, rivals: Iterable[str]) -> dict[str, S
 
     Seeds are averaged within a concept, concepts are drawn anew for the interval.
     """
-    values: dict[str, dict[tuple[str, str, str, int], float]] = defaultdict(dict)
+    values: dict[str, dict[Cell, float]] = defaultdict(dict)
     for row in rows:
-        values[row["method"]][_cell(row)] = figures(row)[HARMONIC]
+        values[row["method"]][cell_of(row)] = figures(row)[HARMONIC]
     found = {}
     for rival in rivals:
         shared: dict[tuple[str, str, str], list[float]] = defaultdict(list)
@@ -85,9 +103,21 @@ def paired(rows: Sequence[Row], ours: str, rivals: Iterable[str]) -> dict[str, S
     return found
 
 
-def best(rows: Sequence[Row], names: Iterable[str], count: int) -> list[str]:
-    """Return the names of the highest mean harmonic mean, the best first."""
-    means = {name: figures_mean([row for row in rows if row["method"] == name]) for name in names}
+def shared(rows: Sequence[Row], names: Iterable[str]) -> set[Cell]:
+    """Return the cells that every one of some entries has, of those that have any."""
+    wanted = set(names)
+    cells: dict[str, set[Cell]] = defaultdict(set)
+    for row in rows:
+        if row["method"] in wanted:
+            cells[row["method"]].add(cell_of(row))
+    return set.intersection(*cells.values()) if cells else set()
+
+
+def best(rows: Sequence[Row], ours: str, rivals: Sequence[str], count: int) -> list[str]:
+    """Return the rivals of the highest mean harmonic mean, the best first, on the cells that they and ours share."""
+    cells = shared(rows, (ours, *rivals))
+    common = [row for row in rows if cell_of(row) in cells]
+    means = {name: figures_mean([row for row in common if row["method"] == name]) for name in rivals}
     ranked = [name for name, value in means.items() if value is not None]
     return sorted(ranked, key=lambda name: (-(means[name] or 0.0), name))[:count]
 
@@ -136,10 +166,6 @@ def _unchanged(row: Row) -> Row:
         kept = 1.0 if before is None else before
         found[name] = {"before": kept, "after": kept, "control": None}
     return found
-
-
-def _cell(row: Row) -> tuple[str, str, str, int]:
-    return row["subject"], row["checkpoint"], row["concept"], row["seed"]
 
 
 def _by_unit(rows: Sequence[Row]) -> list[list[float]]:

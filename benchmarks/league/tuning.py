@@ -1,19 +1,35 @@
-"""The search of learning rate and steps that every rival gets on each subject's dev concepts.
+"""The search of learning rate and steps, and of a mask's τ, that every rival gets on each subject's dev concepts.
 
 First the rates at `RATES_AT` steps, then the steps at the best rate. Either row begins in its middle and goes on beside
-the best value until both its sides were tried. Best is the highest mean of the harmonic mean over the dev concepts; of
-equals the fewer steps, then the smaller rate.
+the best value until both its sides were tried; of equals beside the larger, so that a plateau is left upwards, where a
+rival does more. Then, where a mask decides what is trained, each τ at the best rate and steps. Best is the highest mean
+of the harmonic mean over the dev concepts; of equals the fewer steps, then the smaller rate, then the larger τ.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from benchmarks.league.entries import FIRST_RATES, FIRST_STEPS, RATES, RATES_AT, STEPS, Entry, Settings
+from benchmarks.league.entries import (
+    FIRST_RATES,
+    FIRST_STEPS,
+    MASKED,
+    RATES,
+    RATES_AT,
+    STEPS,
+    TAU,
+    TAUS,
+    Entry,
+    Settings,
+)
 from benchmarks.league.scoring import completed, figures_mean
 from benchmarks.league.subjects import Subject
 from benchmarks.tables import Row
 
+LEAST = 2
+"""Dev concepts that a choice rests on at least, while the search goes on to more of them."""
 Value = TypeVar("Value", int, float)
+Point = tuple[float, int, float]
+"""Rate, steps and τ; τ is 1 for all that have none."""
 
 
 def open_settings(rows: Sequence[Row], method: str, *, wanted: int) -> list[Settings]:
@@ -25,12 +41,15 @@ def open_settings(rows: Sequence[Row], method: str, *, wanted: int) -> list[Sett
         wanted: Dev concepts that a setting must have been tried on.
     """
     known = scored(rows, method, wanted=wanted)
-    rates = {rate: mean for (rate, steps), mean in known.items() if steps == RATES_AT}
+    rates = {rate: mean for (rate, steps, tau), mean in known.items() if (steps, tau) == (RATES_AT, TAU)}
     if missing := beside(RATES, FIRST_RATES, rates):
-        return [{"lr": rate, "steps": RATES_AT} for rate in missing]
-    best = min(rates, key=lambda rate: (-rates[rate], rate))
-    lengths = {steps: mean for (rate, steps), mean in known.items() if rate == best}
-    return [{"lr": best, "steps": steps} for steps in beside(STEPS, FIRST_STEPS, lengths)]
+        return [_settings((rate, RATES_AT, TAU)) for rate in missing]
+    best = _top(rates)
+    lengths = {steps: mean for (rate, steps, tau), mean in known.items() if (rate, tau) == (best, TAU)}
+    if longer := beside(STEPS, FIRST_STEPS, lengths):
+        return [_settings((best, steps, TAU)) for steps in longer]
+    points = [(best, _top(lengths), tau) for tau in TAUS] if method in MASKED else []
+    return [_settings(point) for point in points if point not in known]
 
 
 def choice(rows: Sequence[Row], method: str, *, wanted: int) -> dict[str, Any] | None:
@@ -38,11 +57,11 @@ def choice(rows: Sequence[Row], method: str, *, wanted: int) -> dict[str, Any] |
     known = scored(rows, method, wanted=wanted)
     if not known or open_settings(rows, method, wanted=wanted):
         return None
-    rate, steps = _best(known)
+    point = _best(known)
     return {
-        "settings": {"lr": rate, "steps": steps},
+        "settings": _settings(point),
         "criterion": "highest mean harmonic mean on dev concepts",
-        "harmonic_mean": known[rate, steps],
+        "harmonic_mean": known[point],
         "concepts": sorted({row["concept"] for row in rows if row["method"] == method}),
         "tried": len(known),
     }
@@ -50,6 +69,9 @@ def choice(rows: Sequence[Row], method: str, *, wanted: int) -> dict[str, Any] |
 
 def choices(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """Return subject -> rival -> the setting that its finished search chose, for the subject's newest weights.
+
+    Where a search was finished on some dev concepts and goes on with more of them, the choice on the former holds until
+    it is finished on all.
 
     Args:
         rows: All searches.
@@ -59,19 +81,18 @@ def choices(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     for subject, checkpoint in newest.items():
         own = [row for row in rows if row["subject"] == subject and row["checkpoint"] == checkpoint]
         for name in dict.fromkeys(row["method"] for row in own):
-            tried = [row for row in own if row["method"] == name]
-            chosen = choice(own, name, wanted=len({row["concept"] for row in tried}))
-            if chosen:
+            if chosen := _finished([row for row in own if row["method"] == name], name):
                 found.setdefault(subject, {})[name] = chosen | {"checkpoint": checkpoint}
     return found
 
 
-def scored(rows: Sequence[Row], method: str, *, wanted: int) -> dict[tuple[float, int], float]:
-    """Return (rate, steps) -> mean harmonic mean, of settings that were tried on all dev concepts."""
-    found: dict[tuple[float, int], list[Row]] = {}
+def scored(rows: Sequence[Row], method: str, *, wanted: int) -> dict[Point, float]:
+    """Return each point's mean harmonic mean, of those that were tried on all dev concepts."""
+    found: dict[Point, list[Row]] = {}
     for row in completed(rows):
         if row["method"] == method:
-            found.setdefault((row["settings"]["lr"], row["settings"]["steps"]), []).append(row)
+            settings = row["settings"]
+            found.setdefault((settings["lr"], settings["steps"], settings.get("tau", TAU)), []).append(row)
     means = {key: figures_mean(each) for key, each in found.items() if len({r["concept"] for r in each}) >= wanted}
     return {key: mean for key, mean in means.items() if mean is not None}
 
@@ -92,9 +113,30 @@ def beside(ladder: Sequence[Value], first: Sequence[Value], known: dict[Value, f
     missing = [value for value in first if value not in known]
     if missing:
         return missing
-    place = ladder.index(min(known, key=lambda value: (-known[value], value)))
+    place = ladder.index(_top(known))
     return [value for value in ladder[max(0, place - 1) : place + 2] if value not in known]
 
 
-def _best(known: dict[tuple[float, int], float]) -> tuple[float, int]:
-    return min(known, key=lambda key: (-known[key], key[1], key[0]))
+def _finished(rows: Sequence[Row], method: str) -> dict[str, Any] | None:
+    """Return the choice on all dev concepts of a search, or on as many of the first ones as it is finished on."""
+    concepts = list(dict.fromkeys(row["concept"] for row in rows))
+    for count in range(len(concepts), min(LEAST, len(concepts)) - 1, -1):
+        tried = [row for row in rows if row["concept"] in concepts[:count]]
+        if chosen := choice(tried, method, wanted=count):
+            return chosen
+    return None
+
+
+def _settings(point: Point) -> dict[str, Any]:
+    """Return a point as `--set` has it; a τ of 1 is the default, and stays away from methods that have none."""
+    rate, steps, tau = point
+    return {"lr": rate, "steps": steps} | ({} if tau == TAU else {"tau": tau})
+
+
+def _top(known: Mapping[Value, float]) -> Value:
+    """Return the value to go on beside: the best one, of equals the largest."""
+    return max(known, key=lambda value: (known[value], value))
+
+
+def _best(known: Mapping[Point, float]) -> Point:
+    return min(known, key=lambda point: (-known[point], point[1], point[0], -point[2]))

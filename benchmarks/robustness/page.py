@@ -107,14 +107,16 @@ def _page(result: Mapping[str, Any], earlier: Summary) -> list[str]:
         f"## {BOTH.capitalize()}",
         "",
         "After the attack, minus the larger of what the erased checkpoint says without it and what the same attack "
-        "brings forth where there is nothing to find; of `probe` and `membership`, minus the latter alone.",
+        "brings forth where there is nothing to find; of `probe` and `membership`, minus the latter alone. Of `probe` "
+        "it is the accuracy with as many images as the control names have.",
         "",
         *_matrix(summary, attacks, f", {BOTH}"),
         "",
         "## Success",
         "",
         "On the erased checkpoint; on the one before erasing in brackets. Of `probe` it is accuracy, of `membership` "
-        "ROC-AUC: chance is 0.5.",
+        "the larger of ROC-AUC and 1 − ROC-AUC: chance is 0.5; of its `…_tpr` the true positive rate at 1 % false "
+        "positives.",
         "",
         *_successes(summary, attacks),
         "",

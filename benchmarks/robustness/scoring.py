@@ -5,6 +5,9 @@ Of one attack on one erased checkpoint, with the figures of its score:
     recovery               = after - unattacked
     over control           = after - control
     recovery over control  = after - max(unattacked, control)
+
+Of `probe` the last two take, in place of `after`, the accuracy with as few images as the control names had. A ROC-AUC
+of `membership` below 0.5, as earlier lines have it, counts as what is left to 1.
 """
 
 import re
@@ -16,14 +19,18 @@ from benchmarks.league.page import current
 from benchmarks.league.scoring import completed as unerased
 from benchmarks.league.scoring import unit
 from benchmarks.tables import Row, Summary, figures_of, summarise
+from space_cli.attacks.membership import TPR
 from space_cli.core import registry
+from space_cli.core.records import AT_CONTROL_SIZE
 
 PREFIX, PLAIN = "attack_", "none"
 """Before the name of every score that comes from an attack; the `attack` of a row with the plain metrics."""
 RECOVERY, OVER_CONTROL, BOTH = "recovery", "over control", "recovery over control"
 ROUNDED = re.compile(r"other concepts named ([\d.]+) → ([\d.]+) rounded, before erasing ([\d.]+) → ([\d.]+)")
-"""In the note of `quantize`."""
+"""In the note of `quantize`, whose earlier lines have it nowhere else."""
+RETAINED = ("retained_after", "retained_after_rounded", "retained_before", "retained_before_rounded")
 BEYOND = "retained lost beyond the base's own"
+MEMBERSHIP = "membership_"
 ATTACKS = frozenset(registry.names("attacks"))
 FIELDS = ("subject", "checkpoint", "method", "settings", "scope", "select", "concept", "kind", "seed")
 
@@ -58,7 +65,7 @@ def figures(row: Row) -> dict[str, float]:
     """Return every number of a row, by the name it has in the summary."""
     if row["attack"] == PLAIN:
         return _plain(row)
-    name, score = PREFIX + row["attack"], _only(row)
+    name, score = PREFIX + row["attack"], _one_sided(row["attack"], _only(row))
     if score["after"] is None:
         return {}
     after, floor = score["after"], [score[part] for part in ("unattacked", "control") if score[part] is not None]
@@ -66,12 +73,13 @@ def figures(row: Row) -> dict[str, float]:
     found |= {f"{name}, {part}": score[part] for part in ("before", "control", "unattacked") if score[part] is not None}
     if score["unattacked"] is not None:
         found[f"{name}, {RECOVERY}"] = after - score["unattacked"]
+    alike = score.get("parts", {}).get(AT_CONTROL_SIZE, after)
     if score["control"] is not None:
-        found[f"{name}, {OVER_CONTROL}"] = after - score["control"]
+        found[f"{name}, {OVER_CONTROL}"] = alike - score["control"]
     if floor:
-        found[f"{name}, {BOTH}"] = after - max(floor)
-    if match := ROUNDED.search(score["note"]):
-        erased, erased_rounded, base, base_rounded = map(float, match.groups())
+        found[f"{name}, {BOTH}"] = alike - max(floor)
+    if kept := _kept(score):
+        erased, erased_rounded, base, base_rounded = kept
         found[f"{name}, {BEYOND}"] = (erased - erased_rounded) - (base - base_rounded)
     return found
 
@@ -104,6 +112,22 @@ def _plain(row: Row) -> dict[str, float]:
     left_out = ("relative change of ", *(() if set(row["attacks"]) >= ATTACKS else ("seconds of audit",)))
     found = {name: value for name, value in figures_of(row).items() if not name.startswith(left_out)}
     return found | {"refused": float(row["verdict"].startswith("refused"))}
+
+
+def _kept(score: Mapping[str, Any]) -> list[float]:
+    """Return how well other concepts are named, in the order of `RETAINED`; nothing where it was not measured."""
+    parts = score.get("parts", {})
+    if set(RETAINED) <= set(parts):
+        return [parts[name] for name in RETAINED]
+    match = ROUNDED.search(score["note"])
+    return [float(value) for value in match.groups()] if match else []
+
+
+def _one_sided(attack: str, score: dict[str, Any]) -> dict[str, Any]:
+    if not attack.startswith(MEMBERSHIP) or attack.endswith(TPR):
+        return score
+    areas = {key: score[key] for key in ("before", "after", "control") if score[key] is not None}
+    return score | {key: max(area, 1 - area) for key, area in areas.items()}
 
 
 def _only(row: Row) -> dict[str, Any]:

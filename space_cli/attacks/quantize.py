@@ -17,6 +17,7 @@ from space_cli.core.attacking import (
     surrogates,
     with_unattacked,
 )
+from space_cli.core.errors import EnvironmentFault
 from space_cli.core.matching import mentions
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
@@ -27,6 +28,10 @@ from space_cli.core.types import Probe, ProbeImage
 
 NEEDS: frozenset[str] = frozenset()
 PARTS = ("int8", "rtn4", "nf4")
+KEPT = (
+    "; other concepts named {after:.3f} → {after_rounded:.3f} rounded, "
+    "before erasing {before:.3f} → {before_rounded:.3f}"
+)
 ROUNDINGS: dict[str, tuple[Rounding, str]] = {
     "int8": (int8, "8 bits, one scale an output"),
     "rtn4": (rtn4, "4 bits, groups of 128, to nearest"),
@@ -87,21 +92,29 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
     if not probe.forget and not probe.holdout:
         return {part: nothing(NO_SUBJECT) for part in PARTS}
     bench = _Bench(before, probe, options)
-    missing = {} if has_nf4() else {"nf4": nothing("bitsandbytes is not installed")}
-    return {part: _rounded(before, after, bench, part) for part in PARTS if part not in missing} | missing
+    return {part: _tried(before, after, bench, part) for part in PARTS}
+
+
+def _tried(before: Responder, after: Responder, bench: _Bench, part: str) -> ScoreRecord:
+    """Measure one rounding, or say why this machine cannot do it: the other attacks go on."""
+    if part == "nf4" and not has_nf4():
+        return nothing("bitsandbytes is not installed")
+    try:
+        return _rounded(before, after, bench, part)
+    except EnvironmentFault as fault:
+        return nothing(fault.message)
 
 
 def _rounded(before: Responder, after: Responder, bench: _Bench, part: str) -> ScoreRecord:
     rounding, words = ROUNDINGS[part]
     plain = mean(bench.named(after)) or 0.0
-    whole = [bench.kept(one) for one in (before, after)] if bench.others else []
+    kept = {"before": bench.kept(before), "after": bench.kept(after)} if bench.others else {}
     with quantized(before.model, rounding):
         old = bench.named(before)
-        whole += [bench.kept(before)] if bench.others else []
+        kept |= {"before_rounded": bench.kept(before)} if kept else {}
     with quantized(after.model, rounding) as layers:
         new, control = bench.named(after), bench.falsely(after)
-        whole += [bench.kept(after)] if bench.others else []
-    kept = "; other concepts named {1:.3f} → {3:.3f} rounded, before erasing {0:.3f} → {2:.3f}" if whole else ""
+        kept |= {"after_rounded": bench.kept(after)} if kept else {}
     record = score(
         old,
         new,
@@ -109,6 +122,7 @@ def _rounded(before: Responder, after: Responder, bench: _Bench, part: str) -> S
         groups=[row // len(bench.questions) for row in range(len(new))],
         seed=bench.probe.seed,
         control=mean(control),
-        note=f"{words}, {layers} layers; {bench.what}{kept.format(*whole)}",
+        note=f"{words}, {layers} layers; {bench.what}{KEPT.format(**kept) if kept else ''}",
     )
-    return with_unattacked(record, plain)
+    parts = {f"retained_{when}": share for when, share in kept.items()}
+    return with_unattacked(record, plain).model_copy(update={"parts": parts})

@@ -166,10 +166,11 @@ def _taught(
         return bench.curve(responder, _Lesson(images, [concept] * len(images)), concept)
 
     old, new = (curve(responder, concept_of(bench.probe)) for responder in (before, after))
-    strangers = matched(bench.probe, bench.options.controls) or [nonsense_of(bench.probe)]
-    curves = [curve(after, stranger) for stranger in strangers]
+    strangers = matched(bench.probe, bench.options.controls)
+    curves = [curve(after, stranger) for stranger in strangers or [nonsense_of(bench.probe)]]
     control = [[value for values in stop for value in values] for stop in zip(*curves, strict=True)]
-    called = ", ".join(f"`{stranger.name}`" for stranger in strangers)
+    # The letters of a scrambled name are the concept's: whoever reads them has the name.
+    called = ", ".join(f"`{stranger.name}`" for stranger in strangers) or "a scrambled name"
     return _record(bench, old, new, control, f"{len(images)} pictures, control: taught {called} instead")
 
 
@@ -212,10 +213,12 @@ def _record(
 ) -> dict[str, ScoreRecord]:
     """Return the success after the last step, and that of the whole course."""
     options, stops = bench.options, (0, *bench.options.stops)
-    curves = [[mean(values) or 0.0 for values in curve] for curve in (new, control)]
+    courses = {"before": old, "after": new, "control": control}
+    heights = {key: [mean(values) or 0.0 for values in course] for key, course in courses.items() if course}
+    curves = {key: list(zip(map(float, stops), course, strict=True)) for key, course in heights.items()}
     told = [
-        ", ".join(f"{stop} steps {height:.2f}" for stop, height in zip(stops, curve, strict=True)) if curve else "none"
-        for curve in curves
+        ", ".join(f"{stop:g} steps {height:.2f}" for stop, height in curves.get(key, ())) or "none"
+        for key in ("after", "control")
     ]
     note = (
         f"LoRA of rank {options.rank}, lr {options.lr:g}, {options.batch} prompts a step; {what}; "
@@ -226,13 +229,13 @@ def _record(
         groups = [row // options.questions for row in range(len(after))]
         seed = bench.probe.seed
         found = score(before, after, better="lower", groups=groups, seed=seed, control=beside, note=told)
-        return with_unattacked(found, curves[0][0])
+        return with_unattacked(found, heights["after"][0])
 
     def areas(curve: list[list[float]]) -> list[float]:
-        return [area(stops, heights) for heights in zip(*curve, strict=True)]
+        return [area(stops, values) for values in zip(*curve, strict=True)]
 
-    beside = (curves[1][-1], area(stops, curves[1])) if control else (None, None)
+    beside = (heights["control"][-1], area(stops, heights["control"])) if control else (None, None)
     return {
-        "": record(old[-1], new[-1], beside[0], note),
+        "": record(old[-1], new[-1], beside[0], note).model_copy(update={"curves": curves}),
         AREA: record(areas(old), areas(new), beside[1], f"area under the curve of these steps; {note}"),
     }

@@ -3,7 +3,7 @@
 import os
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from space_cli.cli.chain import Wish
     from space_cli.cli.workspace import Workspace
     from space_cli.core.recipe import Concept, EraseRequest
+
+LOSS_ON = "loss_on"
+"""The option that `--loss-on` sets."""
 
 
 def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
@@ -54,6 +57,14 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     ] = None,
     method: options.Method = "dcsi",
     settings: options.Set = None,
+    loss_on: Annotated[
+        Literal["answer", "all"] | None,
+        typer.Option(
+            "--loss-on",
+            help="Tokens that losses count, of methods that train on images: the answer's, or the question's too",
+            rich_help_panel=options.METHOD,
+        ),
+    ] = None,
     scope: options.Scope = "mlp",
     max_change: Annotated[
         float,
@@ -100,7 +111,7 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
         anchors=str(place.anchors),
         forget_images=os.path.abspath(os.path.expanduser(forget_images)) if forget_images else None,
         method=method,
-        options=options.parse_set(settings),
+        options=_with_loss_on(options.parse_set(settings), method, loss_on),
         scope=scope,
         max_change=max_change,
         max_retain_kl=max_retain_kl,
@@ -128,6 +139,39 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     terminal.record(receipt.model_dump_json(), folder, sheets(receipt))
     words = ("audit",) if out is None else ("audit", str(folder))
     terminal.hint(options.command_line(*words, workspace=workspace))
+
+
+def _with_loss_on(given: dict[str, Any], method: str, loss_on: str | None) -> dict[str, Any]:
+    """Write `--loss-on` into the options of a method.
+
+    Args:
+        given: `--set`.
+        method: `--method`.
+        loss_on: The flag, or None.
+
+    Raises:
+        UsageFault: The method has no such option, or `--set` says otherwise.
+    """
+    if loss_on is None:
+        return given
+    from space_cli.core import registry
+    from space_cli.core.errors import UsageFault
+
+    def has_it(name: str) -> bool:
+        return LOSS_ON in registry.load("methods", name).Options.model_fields
+
+    if not has_it(method):
+        able = ", ".join(name for name in registry.names("methods") if has_it(name))
+        raise UsageFault(
+            f"the method `{method}` has no choice of the tokens that its loss counts: `--loss-on {loss_on}`",
+            hint=f"leave out `--loss-on`; methods that have it: {able}",
+        )
+    if given.get(LOSS_ON, loss_on) != loss_on:
+        raise UsageFault(
+            f"`--loss-on {loss_on}` and `--set {LOSS_ON}={given[LOSS_ON]}` contradict each other",
+            hint="leave one of them out",
+        )
+    return given | {LOSS_ON: loss_on}
 
 
 def _recorded_concept(place: "Workspace", given: "Concept") -> "Concept":

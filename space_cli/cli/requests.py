@@ -15,6 +15,7 @@ from space_cli.cli import chain
 from space_cli.cli.render import Sheet, Terminal, figure
 from space_cli.cli.workspace import Workspace, done_already
 from space_cli.core.errors import UsageFault
+from space_cli.io.artifact import RECORD_NAME, digest_file
 
 if TYPE_CHECKING:
     from space_cli.core.recipe import Concept, EraseRequest
@@ -113,7 +114,7 @@ def erase_each(
     receipts: list[ErasureReceipt] = []
     for number, concept in enumerate(concepts, start=1):
         asked = request.model_copy(update={"concept": concept})
-        own = Workspace(run.place.folder / "requests" / _key(asked))
+        own = Workspace(run.place.folder / "requests" / _key(asked, pool))
         asked = asked.model_copy(update={"anchors": str(own.anchors)})
         terminal.note(f"request {number} of {len(concepts)}: {concept.name}")
         receipts.append(_one(run, own, asked, wish, terminal, last=number == len(concepts)))
@@ -144,17 +145,31 @@ def _one(
     return receipt
 
 
-def _key(request: "EraseRequest") -> str:
-    """Return a name that only the same request of the same checkpoint has, and that tells no concept."""
-    return hashlib.sha256(request.model_dump_json(exclude={"anchors"}).encode()).hexdigest()[:12]
+def _key(request: "EraseRequest", pool: Path | None) -> str:
+    """Return a name that only the same request of the same checkpoint and pool has, and that tells no concept.
+
+    Reports hold the paths of inputs. Of the request alone, who tries names could make this name as well; nobody can who
+    has not the record of the pool.
+    """
+    record = "" if pool is None else digest_file(pool / RECORD_NAME)
+    return hashlib.sha256(f"{record}\n{request.model_dump_json(exclude={'anchors'})}".encode()).hexdigest()[:12]
 
 
 def _sheet(receipts: Sequence["ErasureReceipt"]) -> Sheet:
+    from space_cli.core.continual import HISTORY, REBOUND
+
+    columns = ("request", "concept", "steps", "stopped", "free directions used", "history", "rebound")
     rows = [
-        (str(one.requests), one.request.concept.name, str(one.steps), one.stopped, figure(one.used, unit="share"))
+        (
+            str(one.requests),
+            one.request.concept.name,
+            str(one.steps),
+            one.stopped,
+            *(figure(share, unit="share") for share in (one.used, one.signals.get(HISTORY), one.signals.get(REBOUND))),
+        )
         for one in receipts
     ]
-    return Sheet("requests", ("request", "concept", "steps", "stopped", "free directions used"), rows)
+    return Sheet("requests", columns, rows)
 
 
 def _read(file: Path) -> list[str]:

@@ -7,21 +7,25 @@ later request said by instruction stays said.
 Shapes: n = images or anchors, p = visual tokens, v = tower width.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
 from torch import Tensor
 
 from space_cli.core.asking import ask_each
+from space_cli.core.context import EditContext
 from space_cli.core.hooks import Change, editing
 from space_cli.core.matching import mentions
 from space_cli.core.meter import by_layer
+from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
-from space_cli.core.types import Edit, ErasedBefore, Probe
+from space_cli.core.types import Edit, ErasedBefore
 
 BATCH = 32
 """Questions at once, as many as an audit asks elsewhere."""
+HISTORY, REBOUND = "history_on_anchors", "rebound_on_anchors"
+"""Signals of a later request's receipt."""
 
 
 def undone(requests: Iterable[Sequence[Edit]]) -> dict[str, Change]:
@@ -37,14 +41,14 @@ def undone(requests: Iterable[Sequence[Edit]]) -> dict[str, Change]:
 
 
 def named_share(
-    responder: Responder, one: ErasedBefore, probe: Probe, questions: Sequence[str], *, then: bool = False
+    responder: Responder, one: ErasedBefore, others: Sequence[str], questions: Sequence[str], *, then: bool = False
 ) -> float:
     """Return the share of answers that name a concept which an earlier request erased, F[t, j].
 
     Args:
         responder: The checkpoint as it is.
         one: The concept, with pictures or kept anchors.
-        probe: Says which other names there are.
+        others: Names of other things.
         questions: Put to each picture.
         then: Ask the state right after the concept's own request, F[j, j]: `responder` is then the checkpoint under
             audit, from which later edits are taken.
@@ -56,7 +60,41 @@ def named_share(
         answers = ask_each(responder, [shown.image for shown in one.images], questions)
     else:
         answers = _asked(responder, _features(responder, one), questions)
-    return sum(mentions(answer, one.aliases, others=probe.names) for answer in answers) / len(answers)
+    return sum(mentions(answer, one.aliases, others=others) for answer in answers) / len(answers)
+
+
+def on_anchors(
+    context: EditContext, requests: Sequence[Sequence[Edit]], rounded: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """Measure on the anchors kept of earlier requests whether these still hold after the present one.
+
+    Each anchor is asked one open question that no erasure trains on: with the new edits, and as the checkpoint was
+    right after the anchor's own request. No image is looked at.
+
+    Args:
+        context: The present erasure; no edit may be hooked in.
+        requests: The edits of every earlier request, the first request's first.
+        rounded: The new edits, layer -> dense ΔW [d_out, d_in] as the checkpoint's dtype will hold them.
+
+    Returns:
+        Mean over earlier requests of 1 − F[t, j] and of max(0, F[t, j] − F[j, j]); nothing without any.
+    """
+    now, then = [], []
+    changes = {layer: delta.to(context.features.device) for layer, delta in rounded.items()}
+    concepts = [context.concept, *(one.concept for one in context.earlier)]
+    with context.progress.task("ask about earlier requests", len(context.earlier)) as advance:
+        for number, one in enumerate(context.earlier, start=1):
+            others = [name for concept in concepts if concept != one.concept for name in concept.names]
+            undo = undone(requests[number:])
+            asked = ErasedBefore(one.concept.name, one.concept.names, anchors=one.features, undo=undo)
+            with context.edited(changes):
+                now.append(named_share(context.responder, asked, others, AUDIT_OPEN[:1]))
+            then.append(named_share(context.responder, asked, others, AUDIT_OPEN[:1], then=True))
+            advance()
+    if not now:
+        return {}
+    risen = [max(0.0, share - first) for share, first in zip(now, then, strict=True)]
+    return {HISTORY: 1 - sum(now) / len(now), REBOUND: sum(risen) / len(risen)}
 
 
 def _features(responder: Responder, one: ErasedBefore) -> Tensor:

@@ -6,6 +6,7 @@ one checkpoint alone, and a line that is removed, moved or edited is found witho
 
 import hashlib
 import json
+import re
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.matching import words
+from space_cli.core.pseudonym import DIGITS, PREFIX
 from space_cli.core.recipe import Concept
 from space_cli.core.records import FileRecord
 
@@ -21,6 +23,8 @@ START = "0" * 64
 """What stands in place of a hash before the first line."""
 RECORD, INSIDE = "space.json", "space/"
 """What `space` adds to a checkpoint: no part of what the digest of a checkpoint covers."""
+_HIDDEN = re.compile(rf"{PREFIX}[0-9a-f]{{{DIGITS}}}")
+"""A concept's pseudonym: nobody without the key knows what it stands for."""
 
 
 class Entry(BaseModel):
@@ -107,12 +111,18 @@ def require_fit(entries: Sequence[Entry], digest: str, *, origin: str) -> None:
 
 
 def require_new(entries: Sequence[Entry], concept: Concept) -> None:
-    """Refuse a concept that the ledger has already.
+    """Refuse a concept that the ledger has already, and a ledger that hides what it has.
 
     Raises:
-        UsageFault: An earlier request names it, or an alias of it.
+        UsageFault: An earlier request names it, or an alias of it; or one has a pseudonym in place of a name, which can
+            be neither compared nor kept away.
     """
     for entry in entries:
+        if _HIDDEN.fullmatch(entry.concept.name):
+            raise UsageFault(
+                f"the checkpoint is a pseudonymized copy: what request {entry.number} erased is not known",
+                hint="erase from the folder that the copy was made of",
+            )
         if same_thing(entry.concept, concept):
             raise UsageFault(
                 f"`{concept.name}` was erased already: it is request {entry.number} of the ledger",

@@ -6,14 +6,28 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from space_cli.core.ledger import Entry, parse, sealed, spell
+from space_cli.core.ledger import INSIDE, RECORD, Entry, parse, sealed, spell
 from space_cli.core.pseudonym import Pseudonym
 from space_cli.core.recipe import Concept
+from space_cli.core.records import ErasureReceipt
 
 Model = TypeVar("Model", bound=BaseModel)
 FIXED = frozenset(
     (
-        *("kind", "verdict", "score", "rule", "unit", "better", "metrics", "attacks", "method", "scope", "device"),
+        *(
+            "kind",
+            "verdict",
+            "score",
+            "rule",
+            "passed_over",
+            "unit",
+            "better",
+            "metrics",
+            "attacks",
+            "method",
+            "scope",
+            "device",
+        ),
         *("space_version", "sha256", "policy_sha256", "encoder_sha256", "run", "dtype", "key_id"),
         *("files", "base_files", "layers"),
     )
@@ -25,6 +39,15 @@ CONCEPT = "concept"
 def masked(record: Model, pseudonym: Pseudonym) -> Model:
     """Return a request or record that names nothing."""
     return type(record).model_validate(_masked(record.model_dump(), pseudonym))
+
+
+def untraced(receipt: ErasureReceipt) -> ErasureReceipt:
+    """Return a receipt without the digests of what `space` had written into the checkpoint that was edited.
+
+    They cover texts that name what earlier requests erased: who tries names could tell by them which one was right.
+    """
+    own = [entry for entry in receipt.base_files if entry.path != RECORD and not entry.path.startswith(INSIDE)]
+    return receipt.model_copy(update={"base_files": own})
 
 
 def masked_lines(text: str, pseudonym: Pseudonym) -> str:

@@ -58,8 +58,13 @@ def placements(members: Sequence[float], others: Sequence[float]) -> list[float]
     return [sum((other < member) + 0.5 * (other == member) for other in others) / len(others) for member in members]
 
 
-def rate_at_few_alarms(members: Sequence[float], others: Sequence[float]) -> float:
-    """Return the share of members above a threshold that at most 1 % of the others pass."""
+def at_few_alarms(members: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Return 1 for each member above a threshold that at most 1 % of the others pass; their mean is the TPR.
+
+    Example:
+        >>> at_few_alarms([2.0, 0.5], [0.0, 1.0])
+        [1.0, 0.0]
+    """
     allowed = int(FALSE_ALARMS * len(others))
     threshold = sorted(others, reverse=True)[allowed]
-    return sum(member > threshold for member in members) / len(members)
+    return [float(member > threshold) for member in members]

@@ -15,7 +15,9 @@ SCORE = "images"
 RULE = "no image of the concept was given to `erase`"
 
 
-def unseen_gate(own: Sequence[ProbeImage], used: Sequence[Image], unused: str) -> GateRecord:
+def unseen_gate(
+    own: Sequence[ProbeImage], used: Sequence[Image], unused: str, *, eraser: str = "`erase`"
+) -> GateRecord:
     """Return the rule that images of the concept are new to the checkpoint, with what it decides.
 
     Images are compared by their pixels as they were read, so that another name, format or header hides nothing.
@@ -24,21 +26,22 @@ def unseen_gate(own: Sequence[ProbeImage], used: Sequence[Image], unused: str) -
         own: The auditor's images of the concept.
         used: What erasing was given with `--forget-images`.
         unused: Why `used` is empty; what cannot be compared is not known to be new.
+        eraser: How messages call the erasure.
 
     Raises:
         UsageFault: Some of the images were given to `erase`.
     """
     if not used:
-        return _gate("inconclusive", f"what `erase` was given cannot be compared: {unused}")
+        return _gate("inconclusive", f"what {eraser} was given cannot be compared: {unused}")
     known = {_digest(image) for image in used}
     again = [one.path for one in own if _digest(one.image) in known]
     if again:
         raise UsageFault(
-            f"{len(again)} of {len(own)} images of the concept were given to `erase` as --forget-images, "
+            f"{len(again)} of {len(own)} images of the concept were given to {eraser} as --forget-images, "
             f"first `{again[0]}`: an audit on images that were trained on shows nothing",
             hint="take other images of the concept, or leave out `--images`",
         )
-    return _gate("pass", f"none of {len(own)} is among the {len(used)} that `erase` was given")
+    return _gate("pass", f"none of {len(own)} is among the {len(used)} that {eraser} was given")
 
 
 def with_gate(verdict: Verdict, gate: GateRecord) -> Verdict:

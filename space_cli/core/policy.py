@@ -1,10 +1,12 @@
 """What a score must be: rules that turn scores into one verdict.
 
-A rule compares one bound of a score's interval with a threshold. Where the threshold lies inside
-the interval, so that the mean meets it and the asked bound does not, the evidence is too thin: inconclusive.
+A rule compares one bound of a score's interval with a threshold. Where the threshold lies between the mean and the
+asked bound, so that one of them meets it and the other does not, the evidence is too thin: inconclusive. So is a figure
+that is missing or no finite number.
 """
 
 import itertools
+import math
 import tomllib
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +14,16 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from space_cli.core.attacking import PREFIX
 from space_cli.core.errors import UsageFault
-from space_cli.core.records import GateRecord, ScoreRecord, Verdict
+from space_cli.core.records import AT_CONTROL_SIZE, GateRecord, ScoreRecord, Verdict
 
 ORDER = ("low", "mean", "high")
 """Of the figures that a rule may bound."""
+PARTS = ("over_control", "recovery", "after")
+"""Of a score that a rule may bound; none is above the next, since what is subtracted is a share."""
+DIGITS = 12
+"""Of a difference of shares: 0.07 - 0.05 is a little more than 0.02 otherwise."""
 Threshold = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -29,6 +36,10 @@ class Rule(BaseModel):
     at_most: Threshold | None = None
     at_least: Threshold | None = None
     bound: Literal["mean", "low", "high"] = Field(default="mean", description="Which end of the interval is compared")
+    of: Literal["after", "recovery", "over_control"] = Field(
+        default="after",
+        description="What is compared: after; after - unattacked; after - the larger of control and unattacked",
+    )
     ratio_of_before: bool = Field(default=False, description="Compare after / before in place of after")
     before_at_least: Threshold | None = Field(
         default=None,
@@ -41,7 +52,8 @@ class Rule(BaseModel):
 
     def text(self, *, limits: bool = True) -> str:
         """Say in one line what the rule compares, and with what."""
-        what = self.score if self.bound == "mean" else f"{self.bound} end of {self.score}"
+        part = {"after": "", "recovery": "recovery of ", "over_control": "excess over control of "}[self.of]
+        what = f"{part}{self.score}" if self.bound == "mean" else f"{self.bound} end of {part}{self.score}"
         what += " / before" if self.ratio_of_before else ""
         bounds = {"≥": self.at_least, "≤": self.at_most}
         said = " and ".join(f"{sign} {limit:g}" for sign, limit in bounds.items() if limit is not None)
@@ -85,6 +97,7 @@ def parse_policy(text: str, *, origin: str, known: Sequence[str]) -> Policy:
             raise UsageFault(f"`{origin}` asks for the unknown score `{rule.score}`: known are {', '.join(known)}")
         if rule.at_most is None and rule.at_least is None:
             raise UsageFault(f"`{origin}`: the rule about {rule.score} has neither `at_most` nor `at_least`")
+        _refuse_meaningless(rule, origin)
     _refuse_contradictions(policy, origin)
     return policy
 
@@ -92,26 +105,50 @@ def parse_policy(text: str, *, origin: str, known: Sequence[str]) -> Policy:
 def judge(policy: Policy, scores: Mapping[str, ScoreRecord]) -> tuple[Verdict, list[GateRecord]]:
     """Apply every rule: fail if one fails, else inconclusive if one is, else pass.
 
-    A policy that decides nothing makes every rule inconclusive, so that a report without consequences neither
-    stops a pipeline as a failure nor can be mistaken for a pass.
+    A rule that is not required makes no gate where its score was not measured, and where no gate is left nothing was
+    shown: inconclusive. A policy that decides nothing makes every rule inconclusive, so that a report without
+    consequences neither stops a pipeline as a failure nor can be mistaken for a pass.
     """
-    gates = [_gate(rule, scores.get(rule.score), rule.min_n or policy.min_n) for rule in policy.rule]
+    applied = [rule for rule in policy.rule if rule.required or _measured(scores.get(rule.score))]
+    gates = [_gate(rule, scores.get(rule.score), rule.min_n or policy.min_n) for rule in applied]
     if not policy.decides:
         gates = [_undecided(gate) for gate in gates]
     found = {gate.verdict for gate in gates}
-    verdict: Verdict = "fail" if "fail" in found else "inconclusive" if "inconclusive" in found else "pass"
+    verdict: Verdict = "fail" if "fail" in found else "pass" if found == {"pass"} else "inconclusive"
     return verdict, gates
+
+
+def passed_over(policy: Policy, scores: Mapping[str, ScoreRecord]) -> list[str]:
+    """Return the rules that made no gate, in one line each: not required, and their score was not measured."""
+    return [rule.text() for rule in policy.rule if not (rule.required or _measured(scores.get(rule.score)))]
+
+
+def _refuse_meaningless(rule: Rule, origin: str) -> None:
+    if rule.of != "after" and rule.ratio_of_before:
+        raise UsageFault(
+            f"`{origin}`: the rule about {rule.score} asks for `{rule.of}` as a `ratio_of_before`",
+            hint="before erasing nothing was recovered: leave one of the two out",
+        )
+    if rule.of == "recovery" and not rule.score.startswith(PREFIX):
+        raise UsageFault(
+            f"`{origin}`: the rule about {rule.score} asks for its `recovery`, which only an attack has",
+            hint=f"scores of attacks begin with `{PREFIX}`",
+        )
 
 
 def _refuse_contradictions(policy: Policy, origin: str) -> None:
     for floor, ceiling in itertools.product(policy.rule, repeat=2):
         same = (floor.score, floor.ratio_of_before) == (ceiling.score, ceiling.ratio_of_before)
-        # An end that must lie high contradicts only a ceiling on itself or on an end above it.
+        # An end that must lie high contradicts only a ceiling on itself or on an end above it; so with `of`.
         if not same or ORDER.index(floor.bound) > ORDER.index(ceiling.bound):
+            continue
+        if PARTS.index(floor.of) > PARTS.index(ceiling.of):
             continue
         least, most = floor.at_least, ceiling.at_most
         if least is not None and most is not None and least > most:
-            raise UsageFault(f"`{origin}` contradicts itself: {floor.score} must be ≥ {least:g} and ≤ {most:g}")
+            one, other = floor.text(limits=False), ceiling.text(limits=False)
+            again = "" if one == other else f"{other} "
+            raise UsageFault(f"`{origin}` contradicts itself: {one} must be ≥ {least:g} and {again}≤ {most:g}")
 
 
 def _undecided(gate: GateRecord) -> GateRecord:
@@ -125,30 +162,73 @@ def _gate(rule: Rule, score: ScoreRecord | None, enough: int) -> GateRecord:
     return GateRecord(score=rule.score, rule=rule.text(), verdict=verdict, reason=reason)
 
 
+def _measured(score: ScoreRecord | None) -> bool:
+    return score is not None and score.after is not None and score.low is not None and score.high is not None
+
+
 def _decide(rule: Rule, score: ScoreRecord | None, enough: int) -> tuple[Verdict, str]:
     name = rule.score
-    if score is None or score.after is None or score.low is None or score.high is None:
-        return ("inconclusive" if rule.required else "pass"), f"{name} was not measured"
+    if score is None or not _measured(score):
+        return "inconclusive", f"{name} was not measured"
     if lack := _lack(rule, score, enough):
         return "inconclusive", f"{name} {lack}"
-    scale = score.before if rule.ratio_of_before and score.before else 1.0
-    value = {"mean": score.after, "low": score.low, "high": score.high}[rule.bound] / scale
-    mean = score.after / scale
-    if not _meets(rule, value) and _meets(rule, mean):
-        return (
-            "inconclusive",
-            f"{name} has the mean {mean:.3f}, which meets it, but its {rule.bound} end is {value:.3f}",
-        )
-    return ("pass" if _meets(rule, value) else "fail"), f"{rule.text(limits=False)} is {value:.3f}"
+    mean, value = (_figure(rule, score, bound) for bound in ("mean", rule.bound))
+    what = rule.text(limits=False).removeprefix(f"{rule.bound} end of ")
+    met, asked = _meets(rule, mean), _meets(rule, value)
+    if met == asked:
+        return ("pass" if asked else "fail"), f"{rule.text(limits=False)} is {value:.3f}"
+    told = "which meets it, but" if met else "which does not meet it, though"
+    return "inconclusive", f"{what} has the mean {mean:.3f}, {told} its {rule.bound} end is {value:.3f}"
 
 
 def _lack(rule: Rule, score: ScoreRecord, enough: int) -> str:
+    """Say why a rule cannot be decided, or nothing."""
     if score.n < enough:
         return f"has only {score.n} independent values: {enough} are needed"
+    for figure, value in _needed(rule, score).items():
+        if value is None:
+            return f"has no figure `{figure}`, which the rule needs"
+        if not math.isfinite(value):
+            return f"has {value} as its figure `{figure}`: there is nothing to compare"
     before = score.before or 0.0
     if rule.before_at_least is not None and before < rule.before_at_least:
         return f"was {before:.3f} before erasing: {rule.before_at_least:g} is needed to measure a change"
     return "was 0 before erasing, so there is no ratio" if rule.ratio_of_before and not before else ""
+
+
+def _needed(rule: Rule, score: ScoreRecord) -> dict[str, float | None]:
+    """Return the figures that a rule reads, by name."""
+    found = {"after": score.after}
+    if rule.bound != "mean":
+        found[rule.bound] = score.low if rule.bound == "low" else score.high
+    if rule.ratio_of_before or rule.before_at_least is not None:
+        found["before"] = score.before
+    if rule.of == "over_control" and AT_CONTROL_SIZE in score.parts:
+        found[AT_CONTROL_SIZE] = score.compared
+    return found | _subtracted(rule, score)
+
+
+def _subtracted(rule: Rule, score: ScoreRecord) -> dict[str, float | None]:
+    """Return the figures of which the larger is taken off, by name."""
+    if rule.of == "recovery":
+        return {"unattacked": score.unattacked}
+    if rule.of == "after":
+        return {}
+    # Some attacks, as a linear probe, have no plain measure; their control stands for both.
+    plain = {} if score.unattacked is None else {"unattacked": score.unattacked}
+    return {"control": score.control} | plain
+
+
+def _figure(rule: Rule, score: ScoreRecord, bound: str) -> float:
+    """Return what a rule compares at one end of the interval; `_lack` has found all of it to be there."""
+    value = {"mean": score.after, "low": score.low, "high": score.high}[bound] or 0.0
+    floor = [figure for figure in _subtracted(rule, score).values() if figure is not None]
+    if rule.of == "over_control":
+        # What was measured with more images than the control had is moved to what compares with it.
+        value += (score.compared or 0.0) - (score.after or 0.0)
+    if floor:
+        return round(value - max(floor), DIGITS)
+    return value / score.before if rule.ratio_of_before and score.before else value
 
 
 def _meets(rule: Rule, value: float) -> bool:

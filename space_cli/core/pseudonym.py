@@ -3,7 +3,10 @@
 The pseudonym is an HMAC-SHA-256 of the name, so whoever has the key can tell whether a report is about a name, and
 nobody else can find out by trying names. A text is searched after folding case, accents and width, for the given names
 however their words are joined ("grand piano", "Grand_Piano", "grand%20pianos"), in the other scripts, spacings, typos
-and disguises of `core.spelling`, and for the capitalised words of a proper name alone.
+and disguises of `core.spelling`, and for single words of a name of several: in any case where the word was given with a
+capital ("Donald Trump"), else only where the text has one. So "donald trump" hides "Trump" and not "a trump card", and
+"grand piano" leaves "a piano": a report without any word that is part of some name would say little. What that costs:
+an ordinary word that begins a sentence is hidden too, and "trump" in lower case is not.
 
 References:
     HMAC: Keyed-Hashing for Message Authentication (Krawczyk, Bellare, Canetti, 1997), RFC 2104, section 3: keys as long
@@ -32,6 +35,8 @@ NAME_DOMAIN, KEY_DOMAIN = b"space-cli name\0", b"space-cli key\0"
 ARTICLES = ("a", "an", "the")
 LEAST_PART = 4
 """Letters of a capitalised word that stands for a proper name by itself: "Trump", not "New"."""
+BINDING = ("from", "into", "over", "that", "this", "under", "with")
+"""Words of as many letters that only hold a name together."""
 JOINT = r"(?:%20|[\W_]){0,3}"
 """Between the words of a name: spaces, dashes, underscores, or nothing."""
 _HEXADECIMAL = re.compile(r"[0-9a-f\W_]*")
@@ -62,6 +67,11 @@ class _Hidden:
     pattern: re.Pattern[str]
     text: str  # what takes its place
     bound: str  # "nowhere": also inside of words; "words"; "digits": not beside a digit either
+    capital: bool = False  # only where the text has a capital there
+
+    def counts(self, text: str, start: int, end: int) -> bool:
+        """Tell whether what was found there is this name."""
+        return (not self.capital or text[start].isupper()) and _bounded(text, start, end, self.bound)
 
 
 class Pseudonym:
@@ -100,7 +110,7 @@ class Pseudonym:
         for one in self._hidden:
             for match in one.pattern.finditer(folded):
                 start, end = places[match.start()], places[match.end()]
-                if _bounded(text, start, end, one.bound) and not _overlaps(taken, start, end):
+                if one.counts(text, start, end) and not _overlaps(taken, start, end):
                     taken.append((start, end, one.text))
         for start, end, stand_in in sorted(taken, reverse=True):
             text = text[:start] + stand_in + text[end:]
@@ -122,7 +132,7 @@ def _hidden(concept: Concept, text: str) -> Iterator[_Hidden]:
             if words(spelt):
                 yield _Hidden(_pattern(spelt), text, _bound(spelt))
         for part in _parts(name):
-            yield _Hidden(_pattern(part), text, "words")
+            yield _Hidden(_pattern(part), text, "words", capital=not part[0].isupper())
 
 
 def _spelt(name: str) -> Iterable[str]:
@@ -135,8 +145,10 @@ def _bare(phrase: str) -> str:
 
 
 def _parts(name: str) -> list[str]:
+    """Return the words of a name of several that may stand for it, those in scripts without capitals left out."""
     found = name.split()
-    return [part for part in found if len(found) > 1 and len(part) >= LEAST_PART and part[:1].isupper()]
+    cased = [part for part in found if len(found) > 1 and part[0].lower() != part[0].upper()]
+    return [part for part in cased if len(part) >= LEAST_PART and part.lower() not in BINDING]
 
 
 def _pattern(name: str) -> re.Pattern[str]:

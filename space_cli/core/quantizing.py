@@ -15,9 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from space_cli.core.errors import EnvironmentFault
+
 Rounding = Callable[[Tensor], Tensor]
 GROUP = 128
 """Inputs that share a scale, as in published 4-bit checkpoints."""
+TOLD = 160
+"""Characters of a foreign failure that are passed on; some print pages."""
 
 
 def int8(weight: Float[Tensor, "o i"]) -> Float[Tensor, "o i"]:
@@ -36,13 +40,25 @@ def rtn4(weight: Float[Tensor, "o i"], group: int = GROUP) -> Float[Tensor, "o i
 
 
 def nf4(weight: Float[Tensor, "o i"]) -> Float[Tensor, "o i"]:
-    """Round to the 16 levels of NF4, blocks of 64 with their scales rounded too, as bitsandbytes does."""
-    functional: Any = importlib.import_module("bitsandbytes.functional")
-    packed, state = functional.quantize_4bit(
-        weight.contiguous(), blocksize=64, compress_statistics=True, quant_type="nf4"
-    )
-    found: Tensor = functional.dequantize_4bit(packed, state)
-    return found.to(weight.dtype).reshape(weight.shape)
+    """Round to the 16 levels of NF4, blocks of 64 with their scales rounded too, as bitsandbytes does.
+
+    Raises:
+        EnvironmentFault: bitsandbytes cannot be loaded, or cannot round this weight on its device.
+    """
+    try:
+        functional: Any = importlib.import_module("bitsandbytes.functional")
+        packed, state = functional.quantize_4bit(
+            weight.contiguous(), blocksize=64, compress_statistics=True, quant_type="nf4"
+        )
+        found: Tensor = functional.dequantize_4bit(packed, state)
+        return found.to(weight.dtype).reshape(weight.shape)
+    # It looks for a driver and picks a kernel in its own way, and fails with whatever comes up in doing so.
+    except Exception as failure:
+        told = " ".join(str(failure).split())[:TOLD]
+        raise EnvironmentFault(
+            f"bitsandbytes cannot round on {weight.device.type}: {type(failure).__name__}: {told}",
+            hint="`python -m bitsandbytes` says what it lacks",
+        ) from failure
 
 
 def has_nf4() -> bool:

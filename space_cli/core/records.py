@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from space_cli.core.recipe import AuditRequest, Concept, EraseRequest, IndexRequest, SelectRequest
 
 SCHEMA_VERSION = 1
+AT_CONTROL_SIZE = "at_control_size"
+"""Among the parts of a score: the same measure after erasing, with no more images than the control had."""
 Verdict = Literal["pass", "fail", "inconclusive"]
 SourceKind = Literal["pool", "anchors", "erased", "audit", "checkpoint", "encoder", "images", "baseline"]
 
@@ -150,6 +152,16 @@ class ScoreRecord(_Record):
     unattacked: float | None = Field(
         default=None, description="The same measure after erasing without the attack; what is above it is recovered"
     )
+    parts: dict[str, float] = Field(default_factory=dict, description="Figures that stand beside the score, by name")
+    curves: dict[str, list[tuple[float, float]]] = Field(
+        default_factory=dict,
+        description="`before`, `after` and `control` as [step, value], where the score has a course",
+    )
+
+    @property
+    def compared(self) -> float | None:
+        """Return what compares with the control: `after`, unless it was measured with more than the control was."""
+        return self.parts.get(AT_CONTROL_SIZE, self.after)
 
 
 class GateRecord(_Record):
@@ -174,6 +186,9 @@ class AuditReport(Manifest):
     )
     skipped: dict[str, str] = Field(description="Metric -> why it was not run")
     gates: list[GateRecord]
+    passed_over: list[str] = Field(
+        default_factory=list, description="Rules without a gate: not required, and their score was not measured"
+    )
     policy: str
     policy_sha256: str
     seconds: dict[str, float]

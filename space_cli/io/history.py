@@ -1,17 +1,18 @@
 """What an audit needs to look at earlier requests again: their concepts, pictures or kept anchors, and later edits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from space_cli.core.continual import undone
-from space_cli.core.probing import is_one_of
+from space_cli.core.probing import Notes, described, is_one_of
 from space_cli.core.records import ErasureReceipt
 from space_cli.core.types import ErasedBefore, ProbeImage
 from space_cli.io.ledger import open_earlier, open_edits, open_ledger
 
 
 def open_history(
-    erased: Path, receipt: ErasureReceipt, shown: Sequence[ProbeImage]
+    erased: Path, receipt: ErasureReceipt, shown: Sequence[ProbeImage], notes: Mapping[str, Notes] | None = None
 ) -> tuple[list[ErasedBefore], list[ProbeImage]]:
     """Split pictures into those of concepts that earlier requests erased, and the rest.
 
@@ -19,6 +20,7 @@ def open_history(
         erased: The erased checkpoint.
         receipt: Its record, each file of which was compared with its digest.
         shown: Pictures of anything but the present concept.
+        notes: What the auditor knows; more names of earlier concepts among it.
 
     Returns:
         Every earlier concept, first request first; and the pictures of none of them.
@@ -33,9 +35,28 @@ def open_history(
     edits = open_edits(erased, entries)
     found = []
     for entry, kept in zip(before, open_earlier(erased, entries, before), strict=True):
-        names = entry.concept.names
+        names = described(entry.concept, notes or {}).names
         own = [one for one in shown if is_one_of(one.name, names)]
         later = undone(edits[entry.number :])
         found.append(ErasedBefore(entry.concept.name, names, own, None if own else kept.features.float(), later))
     mine = {id(picture) for one in found for picture in one.images}
     return found, [picture for picture in shown if id(picture) not in mine]
+
+
+def same_history(erased: Path, receipt: ErasureReceipt, earlier: Sequence[ErasedBefore]) -> list[ErasedBefore]:
+    """Return the same earlier concepts as another checkpoint that was made from the same base is asked about them.
+
+    What must be taken off it to get back to an earlier request are its own edits.
+
+    Args:
+        erased: The other checkpoint.
+        receipt: Its record, each file of which was compared with its digest.
+        earlier: As `open_history` returns them for the one.
+
+    Raises:
+        ArtifactFault: The ledger is broken, or of another checkpoint.
+    """
+    if not earlier:
+        return []
+    edits = open_edits(erased, open_ledger(erased, receipt.files))
+    return [replace(one, undo=undone(edits[number:])) for number, one in enumerate(earlier, start=1)]

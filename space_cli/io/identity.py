@@ -8,6 +8,7 @@ from space_cli.core.probing import described, is_one_of
 from space_cli.core.pseudonym import Pseudonym
 from space_cli.core.recipe import AuditRequest, Concept
 from space_cli.core.records import ErasureReceipt
+from space_cli.io.ledger import read_ledger
 from space_cli.io.probe import open_notes
 
 NEEDS_KEY = "pass `--pseudonym-key-file FILE`, or set SPACE_PSEUDONYM_KEY"
@@ -36,7 +37,8 @@ def read_key(path: Path) -> bytes:
 def identify(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) -> Identity:
     """Find out what an audit is about, and whether its report may say so.
 
-    A folder that is pseudonymized itself gets a pseudonymized report, whether that is asked for or not.
+    What earlier requests erased is hidden as well, each concept by a pseudonym of its own. A folder that is
+    pseudonymized itself gets a pseudonymized report, whether that is asked for or not.
 
     Args:
         request: `pseudonymize` asks for it; `concept` names what a pseudonymized folder does not.
@@ -44,27 +46,22 @@ def identify(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) 
         key: For the pseudonym; None where none was given.
 
     Raises:
-        UsageFault: The key is missing, too short or another one, the concept is missing or another one, or earlier
-            requests would be named.
+        UsageFault: The key is missing, too short or another one, or the concept is missing or another one.
+        ArtifactFault: The ledger that names what earlier requests erased is missing or broken.
     """
     if receipt.pseudonymized is None:
         if request.concept is not None and not is_one_of(request.concept.name, receipt.request.concept.names):
             raise UsageFault("`--concept` is not what was erased", hint="leave it out: the receipt names the concept")
         if not request.pseudonymize:
             return Identity(receipt, None)
-        if receipt.requests > 1:
-            raise UsageFault(
-                "a report on this checkpoint names what earlier requests erased: a pseudonym hides one concept",
-                hint="leave `--pseudonymize` out",
-            )
-        return Identity(receipt, _pseudonym(request, receipt.request.concept, key))
+        return Identity(receipt, _pseudonym(request, receipt, key))
     if request.concept is None:
         raise UsageFault(
             f"the folder names only the pseudonym `{receipt.request.concept.name}`",
             hint="pass `--concept NAME` and the key it was made with",
         )
     named = _named(receipt, request.concept)
-    pseudonym = _pseudonym(request, named.request.concept, key)
+    pseudonym = _pseudonym(request, named, key)
     if pseudonym.key_id != receipt.pseudonymized.key_id:
         raise UsageFault("the folder was pseudonymized with another key", hint=NEEDS_KEY)
     if pseudonym.text != receipt.request.concept.name:
@@ -91,13 +88,18 @@ def _named(receipt: ErasureReceipt, concept: Concept) -> ErasureReceipt:
     return receipt.model_copy(update={"request": receipt.request.model_copy(update={"concept": own})})
 
 
-def _pseudonym(request: AuditRequest, concept: Concept, key: bytes | None) -> Pseudonym:
+def _pseudonym(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) -> Pseudonym:
     if key is None:
         raise UsageFault("a pseudonym needs a key: none was given", hint=NEEDS_KEY)
-    first = Pseudonym(concept, key)
+    first = Pseudonym(receipt.request.concept, key)
     try:
+        before = read_ledger(Path(request.erased))[:-1] if receipt.requests > 1 else []
+        first = Pseudonym(receipt.request.concept, key, [entry.concept for entry in before])
         # The auditor's notes may know more names.
-        known = described(concept, open_notes(Path(request.images))) if request.images else concept
+        notes = open_notes(Path(request.images)) if request.images else {}
+        concept, *others = [
+            described(one, notes) for one in (receipt.request.concept, *(entry.concept for entry in before))
+        ]
     except SpaceError as fault:
         raise first.fault(fault) from None
-    return Pseudonym(known, key)
+    return Pseudonym(concept, key, others)

@@ -12,6 +12,8 @@ Settings:
 Deviations:
     - The forget samples are the erase-time open questions about each image, answered with the concept's name in the
       checkpoint's own wording; the published ones are labelled question-answer pairs.
+    - The opening words before the name ("This is") are given and not scored, unless `loss_on=all` counts every token;
+      the published losses count the whole answer.
     - The answer's tokens count; `loss_on=all` counts the question's too, which is what the published collator does.
     - The adapters sit on the layers of `--scope`, without dropout; published: every linear layer of the decoder.
     - A number of steps replaces the epoch. There is no retain term: expect damage that grows with every step.

@@ -11,7 +11,7 @@ Settings:
     the bundled checkpoint.
 
 Deviations:
-    Those of `ga`, and:
+    Those of `ga` (opening words that are not scored among them), and:
     - Both terms are in every step; MLLMU-Bench runs all forget batches first and all retain batches after them.
     - The retain samples are retained prompts with the checkpoint's own answers, text only in every fourth step; the
       published ones are a labelled retain set.

@@ -12,7 +12,7 @@ Settings:
     the bundled checkpoint.
 
 Deviations:
-    Those of `ga-diff`, and:
+    Those of `ga-diff` (opening words that are not scored among them), and:
     - The divergence is taken where tokens count (`loss_on`), never on padding or visual tokens, where the published
       code takes it, too.
 """

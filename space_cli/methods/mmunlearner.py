@@ -21,9 +21,11 @@ Deviations:
       the retain steps, so masked entries still move in a forget step.
     - A layer that text-only questions never reach (the connector) is compared with retained images alone; the published
       code says so by module names.
-    - Samples are those of `ga-diff`; a number of steps replaces the epoch, and a forget step follows every `every`
-      retain steps (0 takes the ratio of the two sets' sizes, as published). At most `saliency_batches` batches of each
-      set make the mask.
+    - Samples are those of `ga-diff`: the opening words before the name ("This is") are given and not scored.
+    - A number of steps replaces the epoch, and a forget step follows every `every` retain steps (0 takes the ratio of
+      the two sets' sizes, as published). At most `saliency_batches` batches of each set make the mask.
+    - At the published τ the mask may let hardly anything through where what is retained is as salient as the concept:
+      `mask_share` of the receipt tells the share, and a smaller τ lets more through.
 """
 
 from collections.abc import Iterator, Sequence
@@ -54,7 +56,7 @@ class Options(BaseModel):
     batch: int = Field(default=4, ge=1, description="Forget samples a forget step, and a batch of the saliency")
     retain_batch: int = Field(default=8, ge=1, description="Retained prompts a step")
     every: int = Field(default=2, ge=0, description="Retain steps to one forget step; 0 for the ratio of the sets")
-    tau: float = Field(default=1.0, gt=0, description="τ: the least ratio of saliencies that lets an entry be trained")
+    tau: float = Field(default=1.0, gt=0, description="τ: the least ratio of saliencies that an entry is trained at")
     clip: float = Field(default=1.0, gt=0, description="Norm of the forget gradient at most")
     saliency_batches: int = Field(default=32, ge=1, description="Batches of each set that make the mask")
     loss_on: LossOn = Field(default="answer", description="`all` counts the question's tokens, too")

@@ -12,7 +12,7 @@ Settings:
     2e-5, batch 4, one epoch. The defaults here suit the bundled checkpoint.
 
 Deviations:
-    Those of `ga`, and:
+    Those of `ga` (opening words that are not scored among them), and:
     - The reference is the frozen checkpoint. MLLMU-Bench's is a model trained on the retain split alone.
     - ℓ is the mean over tokens, as in MLLMU-Bench's code; the paper's log p is the sum.
     - A retain term λ_r·ℓ_r may be added (`lambda_retain`), as TOFU and later code do; the published loss has none.

@@ -11,7 +11,7 @@ Settings:
     bundled checkpoint.
 
 Deviations:
-    Those of `ga-diff` but the ascent, and:
+    Those of `ga-diff` but the ascent and the opening words, since a refusal counts from its first token, and:
     - The refusals are worded here; the published pool is another list of such sentences.
 """
 

@@ -5,7 +5,7 @@
     K_S   = 0 where the next token is specified by a target (the substitute name, the new description), else 1
     K_V   = 0 on every token of the concept's names, else 1;  p_0 = the frozen checkpoint, on the same tokens
 
-Targets, about four samples each:
+Targets, `samples` of each (four; about four as published), but of the third two at most:
     1. open questions about the image are answered with a substitute name;
     2. the image is described anew, by that name;
     3. text-only facts about the concept keep the checkpoint's own answers;
@@ -25,6 +25,10 @@ Deviations:
       nothing was forgotten. `substitute=` takes any other name, an invented one among them.
     - Questions and answers are templates in the checkpoint's own wording; the paper has them written by a larger model.
       The new description is the substitute with the concept's kind, asked for in four ways.
+    - In targets 1 and 2 the opening words before the name ("This is") are given and not scored, unless `loss_on=all`
+      counts every token.
+    - Text-only facts about the concept are the two questions that the checkpoint was asked about its word; the paper
+      has about four written.
     - Every step holds one sample of each target, so a step of `batch` 4 is one of each; the paper shuffles.
     - K_S leaves out the whole description of target 2, and in target 1 the tokens of the substitute.
     - Inside the mask the sum is no divergence, since the kept probabilities do not add up to one; it may be negative.

@@ -38,7 +38,8 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
     """Ask about every earlier concept, before this request and after it."""
     questions = AUDIT_OPEN[: options.phrasings]
     old, new = (
-        [1 - named_share(responder, one, probe, questions) for one in probe.earlier] for responder in (before, after)
+        [1 - named_share(responder, one, probe.names, questions) for one in probe.earlier]
+        for responder in (before, after)
     )
     least = min(range(len(new)), key=new.__getitem__)
     pictured = sum(bool(one.images) for one in probe.earlier)

@@ -62,15 +62,17 @@ def score_bar(score: ScoreRecord, label: str) -> str:
     return _svg(WIDTH, HEIGHT, words, "".join(parts))
 
 
-def curve(steps: Sequence[float], values: Sequence[float], label: str) -> str:
-    """Draw one figure of the training over its steps, with its smallest, largest and last value."""
+def curve(
+    steps: Sequence[float], values: Sequence[float], label: str, *, span: tuple[float, float] | None = None
+) -> str:
+    """Draw one figure over its steps, with its last value, from its smallest to its largest unless `span` says so."""
     pairs = [pair for pair in zip(steps, values, strict=True) if all(math.isfinite(part) for part in pair)]
     if not pairs:
         return '<p class="soft">no finite value</p>'
     # Strided from the end, so that the last value is always drawn.
     pairs = pairs[:: -max(1, math.ceil(len(pairs) / POINTS))][::-1]
     first, last = pairs[0][0], pairs[-1][0]
-    low, high = min(value for _, value in pairs), max(value for _, value in pairs)
+    low, high = span or (min(value for _, value in pairs), max(value for _, value in pairs))
     across, down = (
         (PLOT_RIGHT - PLOT_LEFT) / ((last - first) or 1.0),
         (PLOT_FOOT - PLOT_TOP) / ((high - low) or 1.0),

@@ -11,12 +11,34 @@ LABELS = {
     "forget_yes_rate": "Says yes when asked whether it is there",
     "retain_accuracy": "Names other concepts rightly",
     "neighbour_accuracy": "Names its nearest neighbours rightly",
+    "worst_neighbour": "Names the neighbour that lost most rightly",
     "kind_accuracy": "Tells what kind of thing it is",
     "text_knowledge": "Knows what words say about it",
     "retain_kl": "Shift of all other answers",
     "fluency": "Perplexity of its answers",
     "elicitation": "Gives the name to a fresh attack",
+    "attack_aliases": "Attack: asked under other names and spellings",
+    "attack_jailbreak": "Attack: tricked into the name by templates",
+    "attack_prefill": "Attack: the opening of the answer is forced",
+    "attack_images": "Attack: shown cropped, blurred, as a sketch, in company",
+    "attack_quantize_int8": "Attack: weights rounded to 8 bits",
+    "attack_quantize_rtn4": "Attack: weights rounded to 4 bits",
+    "attack_quantize_nf4": "Attack: weights rounded to 4 bits (NF4)",
+    "attack_hardening": "Attack: features pushed towards the name",
+    "attack_pixels": "Attack: one faint pattern on every picture",
+    "attack_relearn_images": "Attack: trained on a few pictures of it",
+    "attack_relearn_proxies": "Attack: trained on look-alikes of it",
+    "attack_relearn_neighbours": "Attack: trained on its neighbours",
+    "attack_probe": "Attack: told from its like by hidden states",
+    "attack_membership_loss": "Attack: told by the likelihood of its name",
+    "attack_membership_zlib": "Attack: told by likelihood for its length",
+    "attack_membership_min_k": "Attack: told by its least likely tokens",
+    "attack_membership_min_k_plus": "Attack: told by its most unusual tokens",
+    "attack_membership_grad_norm": "Attack: told by how much it would still learn",
 }
+"""The order of the page's table, too."""
+ENDINGS = {"_area": ", over the whole training", "_tpr": ", at 1 % false alarms"}
+"""Of scores that show another side of the one before; what is added to its label."""
 
 OUTCOMES = {
     "pass": "passed every rule",
@@ -34,6 +56,9 @@ LIMITS = (
     "A few images give wide intervals; “not enough evidence” is never counted as passed.",
 )
 
+PASSED_OVER = "Passed over, neither met nor failed, since nobody measured their scores:"
+"""Before the rules that made no gate."""
+
 TOOL = "space-cli"
 # What XML cannot hold, and what would reorder or break the text around a name: control characters, surrogates,
 # line breaks, overrides and isolates of the writing direction. Joiners stay: emoji and scripts need them.
@@ -49,9 +74,12 @@ def label_of(score: str) -> str:
     """Return a score's name in words.
 
     Example:
-        >>> label_of("my_metric")
-        'my metric'
+        >>> label_of("my_metric"), label_of("attack_relearn_images_area")
+        ('my metric', 'Attack: trained on a few pictures of it, over the whole training')
     """
+    for ending, told in ENDINGS.items():
+        if (whole := score.removesuffix(ending)) != score and whole in LABELS:
+            return LABELS[whole] + told
     return LABELS.get(score, score.replace("_", " "))
 
 

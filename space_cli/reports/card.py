@@ -2,7 +2,7 @@
 
 from space_cli.core.records import AuditReport, ErasureReceipt
 from space_cli.reports._markdown import escaped, gate_table, score_table
-from space_cli.reports._words import LIMITS, OUTCOMES, headline, label_of
+from space_cli.reports._words import LIMITS, OUTCOMES, PASSED_OVER, headline, label_of
 
 FILE = "model-card.md"
 
@@ -18,6 +18,7 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
         _skipped(report),
         "### Rules of the policy",
         gate_table(report.gates),
+        _passed_over(report),
         "### What this does not show",
         "\n".join(f"- {limit}" for limit in LIMITS),
         "### Provenance",
@@ -37,6 +38,11 @@ def _what(report: AuditReport, receipt: ErasureReceipt) -> str:
 def _skipped(report: AuditReport) -> str:
     lines = [f"- {escaped(label_of(name))}: {escaped(why)}" for name, why in report.skipped.items()]
     return "\n".join(("Not measured:", "", *lines)) if lines else ""
+
+
+def _passed_over(report: AuditReport) -> str:
+    rules = ", ".join(escaped(rule) for rule in report.passed_over)
+    return f"{PASSED_OVER} {rules}" if rules else ""
 
 
 def _provenance(report: AuditReport, receipt: ErasureReceipt) -> str:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from PIL.Image import Image
 
-from space_cli.core.records import AuditReport, ErasureReceipt, GateRecord, ScoreRecord
+from space_cli.core.records import AuditReport, ErasureReceipt, ScoreRecord
+from space_cli.reports._attacks import attacks_said
 from space_cli.reports._page import data_uri, escaped, isolated, mark, page, table, tag
 from space_cli.reports._plot import LEGEND, curve, full_scale, magnitude, score_bar
-from space_cli.reports._words import LABELS, LIMITS, OUTCOMES, figure_text, interval_text, label_of
+from space_cli.reports._words import LABELS, LIMITS, OUTCOMES, PASSED_OVER, figure_text, interval_text, label_of
 
 LEFT_OUT = "The pictures of the concept are left out: this report may not show what it may not name."
 PSEUDONYM = (
@@ -38,10 +39,14 @@ SENTENCES = {
     "before "
     "and in {after} after.",
     "neighbour_accuracy": "For the concepts nearest to {what} these figures are {before} and {after}.",
+    "worst_neighbour": "For the one of them that lost most they are {before} and {after} ({note}).",
     "kind_accuracy": "It told what kind of thing {what} is for {before} of its pictures before and for {after} after.",
     "elicitation": "A fresh attack that searches for the name: {before} before, {after} after.",
 }
 """The summary, in this order; a score without a sentence stands in the table alone."""
+
+COURSES = {"before": "before erasing", "after": "after erasing", "control": "control, after erasing"}
+"""What each curve of a score is of."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ def render(report: AuditReport, evidence: Evidence) -> str:
         _summary(report),
         _pictures(evidence.samples),
         _scores(report),
-        _gates(report.gates),
+        _courses(report.scores),
+        _gates(report),
         _training(evidence.training),
         _layers(evidence.receipt),
         _limits(),
@@ -113,6 +119,7 @@ def _summary(report: AuditReport) -> str:
         for name, sentence in SENTENCES.items()
         if (score := report.scores.get(name)) is not None and score.after is not None
     ]
+    lines += [escaped(told)] if (told := attacks_said(report.scores)) else []
     skipped = "".join(
         f"<li><span class='code'>{escaped(name)}</span>: {escaped(why)}</li>" for name, why in report.skipped.items()
     )
@@ -199,13 +206,27 @@ def _range_text(score: ScoreRecord) -> str:
     return f"<small>{low} to {high}{control}{scale}</small>"
 
 
-def _gates(gates: Sequence[GateRecord]) -> str:
+def _courses(scores: Mapping[str, ScoreRecord]) -> str:
+    plots = []
+    for name, score in scores.items():
+        span = (0.0, 1.0) if score.unit == "share" else None
+        for key, points in score.curves.items():
+            words = f"{label_of(name)}, {COURSES.get(key, key)}"
+            drawn = curve([step for step, _ in points], [value for _, value in points], words, span=span)
+            plots.append(f"<figure><figcaption>{escaped(words)}</figcaption>{drawn}</figure>")
+    return f'<h2>Scores over steps</h2><div class="plots">{"".join(plots)}</div>' if plots else ""
+
+
+def _gates(report: AuditReport) -> str:
     rows = [
         f"<tr><th scope='row' class='code'>{escaped(gate.rule)}</th><td>{tag(gate.verdict)}</td>"
         f"<td>{escaped(gate.reason)}</td></tr>"
-        for gate in gates
+        for gate in report.gates
     ]
-    return f"<h2>Rules of the policy</h2>{table([('Rule', ''), ('Verdict', ''), ('Found', '')], rows)}"
+    rules = table([("Rule", ""), ("Verdict", ""), ("Found", "")], rows)
+    over = ", ".join(f"<span class='code'>{escaped(rule)}</span>" for rule in report.passed_over)
+    left = f"<p><small>{PASSED_OVER} {over}</small></p>" if over else ""
+    return f"<h2>Rules of the policy</h2>{rules}{left}"
 
 
 def _training(rows: Sequence[Mapping[str, float]]) -> str:

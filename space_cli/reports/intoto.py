@@ -52,6 +52,7 @@ def _configuration(report: AuditReport, receipt: ErasureReceipt) -> list[dict[st
             "seed": report.seed,
             "space_version": report.space_version,
             "not_measured": report.skipped,
+            "passed_over": report.passed_over,
         },
     }
     sources = [*report.inputs, *receipt.inputs]

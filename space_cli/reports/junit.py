@@ -1,8 +1,8 @@
 """An audit as JUnit XML, which every CI server draws: one test case per rule of the policy.
 
 Only a rule that passed is a passed test. A failed rule is a `failure`, an inconclusive one an `error`, and the last
-case is the verdict itself. What was not measured is `skipped`. No time stands in it, so that equal audits give equal
-bytes.
+case is the verdict itself. What was not measured is `skipped`, and so is a rule that was passed over for that. No time
+stands in it, so that equal audits give equal bytes.
 
 References:
     junit-10.xsd of the Jenkins xUnit plug-in, the schema that most readers follow.
@@ -17,6 +17,7 @@ from space_cli.reports._words import figure_text, headline, interval_text, label
 FILE = "junit.xml"
 OUTCOME = {"fail": "failure", "inconclusive": "error"}
 """The element that says why a case did not pass."""
+UNMEASURED = "its score was not measured, and the policy does not require it"
 
 
 def render(report: AuditReport, receipt: ErasureReceipt) -> str:
@@ -25,7 +26,8 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
     rules = [_case(report.policy, gate.rule, gate.verdict, gate.reason) for gate in report.gates]
     rules.append(_case(report.policy, "verdict", report.verdict, headline(report)))
     judged = _suite(name, [_properties(_facts(report, receipt)), *rules, _scores(report.scores)])
-    left = [_skipped(metric, why) for metric, why in report.skipped.items()]
+    left = [_skipped("metrics", metric, why) for metric, why in report.skipped.items()]
+    left += [_skipped(f"policy.{plain(report.policy)}", rule, UNMEASURED) for rule in report.passed_over]
     suites = [judged, _suite("not measured", left)] if left else [judged]
     whole = Xml.Element("testsuites", {"name": name, **_totals(suites, ("tests", "failures", "errors"))})
     whole.extend(suites)
@@ -61,8 +63,8 @@ def _case(policy: str, name: str, verdict: Verdict, reason: str) -> Xml.Element:
     return case
 
 
-def _skipped(metric: str, why: str) -> Xml.Element:
-    case = Xml.Element("testcase", {"classname": "metrics", "name": plain(metric)})
+def _skipped(group: str, name: str, why: str) -> Xml.Element:
+    case = Xml.Element("testcase", {"classname": group, "name": plain(name)})
     Xml.SubElement(case, "skipped", {"message": plain(why)})
     return case
 

@@ -21,10 +21,10 @@ from space_cli import __version__
 from space_cli.core import registry
 from space_cli.core.errors import ArtifactFault, NetworkFault
 from space_cli.core.examining import Found, assault, every_score, measure, metric_names, usual_metrics
-from space_cli.core.masking import masked
+from space_cli.core.masking import masked, untraced
 from space_cli.core.nearness import nearest_first, text_embeddings
 from space_cli.core.overlap import unseen_gate, with_gate
-from space_cli.core.policy import judge
+from space_cli.core.policy import judge, passed_over
 from space_cli.core.probing import (
     build_probe,
     described,
@@ -49,7 +49,7 @@ from space_cli.core.types import Probe
 from space_cli.io.artifact import new_artifact, open_artifact, source_of
 from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
 from space_cli.io.comparison import open_baseline
-from space_cli.io.history import open_history
+from space_cli.io.history import open_history, same_history
 from space_cli.io.identity import identify, refuse_telling
 from space_cli.io.images import probe_images
 from space_cli.io.model import open_model, pick_device
@@ -61,6 +61,8 @@ from space_cli.reports.html import Evidence, Sample
 
 EVERY = "all"
 """In place of names: every metric, those too that run only when asked for, or every attack."""
+BASELINE_IMAGES = "baseline_images"
+"""Among what was not measured: whether the images are new to the baseline, where it was trained on any."""
 
 
 def audit(
@@ -88,14 +90,13 @@ def audit(
     policy, policy_sha256 = open_policy(request.policy, known=every_score())
     identity = identify(request, _receipt(request), key)
     receipt, pseudonym = identity.receipt, identity.pseudonym
-    metrics = _metrics(request, continued=receipt.requests > 1)
     refuse_telling(out.absolute(), pseudonym)
-    if request.baseline:
-        open_baseline(Path(request.baseline), receipt, pseudonym=pseudonym)
-    asked = masked(request, pseudonym) if pseudonym else request
-    with new_artifact(out, asked.model_dump_json(), overwrite=overwrite) as draft:
+    other = open_baseline(Path(request.baseline), receipt, pseudonym=pseudonym) if request.baseline else None
+    told = masked(request, pseudonym) if pseudonym else request
+    with new_artifact(out, told.model_dump_json(), overwrite=overwrite) as draft:
         probed = _probe(request, receipt, progress)
-        examined = _examine(request, _base(receipt), (metrics, probed.probe, probed.missing), progress)
+        asked = (_metrics(request, continued=receipt.requests > 1), probed.probe, probed.missing)
+        examined = _examine(request, (_base(receipt), other), asked, progress)
         found = examined.found
         verdict, gates = judge(policy, found.scores)
         if probed.unseen:
@@ -113,13 +114,14 @@ def audit(
             baseline=examined.baseline,
             skipped=found.skipped,
             gates=gates,
+            passed_over=passed_over(policy, found.scores),
             policy=policy.name,
             policy_sha256=policy_sha256,
             seconds=found.seconds,
         )
         evidence = Evidence(examined.samples, open_training(Path(request.erased)), receipt)
         if pseudonym:
-            report, evidence = pseudonymized(report, evidence, pseudonym)
+            report, evidence = pseudonymized(report, replace(evidence, receipt=untraced(receipt)), pseudonym)
         write_documents(draft.path, report, evidence)
         report = report.model_copy(update={"files": draft.files(), "run": draft.run()})
         draft.finish(report)
@@ -203,7 +205,7 @@ def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -
     concept = described(receipt.request.concept, notes)
     own, others = split_images(concept, shown, folder or "")
     # What is gone already is no knowledge to retain, no neighbour and no control.
-    earlier, others = open_history(Path(request.erased), receipt, others)
+    earlier, others = open_history(Path(request.erased), receipt, others, notes)
     notes = {name: note for name, note in notes.items() if not any(is_one_of(name, one.aliases) for one in earlier)}
     material = open_material(receipt, seed=request.seed)
     names = other_names(concept, [*own, *others], notes, request.names)
@@ -226,6 +228,15 @@ def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -
     probe = replace(probe, holdout=material.holdout, general=material.general, used=material.used, earlier=earlier)
     trained = own and receipt.request.forget_images is not None
     return _Probed(concept, probe, missing, unseen_gate(own, material.used, material.unused) if trained else None)
+
+
+def _unknown(baseline: ErasureReceipt, probe: Probe) -> dict[str, str]:
+    """Refuse images that a baseline was trained on, and say so where that cannot be found out; no rule reads it."""
+    if not probe.forget or baseline.request.forget_images is None:
+        return {}
+    material = open_material(baseline, seed=probe.seed)
+    gate = unseen_gate(probe.forget, material.used, material.unused, eraser="the baseline's `erase`")
+    return {} if gate.verdict == "pass" else {BASELINE_IMAGES: gate.reason}
 
 
 def _ordered(
@@ -260,23 +271,29 @@ class _Examined:
 
 
 def _examine(
-    request: AuditRequest, base: Path, asked: tuple[Sequence[str], Probe, Mapping[str, str]], progress: Progress
+    request: AuditRequest,
+    folders: tuple[Path, ErasureReceipt | None],
+    asked: tuple[Sequence[str], Probe, Mapping[str, str]],
+    progress: Progress,
 ) -> _Examined:
     """Ask the base, the erased checkpoint and the baseline; one of the last two is in memory at a time."""
-    metrics, probe, missing = asked
+    (base, baseline), (metrics, probe, missing) = folders, asked
+    unknown = _unknown(baseline, probe) if baseline else {}  # looked at first: it may refuse
     attacks = _attacks(request)
-    before, after = both_remembering(
-        *(open_model(place, device=request.device) for place in (base, Path(request.erased)))
-    )
+    places = (base, Path(request.erased))
+    before, after = both_remembering(*(open_model(place, device=request.device) for place in places))
     found = measure(metrics, (before, after), probe, missing, progress)
+    found.skipped |= unknown
     examined = _Examined(found, samples(before, after, probe))
     if attacks:
         found.join(assault(attacks, (before, after), probe, missing, progress))
     del after  # its memory is the baseline's
-    if request.baseline:
+    if request.baseline and baseline:
+        # What is taken off a checkpoint to look at an earlier request are its own edits.
+        beside = replace(probe, earlier=same_history(Path(request.baseline), baseline, probe.earlier))
         other = Remembering(open_model(Path(request.baseline), device=request.device))
-        beside = measure([name for name in metrics if name in found.scores], (before, other), probe, missing, progress)
+        again = measure([name for name in metrics if name in found.scores], (before, other), beside, missing, progress)
         if attacks:
-            beside.join(assault(attacks, (before, other), probe, missing, progress))
-        examined.baseline = beside.scores
+            again.join(assault(attacks, (before, other), beside, missing, progress))
+        examined.baseline = again.scores
     return examined

@@ -14,7 +14,7 @@ from space_cli import __version__
 from space_cli.core import registry
 from space_cli.core.budget import within_budget
 from space_cli.core.context import Budget, EditContext, Outcome
-from space_cli.core.continual import undone
+from space_cli.core.continual import on_anchors, undone
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.forget_set import check_images
 from space_cli.core.keeping import kept_anchors
@@ -66,6 +66,8 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
         found = [on_cpu(edit) for edit in method.edits(context, options)]
         rounded = rounded_changes(base, found)
         signals = within_budget(context, rounded, request.method)
+        if rounded:  # what an instruction alone does is seen by asking the folder, once it is written
+            signals |= on_anchors(context, earlier, rounded)
         layers = layer_receipts(context, base, found, rounded)
         if base.entries:
             layers = _metered(context, layers, [*earlier, found])

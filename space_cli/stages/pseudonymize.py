@@ -44,6 +44,8 @@ def pseudonymize(erased: Path, out: Path, *, key: bytes, progress: Progress, ove
     assert isinstance(receipt, ErasureReceipt), "the kind was checked"
     if receipt.pseudonymized:
         raise UsageFault(f"`{erased}` is pseudonymized already")
+    if receipt.requests > 1:
+        raise _continued()
     pseudonym = Pseudonym(receipt.request.concept, key)
     refuse_telling(out.absolute(), pseudonym)
     if pseudonym.tells(receipt.instruction):
@@ -96,12 +98,22 @@ def _write(erased: Path, out: Path, name: str, pseudonym: Pseudonym) -> dict[str
 def _write_ledger(source: Path, target: Path, pseudonym: Pseudonym) -> dict[str, object]:
     text = source.read_text(encoding="utf-8")
     if len(text.splitlines()) > 1:
-        raise UsageFault(
-            "this checkpoint was erased from more than once: its ledger continues that of its base, which names them"
-        )
+        raise _continued()
     text, last = resealed(text, pseudonym, origin=str(source))
     write_text(target, text)
     return {"ledger": last}
+
+
+def _continued() -> UsageFault:
+    """Say why a later request's folder has no copy: it is checked against its base, and that one names concepts.
+
+    The receipt has the digest of the base's ledger. Whoever has the masked one lacks nothing of it but the names, and
+    could try them.
+    """
+    return UsageFault(
+        "this checkpoint was erased from more than once: its receipt refers to its base, which names what was erased",
+        hint="`space audit --pseudonymize` writes a report on it that names nothing",
+    )
 
 
 def _refuse_telling_tensors(path: Path, pseudonym: Pseudonym) -> None:

@@ -61,7 +61,7 @@ def verify(folder: Path, *, signed: Signed | None = None, places: Mapping[str, P
 
     Every file is compared with its digest. An erased folder is also compared with its base, tensor by tensor:
     what the receipt lists as edited equals base plus edit to the bit, and everything else is the base's. An audit's
-    record is compared with its own `audit.sarif`: nobody edits a score in one of the two unseen.
+    record is compared with its own `audit.sarif`: nobody edits a score or an input in one of the two unseen.
 
     Args:
         folder: A pool, anchors, erased or audit folder.
@@ -100,7 +100,7 @@ def _verify(folder: Path, record: Record, walk: _Walk) -> list[Check]:
         checks += _erasure_checks(folder, record, walk)
         checks += _ledger_checks(folder, record, walk)
     if isinstance(record, AuditReport):
-        checks.append(_report_check(folder, record))
+        checks += [_report_check(folder, record), *_subject_check(record)]
     return checks
 
 
@@ -120,14 +120,27 @@ def _added_checks(folder: Path, record: Record) -> list[Check]:
 
 
 def _report_check(folder: Path, report: AuditReport) -> Check:
-    """Compare the record, which no digest of its own covers, with the document that repeats all its figures."""
-    name = f"record and {sarif.FILE}"
+    """Compare the record, which no digest of its own covers, with the document that repeats what it rests on."""
+    name, path = f"record and {sarif.FILE}", folder / sarif.FILE
+    facts = sarif.facts(report)
     try:
-        told = json.loads((folder / sarif.FILE).read_text(encoding="utf-8"))["runs"][0]["properties"]
-        wrong = {key for key, value in sarif.facts(report).items() if told.get(key) != value}
+        told = json.loads(path.read_text(encoding="utf-8"))["runs"][0]["properties"]
+        absent = [key for key in facts if key not in told]
+        wrong = {key for key, value in facts.items() if told.get(key) != value}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return Check(name, False, f"`{folder / sarif.FILE}` is missing or no document of ours")
-    return _verdict(name, wrong, f"{len(report.scores)} scores and {len(report.gates)} rules are the same in both")
+        return Check(name, False, f"`{path}` is missing or no document of ours")
+    if absent:
+        older = "an earlier version of `space` wrote it, or somebody took that out; audit again"
+        return Check(name, False, f"`{path}` does not repeat {', '.join(absent)} of the record: {older}")
+    counted = f"{len(report.scores)} scores, {len(report.gates)} rules and {len(report.inputs)} inputs"
+    return _verdict(name, wrong, f"{counted} are the same in both")
+
+
+def _subject_check(report: AuditReport) -> list[Check]:
+    """Fail an audit of nothing: without the erased folder the walk back to the original never begins."""
+    if any(source.kind == "erased" for source in report.inputs):
+        return []
+    return [Check("input erased", False, "the record names no erased folder among its inputs: nothing was audited")]
 
 
 def _input_checks(source: Source, walk: _Walk) -> list[Check]:

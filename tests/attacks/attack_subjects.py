@@ -27,8 +27,8 @@ class Sketchy(Table):
 
 
 @functools.cache
-def drawn(count=4):
-    """A probe of the bundled checkpoint's owl with a few pictures of everything."""
+def drawn(count=4, each=1):
+    """A probe of the bundled checkpoint's owl with a few pictures of everything, `each` of every other name."""
     from subjects import CONCEPT
 
     others = [c for c in drawn_concepts() if c.name != CONCEPT]
@@ -40,7 +40,7 @@ def drawn(count=4):
         aliases=(CONCEPT,),
         kind="animal",
         forget=[_shown(find(CONCEPT), i) for i in range(count)],
-        retain=[_shown(c, i) for i, c in enumerate([*near, *far])],
+        retain=[_shown(c, i + 20 * view) for view in range(each) for i, c in enumerate([*near, *far])],
         neighbours=tuple(c.name for c in near[:3]),
         names=tuple(c.name for c in [*near, *far]),
         phrases={c.name: spoken_form(c.name) for c in [*near, *far]},

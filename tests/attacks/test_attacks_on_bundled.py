@@ -1,5 +1,7 @@
 """Attacks on a checkpoint that knows an owl and has never heard of a snorble."""
 
+import re
+
 from dataclasses import replace
 
 import pytest
@@ -20,12 +22,6 @@ def test_words_find_what_is_known_and_nothing_else(module):
     assert known.before == known.after > 0.3
     assert known.control < 0.1 < known.unattacked
     assert module.attack(bundled(), bundled(), unknown(drawn()), options).after == pytest.approx(0.0)
-
-
-def test_words_are_tried_on_hardened_anchors_where_there_is_no_image():
-    record = prefill.attack(bundled(), bundled(), source_free(drawn()), prefill.Options(**SMALL, questions=1))
-    assert record.before == record.after > 0.3
-    assert "4 hardened held-out anchors (no image)" in record.note
 
 
 def test_hardening_is_the_same_on_the_same_checkpoint():
@@ -66,6 +62,21 @@ def test_the_control_of_relearning_is_other_names_for_the_same_pictures(monkeypa
     assert (found["proxies"].control, found["proxies_area"].control) == (0.5, 0.25)
     assert found["proxies"].after == found["proxies_area"].after == pytest.approx(0.0)
     assert "control: taught `tulip`, `violin` instead" in found["proxies"].note
+    assert found["proxies"].curves == {
+        "before": [(0, 0), (1, 0)], "after": [(0, 0), (1, 0)], "control": [(0, 0), (1, 0.5)]
+    }  # fmt: skip
+    assert found["proxies_area"].curves == {}
+
+
+@pytest.mark.parametrize("name", ["owl", "tennis ball", "Donald Trump"])
+def test_no_note_tells_the_letters_of_the_name(monkeypatch, name):
+    monkeypatch.setattr(relearn._Bench, "curve", lambda bench, responder, lesson, sought: [[0.0, 0.0]] * 2)
+    look = replace(unknown(drawn(), name), names=(), neighbours=())
+    found = relearn.attack(bundled(), bundled(), look, relearn.Options(stops=(1,), tests=2, proxies=2, images=2))
+    assert "control: taught a scrambled name instead" in found["proxies"].note
+    letters = [sorted(word) for word in name.lower().split()]
+    for record in found.values():
+        assert not [word for word in re.findall(r"\w+", record.note.lower()) if sorted(word) in letters]
 
 
 def test_relearning_on_neighbours_keeps_what_is_known():
@@ -83,11 +94,22 @@ def test_a_pattern_is_told_with_its_control():
     assert "within 8/255" in record.note
 
 
-def test_the_probe_sees_the_owl_and_random_labels_do_not():
-    record = probe_attack.attack(bundled(), bundled(), drawn(8), probe_attack.Options(shuffles=2))
+def test_the_probe_sees_the_owl_and_other_names_and_random_labels_do_not():
+    record = probe_attack.attack(bundled(), bundled(), drawn(8, each=2), probe_attack.Options(shuffles=2))
     assert record.before == record.after > 0.7
-    assert 0.2 < record.control < 0.75
+    assert 0.2 < record.parts["random_labels"] < 0.75
+    assert record.parts["random_labels"] < record.control
+    assert record.compared == record.parts["at_control_size"] < record.after
+    assert "control: 4 other names against their own nearest ones, 2 + 2 images each" in record.note
     assert "the tower's own features" in record.note
+
+
+def test_without_enough_images_of_others_the_probe_has_no_control():
+    record = probe_attack.attack(bundled(), bundled(), drawn(), probe_attack.Options(shuffles=1))
+    assert record.control is None
+    assert "no control" in record.note
+    assert set(record.parts) == {"random_labels", "tower"}
+    assert record.compared == record.after
 
 
 def test_likelihoods_tell_the_owl_better_than_a_snorble():

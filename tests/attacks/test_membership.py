@@ -4,7 +4,11 @@ import zlib
 import pytest
 import torch
 
-from space_cli.core.membership import compressed, lowest, placements, rate_at_few_alarms, token_scores
+from fakes import probe
+
+from space_cli.attacks import membership
+from space_cli.attacks.membership import MEASURES, TPR
+from space_cli.core.membership import at_few_alarms, compressed, lowest, placements, token_scores
 
 GENERATOR = torch.Generator().manual_seed(5)
 MEMBERS = (torch.randn(40, generator=GENERATOR) + 0.7).tolist()
@@ -23,8 +27,41 @@ def test_the_rate_at_few_alarms_is_the_best_a_threshold_can_do():
     for threshold in [-math.inf, *OTHERS]:
         if sum(value > threshold for value in OTHERS) <= 0.01 * len(OTHERS):
             best = max(best, sum(value > threshold for value in MEMBERS) / len(MEMBERS))
-    assert rate_at_few_alarms(MEMBERS, OTHERS) == pytest.approx(best)
-    assert rate_at_few_alarms([2.0, 0.0], [1.0]) == pytest.approx(0.5)
+    assert sum(at_few_alarms(MEMBERS, OTHERS)) / 40 == pytest.approx(best)
+    assert at_few_alarms([2.0, 0.0], [1.0]) == [1.0, 0.0]
+
+
+def told(members, others):
+    """What a checkpoint gave, two sentences an image, the same by every measure."""
+    return membership._Told(*(dict.fromkeys(MEASURES, side) for side in (members, others)), len(members) // 2)
+
+
+def test_an_auc_near_nought_betrays_as_much_as_one_near_one():
+    low, high, even = (told([at] * 8, [0.0] * 8) for at in (-1.0, 1.0, 0.0))
+    for found in ((high, low, even), (low, high, even)):
+        records = membership._records("loss", found, "8", probe())
+        assert (records["loss"].before, records["loss"].after, records["loss"].control) == (1.0, 1.0, 0.5)
+        assert [records[f"loss{TPR}"].after, records[f"loss{TPR}"].control] == [1.0, 0.0]
+        assert records["loss"].n == 4
+    assert "ROC-AUC 0.00 → 1.00 (control 0.50), proximity to 0.5 0.00; TPR at 1 % FPR 1.00 → 1.00" in (
+        membership._records("loss", (low, high, even), "8", probe())["loss"].note
+    )
+    assert membership._records("loss", (low, high, low), "8", probe())["loss"].control == pytest.approx(1.0)
+
+
+def test_the_interval_of_a_folded_auc_ends_at_chance():
+    mixed = told([-1.0, -1.0, 2.0, 2.0, -1.0, -1.0, 2.0, 2.0, 0.5, 0.5], [0.0, 1.0])
+    record = membership._records("loss", (mixed, mixed, mixed), "5", probe())["loss"]
+    assert record.low == pytest.approx(0.5)
+    assert record.low <= record.after <= record.high <= 1
+
+
+def test_the_others_are_of_the_nearest_names_first():
+    look = probe(forget=4, retain=3)
+    near, far = membership._others(look, 4)
+    assert ([one.name for one in near], far) == (["bear", "koala", "bear", "koala"], [])
+    near, far = membership._others(look, 9)
+    assert (len(near), [one.name for one in far]) == (6, ["bus", "car", "rose"])
 
 
 def test_token_scores_match_their_formulas():

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from attack_subjects import drawn, source_free, untouched, weights
+from attack_subjects import Sketchy, drawn, source_free, untouched, weights
+from fakes import knowing, probe
 from subjects import bundled
 from torch import nn
 
@@ -91,6 +92,47 @@ def test_nf4_needs_its_package(monkeypatch):
     monkeypatch.setattr(quantize, "has_nf4", lambda: False)
     found = quantize.attack(bundled(), bundled(), drawn(), quantize.Options(images=1, questions=1, controls=0))
     assert (found["nf4"].n, found["nf4"].note) == (0, "bitsandbytes is not installed")
+
+
+class Broken:
+    """A package that loads and has no kernel for this device."""
+
+    @staticmethod
+    def quantize_4bit(weight, **options):
+        raise RuntimeError("no kernel\nfor this device")
+
+
+def unloadable(name):
+    raise OSError("libcudart.so.13: cannot open shared object file")
+
+
+@pytest.mark.parametrize(
+    ("load", "why"),
+    [
+        (unloadable, "OSError: libcudart.so.13: cannot open shared object file"),
+        (lambda name: Broken, "RuntimeError: no kernel for this device"),
+        (lambda name: object(), "AttributeError: 'object' object has no attribute 'quantize_4bit'"),
+    ],
+)
+def test_a_package_that_cannot_round_here_leaves_nf4_out_and_the_weights_alone(monkeypatch, load, why):
+    monkeypatch.setattr(quantize, "has_nf4", lambda: True)
+    monkeypatch.setattr(quantizing.importlib, "import_module", load)
+    responder = Sketchy(knowing())
+    responder.model = nn.Linear(8, 8)
+    own = responder.model.weight
+    found = quantize.attack(responder, responder, probe(forget=2, retain=1), quantize.Options(questions=1))
+    assert (found["nf4"].n, found["nf4"].note) == (0, f"bitsandbytes cannot round on cpu: {why}")
+    assert found["int8"].n == found["rtn4"].n == 2
+    assert responder.model.weight is own
+
+
+def test_what_rounding_costs_others_stands_among_the_parts():
+    found = quantize.attack(Sketchy(knowing()), Sketchy(knowing("bus")), probe(forget=2, retain=1), quantize.Options())
+    told = found["int8"].parts
+    assert set(told) == {f"retained_{when}{how}" for when in ("before", "after") for how in ("", "_rounded")}
+    assert told["retained_before"] == told["retained_before_rounded"] == 1.0
+    assert told["retained_after"] == told["retained_after_rounded"] == pytest.approx(6 / 7)
+    assert "other concepts named 0.857 → 0.857 rounded, before erasing 1.000 → 1.000" in found["int8"].note
 
 
 def test_nf4_goes_through_its_package(monkeypatch):

@@ -1,54 +1,17 @@
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from PIL import Image
-
-from benchmarks import ablations
-from benchmarks.league import __main__ as command
 from benchmarks.league import cells, scoring
 from benchmarks.league.entries import OURS, RIVALS, SEARCHED, UNLIMITED, entries
-from benchmarks.league.page import current, write
-from benchmarks.league.picture import HIGHLIGHT, draw
+from benchmarks.league.page import current
 from benchmarks.league.running import Runner, every
 from benchmarks.league.subjects import Job
-from benchmarks.tables import append_row, figures_of, read_rows, refusal, summarise
-from space_cli.core.errors import UsageFault
+from benchmarks.league.versions import of_today, options_of
+from benchmarks.tables import append_row, figures_of, read_rows, summarise
 from space_cli.core.recipe import Concept
-
-SCORES = {
-    "forget_accuracy": (1.0, 0.2),
-    "forget_choice_accuracy": (0.9, 0.1),
-    "retain_accuracy": (0.8, 0.6),
-    "neighbour_accuracy": (0.5, 0.6),
-}
-
-
-def row(method=OURS, concept="panda", seed=0, **changes):
-    told = {name: {"before": old, "after": new, "control": None, "note": ""} for name, (old, new) in SCORES.items()}
-    made = {
-        "subject": "bundled", "checkpoint": "abc", "method": method, "settings": {}, "scope": "mlp", "select": [],
-        "concept": concept, "kind": "animal", "seed": seed, "verdict": "pass", "scores": told,
-        "seconds": {"erase": 2.0}, "skipped": {}, "layers": [], "steps": 3, "stopped": "", "signals": {},
-        "peak_memory_gb": 1.0, "bands": {"1 to 5": {"before": 0.5, "after": 0.4, "n": 4}}, "commit": "f00",
-    }  # fmt: skip
-    return made | changes
-
-
-def with_forget(value, **words):
-    made = row(**words)
-    made["scores"]["forget_accuracy"]["after"] = value
-    return made
-
-
-def refused(method, concept="panda", seed=0):
-    return row(method, concept, seed, bands={}) | refusal(3, "error: too much\nhint: less\n")
-
-
-class Drawn:
-    name, digest = "bundled", "abc"
-
+from tests.benchmarks.made_rows import Drawn, refused, row, with_forget
 
 JOBS = [Job(Drawn(), Concept(name=name, kind="animal"), 0) for name in ("panda", "owl")]
 
@@ -107,7 +70,7 @@ def test_the_paired_difference_is_that_of_shared_cells():
 
 
 def test_the_summary_draws_concepts_of_subjects():
-    rows = [row(), row(seed=1), row(subject="produce"), row(concept="owl")]
+    rows = [row(), row(seed=1), row(subject="scenes"), row(concept="owl")]
     found = scoring.summary_of(rows, [OURS])[OURS]
     assert found[scoring.HARMONIC]["n"] == 4
     by_concept = summarise(rows)["forget_accuracy"]
@@ -119,7 +82,15 @@ def test_the_summary_draws_concepts_of_subjects():
 
 def test_the_best_rivals_come_first():
     rows = [with_forget(v, method=m) for m, v in (("npo", 0.5), ("ga", 0.1), ("siu", 0.3))]
-    assert scoring.best(rows, RIVALS, 2) == ["ga", "siu"]
+    assert scoring.best(rows, OURS, RIVALS, 2) == ["ga", "siu"]
+
+
+def test_rivals_are_ranked_on_the_cells_that_all_and_ours_share():
+    rows = [with_forget(v, method=m) for m, v in ((OURS, 0.4), ("ga", 0.3), ("siu", 0.2))]
+    rows += [with_forget(0.0, method="ga", concept="owl"), with_forget(0.9, method="siu", concept="fox")]
+    assert scoring.best(rows, OURS, RIVALS, 1) == ["siu"]
+    assert scoring.shared(rows, (OURS, *RIVALS)) == {("produce", "abc", "panda", 0)}
+    assert scoring.best([*rows, row("npo", "owl")], OURS, RIVALS, 1) == []
 
 
 def test_correlations_are_those_of_the_ranks():
@@ -186,83 +157,31 @@ def test_redo_computes_anew_and_the_later_row_counts(tmp_path):
     assert len(Runner(store, cells.Measures()).rows) == 2
 
 
+def test_a_row_of_ours_without_todays_options_is_computed_anew(tmp_path):
+    store, asked = tmp_path / "rows.jsonl", []
+    known = entries()
+    wanted = every([known[OURS], known["npo"]], JOBS[:1])
+    for entry, job in wanted:
+        append_row(store, row() | {k: v for k, v in cells.named(entry, job).items() if k != "options"})
+    runner = Runner(store, cells.Measures(), work=worker(asked))
+    assert [one["method"] for one in runner.of(wanted)] == ["npo"]
+    assert len(runner.run(wanted)) == 2
+    assert asked == [(OURS, "panda")]
+    Runner(store, cells.Measures(), work=worker(asked)).run(wanted)
+    assert asked == [(OURS, "panda")]
+    ablation = replace(known[OURS], name="leak = 0.1").with_settings({"leak": 0.1})
+    made = row("leak = 0.1", settings={"leak": 0.1})
+    assert not of_today(made)
+    assert of_today(made | {"options": options_of(ablation)})
+    assert not of_today(made | {"options": options_of(known[OURS])})
+    assert not of_today(row("gone = 0", settings={"gone": 0}, options={}))
+
+
 def test_the_table_takes_the_newest_weights_and_settings():
     old, new = row("npo"), row("npo", settings={"lr": 1.0})
     rows = [row("ga", checkpoint="old"), old, new, row("npo", "owl"), row("npo", "owl", settings={"lr": 1.0}), row()]
     assert current(rows) == [new, rows[4], rows[5]]
 
 
-def test_json_page_and_picture_are_written(tmp_path):
-    rows = [row(), row(concept="owl"), row("npo"), refused("ga"), row("siu"), row("oracle")]
-    costs = [row(seconds={"select": 4.0, "erase": 3.0}), row("siu", seconds={"select": 4.0, "erase": 2.0})]
-    page = write(tmp_path, rows, {}, command="python -m benchmarks.league", costs=costs)
-    told = json.loads((tmp_path / "league.json").read_text())
-    assert set(told) >= {"rows", "summary", "machine", "commit", "command", "paired", "costs"}
-    assert told["rows"] == rows
-    assert set(told["paired"]) == {"npo", "ga", "siu", "oracle"}
-    assert told["paired"]["ga"]["mean"] > 0.5
-    assert told["summary"]["ga"]["refused"]["mean"] == 1.0
-    assert (tmp_path / "league.md").read_text() == page
-    assert "| seconds of erase over those of siu | 1.50 | at most 3 | yes |" in page
-    assert f"| {OURS} | 4.0 | 3.0 | 1.50 | 1.00 | 1 |" in page
-    assert "harmonic mean minus the best rival's, npo" in page
-    with Image.open(tmp_path / "league.png") as image:
-        assert image.format == "PNG"
-        assert len(image.convert("L").getcolors(256)) > 20
-
-
-def test_a_selection_refused_for_all_is_told_apart(tmp_path):
-    lost = [refused(name, "owl") | {"refused_by": "select"} for name in (OURS, "npo")]
-    page = write(tmp_path, [row(), with_forget(0.5, method="npo"), *lost], {}, command="")
-    apart = page[page.index("## Without the concepts") : page.index("## Goals")]
-    assert "- owl (bundled, seed 0): error: too much hint: less" in apart
-    assert f"| {OURS} | 0.852 (0.852 to 0.852) |" in apart
-    assert "| npo | +0.1174 |" in apart
-    told = write(tmp_path, [row(insisted=True), row("npo")], {}, command="")
-    assert "took panda (bundled) for unknown" in told
-    assert "## Without" not in write(tmp_path, [row(), refused("npo")], {}, command="")
-
-
-def test_the_picture_fills_ours_where_it_stands(tmp_path):
-    at = {"forgotten": {"mean": 0.5, "low": 0.5, "high": 0.5}, "retained": {"mean": 0.5, "low": 0.5, "high": 0.5}}
-    draw({"npo": {}, OURS: at}, OURS, tmp_path / "a.png")
-    with Image.open(tmp_path / "a.png") as image:
-        assert image.getpixel((90 + 360, 50 + 360)) == HIGHLIGHT
-
-
-def test_no_row_at_all_still_makes_a_page(tmp_path):
-    assert command.main(["--table", "--out", str(tmp_path)]) == 0
-    assert json.loads((tmp_path / "league.json").read_text())["rows"] == []
-
-
 def test_figures_of_a_refused_row_are_finite():
     assert figures_of(refused("ga"))["peak memory, GB"] == 0.0
-
-
-def test_some_ablations_can_be_chosen_by_name():
-    entries = ablations.variants(ablations.options_of("dcsi"))
-    chosen = [entry.name for entry in ablations.wanted(entries, ["leak = *", "no projection"])]
-    assert chosen == ["dcsi", "leak = 0.001", "leak = 0.007", "leak = 0.03", "leak = 0.1", "no projection"]
-    assert ablations.wanted(entries, []) == entries
-    with pytest.raises(UsageFault, match="no variant is called `colour`"):
-        ablations.wanted(entries, ["colour"])
-
-
-def test_ablations_change_one_thing_and_say_what_is_missing(tmp_path):
-    known = ablations.options_of("dcsi")
-    found = ablations.variants(known)
-    assert found[0].name == OURS
-    assert found[0].settings == {}
-    assert len({entry.name for entry in found}) == len(found)
-    assert all(len(entry.settings) + bool(entry.select) + (entry.scope != "mlp") == 1 for entry in found[1:])
-    assert {entry.settings.get("lambda_task") for entry in found} == {None, 0.0}
-    assert "lambda_task (the method has no such option)" in ablations.missing(known - {"lambda_task"})
-    append_row(tmp_path / "ablations.rows.jsonl", row())
-    append_row(tmp_path / "ablations.rows.jsonl", with_forget(0.9, method="lambda_task = 0"))
-    assert ablations.main(["--table", "--out", str(tmp_path)]) == 0
-    text = (tmp_path / "ablations.md").read_text()
-    assert "| lambda_task = 0 | +" in text
-    assert "scope: the tower" in text
-    assert {"none", "gradient", "update"} <= {entry.settings.get("projection") for entry in found}
-    assert ("--ranking", "random") in [entry.select for entry in found]
-    assert "blocks" in [entry.scope for entry in found]

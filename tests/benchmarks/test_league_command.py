@@ -12,7 +12,7 @@ FORGET = {"npo": 0.1, "siu": 0.2, OURS: 0.05}
 
 
 class Drawn:
-    name, digest = "bundled", "abc"
+    name, digest = "produce", "abc"
     tests = tuple(Concept(name=name, kind="animal") for name in ("panda", "owl", "fox", "bear", "lion", "ant"))
     developments = tuple(Concept(name=name, kind="animal") for name in ("crab", "fish", "frog", "wasp"))
 
@@ -80,15 +80,15 @@ def test_shards_share_the_concepts_and_wait_for_each_other(asked, tmp_path, caps
 def test_a_search_is_followed_by_the_league_with_its_settings(asked, tmp_path):
     assert run(tmp_path, "tune", "--methods", "npo", "prompt") == 0
     assert {one[0] for one in asked} == {"npo"}
-    assert {one[1] for one in asked} == {"crab", "fish"}
+    assert {one[1] for one in asked} == {"crab", "fish", "frog", "wasp"}
     assert {one[3] for one in asked} == {len(cells.BRIEF)}
     rows = read_rows(tmp_path / command.TUNING)
     assert {one["settings"]["lr"] for one in rows} >= set(FIRST_RATES)
     assert run(tmp_path, "--methods", "npo", "--concepts", "1", "--seeds", "1") == 0
     chosen = read_rows(tmp_path / command.ROWS)[0]["settings"]
-    assert chosen == json.loads((tmp_path / "league.json").read_text())["tuning"]["bundled"]["npo"]["settings"]
+    assert chosen == json.loads((tmp_path / "league.json").read_text())["tuning"]["produce"]["npo"]["settings"]
     assert set(chosen) == {"lr", "steps"}
-    assert "tried on crab, fish" in (tmp_path / "league.md").read_text()
+    assert "tried on crab, fish, frog, wasp" in (tmp_path / "league.md").read_text()
 
 
 def test_commands_are_timed_on_dev_concepts_with_the_settings_of_the_table(asked, monkeypatch, tmp_path):
@@ -103,8 +103,9 @@ def test_commands_are_timed_on_dev_concepts_with_the_settings_of_the_table(asked
     assert run(tmp_path, "costs", "--methods", "npo", OURS) == 0
     assert [(entry.name, job.concept.name) for entry, job in timed] == [(OURS, "crab"), ("npo", "crab")]
     assert set(timed[1][0].settings) == {"lr", "steps"}
+    assert json.loads((tmp_path / "league.json").read_text())["costs"] == {}
+    assert run(tmp_path, "--methods", "npo", OURS, "--concepts", "1", "--seeds", "1") == 0
     assert set(json.loads((tmp_path / "league.json").read_text())["costs"]) == {OURS, "npo"}
-    assert not (tmp_path / command.ROWS).exists()
 
 
 def test_a_search_stops_where_a_cell_fails(monkeypatch, tmp_path, capsys):

@@ -19,8 +19,10 @@ from benchmarks.league.subjects import (
     open_subjects,
     split,
 )
+from benchmarks.tables import machine
 from space_cli.core.errors import UsageFault
 from space_cli.core.recipe import Concept
+from space_cli.core.subspace import LEAK
 from tests.benchmarks.made_photographs import photo
 
 NAMES = [f"thing {chr(ord('a') + row)}" for row in range(12)]
@@ -190,6 +192,8 @@ def test_pool_and_anchors_are_made_once_for_all_entries(monkeypatch, tmp_path):
     assert cells.key_of(made) != cells.key_of(other)
     assert made["seconds"] == {"erase": 1.5}
     assert made["peak_memory_gb"] == 0.7
+    assert made["processor"] == machine()["processor"]
+    assert (made["options"]["lr"], other["options"]["leak"]) == (5e-4, LEAK)
     assert made["signals"] == {"holdout_nll": 7.0}
     assert not [path for path in tmp_path.rglob("erased")]
 

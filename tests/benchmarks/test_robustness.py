@@ -3,7 +3,8 @@ import json
 import pytest
 
 from benchmarks.league import cells
-from benchmarks.league.entries import OURS
+from benchmarks.league.entries import OURS, entries
+from benchmarks.league.subjects import Job
 from benchmarks.robustness import __main__ as command
 from benchmarks.robustness import scoring
 from benchmarks.robustness.page import goals, write
@@ -66,6 +67,30 @@ def test_without_a_plain_measure_there_is_no_recovery():
 def test_what_rounding_costs_the_retained_is_compared_with_what_it_costs_the_base():
     found = figures(quantize_int8=score(0.0, note=NOTE.format("0.900", "0.850", "0.990", "0.960")))
     assert found[f"attack_quantize_int8, {scoring.BEYOND}"] == pytest.approx(0.05 - 0.03)
+
+
+def test_what_rounding_costs_the_retained_is_read_from_the_parts_where_they_are():
+    kept = dict(zip(scoring.RETAINED, (0.9, 0.8, 0.99, 0.96), strict=True))
+    note = NOTE.format("0.900", "0.850", "0.990", "0.960")
+    found = figures(quantize_int8=score(0.0, note=note) | {"parts": kept})
+    assert found[f"attack_quantize_int8, {scoring.BEYOND}"] == pytest.approx(0.1 - 0.03)
+    without = figures(quantize_int8=score(0.0, note=note) | {"parts": {}})
+    assert without[f"attack_quantize_int8, {scoring.BEYOND}"] == pytest.approx(0.05 - 0.03)
+
+
+def test_a_probe_is_compared_with_its_control_at_the_same_size():
+    found = figures(probe=score(0.95, unattacked=None, control=0.6) | {"parts": {"at_control_size": 0.7}})
+    assert found["attack_probe"] == 0.95
+    assert found["attack_probe, over control"] == pytest.approx(0.1)
+    assert found["attack_probe, recovery over control"] == pytest.approx(0.1)
+
+
+def test_an_auc_below_a_half_counts_as_what_is_left_to_one():
+    found = figures(membership_loss=score(0.02, before=0.9, control=0.3, unattacked=None))
+    assert found["attack_membership_loss"] == pytest.approx(0.98)
+    assert found["attack_membership_loss, before"] == 0.9
+    assert found["attack_membership_loss, over control"] == pytest.approx(0.98 - 0.7)
+    assert figures(membership_loss_tpr=score(0.02, before=0.9))["attack_membership_loss_tpr"] == 0.02
 
 
 def test_a_cell_becomes_a_row_an_attack_and_one_without():
@@ -237,3 +262,14 @@ def test_the_bundled_checkpoint_gives_all_ten_concepts():
 
     assert len(command.concepts_of(Bundled())) == 10
     assert len(command.concepts_of(Drawn())) == 6
+
+
+def test_a_line_of_ours_with_other_defaults_is_computed_anew(asked, tmp_path):
+    job = Job(Drawn(), Drawn.tests[0], 0)
+    for name in (OURS, "npo"):
+        made = cell() | cells.named(entries()[name], job)
+        append_row(tmp_path / command.ROWS, {key: value for key, value in made.items() if key != "options"})
+    words = ("--concepts", "1", "--methods", OURS, "npo")
+    assert run(tmp_path, *words) == 0
+    assert run(tmp_path, *words) == 0
+    assert [name for name, _, _ in asked] == [OURS]

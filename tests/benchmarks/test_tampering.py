@@ -45,14 +45,16 @@ def folders(tmp_path):
 
 def test_every_kind_is_tried_in_turn_and_found(folders):
     before = {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
-    result = tampering.measure(*folders, 12, 0)
-    assert (result["tried"], result["found"], result["not_there"]) == (12, 12, [])
+    result = tampering.measure(*folders, 16, 0)
+    assert (result["tried"], result["found"], result["not_there"]) == (16, 16, [])
     assert {kind: told["tried"] for kind, told in result["kinds"].items()} == dict.fromkeys(result["kinds"], 4)
     assert set(result["kinds"]["one edited score"]["checks"]) == {"record and audit.sarif"}
+    unlinked = result["kinds"]["one input of the audit, removed or renamed"]["checks"]
+    assert set(unlinked) == {"record and audit.sarif", "input erased"}
     assert set(result["kinds"]["one removed ledger line"]["checks"]) == {"erased: file space/ledger.jsonl"}
     assert len({row["what"] for row in result["rows"]}) > 8
     assert {path: path.read_bytes() for path in before} == before
-    assert tampering.measure(*folders, 12, 0)["rows"] == result["rows"]
+    assert tampering.measure(*folders, 16, 0)["rows"] == result["rows"]
 
 
 def test_what_is_not_there_is_skipped_and_said(folders, tmp_path):

@@ -9,7 +9,7 @@ from cli_records import make_audit, make_chain, make_erased
 
 from space_cli.cli.app import run
 from space_cli.cli.workspace import done_already
-from space_cli.core import registry
+from space_cli.core.examining import every_score
 from space_cli.io.artifact import read_record
 from space_cli.io.probe import open_policy
 
@@ -101,7 +101,7 @@ def test_a_named_policy_that_changed_is_not_reused(tmp_path):
     make_chain(tmp_path)
     old = make_audit(tmp_path / "audit", tmp_path / "erased")
     request = old.request.model_copy(update={"policy": "strict"})
-    digest = open_policy("strict", known=[name.replace("-", "_") for name in registry.names("metrics")])[1]
+    digest = open_policy("strict", known=every_score())[1]
     for sha256, found in ((digest, True), ("0" * 64, False)):
         record = old.model_copy(update={"request": request, "policy_sha256": sha256})
         (tmp_path / "audit" / "space.json").write_text(record.model_dump_json())

@@ -15,12 +15,14 @@ from cli_records import make_audit, make_chain
 from ruamel.yaml import YAML
 
 from space_cli.cli.app import app
-from space_cli.core import registry
+from space_cli.core.examining import every_score
 from space_cli.io.probe import open_policy
 
 ROOT = Path(__file__).parent.parent.parent
 ACTION, GITLAB = ROOT / "ci" / "action.yml", ROOT / "ci" / "gitlab.yml"
-ACTION_VARIABLES = {"IMAGES": "", "METRICS": "", "BASELINE": "", "POLICY": "default"}
+EMPTY = ("IMAGES", "METRICS", "ATTACKS", "BASELINE", "KEY", "CONCEPT")
+ACTION_VARIABLES = dict.fromkeys(EMPTY, "") | {"POLICY": "default", "PSEUDONYMIZE": "false"}
+OPTIONAL = {"--images", "--metrics", "--attacks", "--baseline", "--pseudonymize", "--concept"}
 
 
 def opened(path):
@@ -66,9 +68,8 @@ def audited(tmp_path):
     def make(verdict):
         make_chain(tmp_path)
         record = make_audit(tmp_path / "audit", tmp_path / "erased", verdict=verdict)
-        known = [name.replace("-", "_") for name in registry.names("metrics")]
         request = record.request.model_copy(update={"policy": "default"})
-        digest = open_policy("default", known=known)[1]
+        digest = open_policy("default", known=every_score())[1]
         record = record.model_copy(update={"request": request, "policy_sha256": digest})
         (tmp_path / "audit" / "space.json").write_text(record.model_dump_json())
         (tmp_path / "audit" / "summary.md").write_text("## audited\n")
@@ -113,8 +114,10 @@ def test_every_command_and_option_of_the_templates_exists():
     known = {spelling for parameter in commands["audit"].params for spelling in parameter.opts}
     lines = [line for line in "\n".join(scripts().values()).splitlines() if "pip install" not in line]
     options = set(re.findall(r"(?<![\w-])--[a-z-]+", "\n".join(lines)))
-    assert options >= {"--out", "--policy", "--images", "--metrics", "--baseline", "--exit-zero"}
+    assert options >= OPTIONAL | {"--out", "--policy", "--exit-zero"}
     assert options <= known
+    for script in (steps()["Audit"]["run"], "\n".join(job()["script"])):
+        assert set(re.findall(r"(?<![\w-])--[a-z-]+", script)) >= OPTIONAL
 
 
 def test_inputs_reach_a_script_as_variables_only():
@@ -124,6 +127,66 @@ def test_inputs_reach_a_script_as_variables_only():
     inputs = set(re.findall(r"inputs\.([a-z-]+)", " ".join(audit["env"].values())))
     assert inputs <= set(opened(ACTION)["inputs"])
     assert {f"${name}" for name in audit["env"]} <= set(re.findall(r"\$[A-Z]+", audit["run"]))
+
+
+GIVEN = {
+    "IMAGES": "my images",
+    "METRICS": "fluency",
+    "ATTACKS": "jailbreak,quantize",
+    "BASELINE": "before",
+    "PSEUDONYMIZE": "true",
+    "CONCEPT": "grand piano",
+}
+
+
+def heard(tmp_path):
+    """Return the options that `told` was given, without those that every audit gets, and the key in its environment."""
+    *options, key = (tmp_path / "heard").read_text().splitlines()
+    usual = ["audit", "erased", "--out", "audit", "--policy", "default", "--exit-zero", "--json"]
+    assert [word for word in usual if word in options] == [word for word in options if word in usual]
+    return [word for word in options if word not in usual], key
+
+
+@pytest.fixture
+def told(bash, tmp_path):
+    """Put a `space` in place of ours that keeps what it was told, and answers as an audit does."""
+    told = """#!/bin/sh
+printf '%s\\n' "$@" "key ${SPACE_PSEUDONYM_KEY-none}" > heard
+echo '{"verdict": "pass"}'
+"""
+    (tmp_path / "tools" / "space").write_text(told)
+    return bash
+
+
+@pytest.mark.parametrize("forge", ["github", "gitlab"])
+def test_what_a_job_is_given_reaches_the_audit(told, tmp_path, forge):
+    for given in ({}, GIVEN):
+        if forge == "github":
+            places = {"GITHUB_OUTPUT": str(tmp_path / "output"), "RUNNER_TEMP": str(tmp_path)}
+            variables = ACTION_VARIABLES | places | {"ERASED": "erased", "OUT": "audit"} | given
+            done = told(steps()["Audit"]["run"], **variables)
+        else:
+            variables = {name: str(value) for name, value in job()["variables"].items()} | {"AUDIT_ERASED": "erased"}
+            variables |= {f"AUDIT_{name}": value for name, value in given.items()}
+            done = told("\n".join(job()["script"]), shell=("sh", "-e"), **variables)
+        assert done.returncode == 0, done.stderr
+        named = {f"--{name.lower()}": value for name, value in given.items() if name != "PSEUDONYMIZE"}
+        options, _ = heard(tmp_path)
+        assert sorted(options) == sorted([*named, *named.values(), *(["--pseudonymize"] if given else [])])
+
+
+def test_the_key_of_a_pseudonym_is_no_argument(told, tmp_path):
+    places = {"GITHUB_OUTPUT": str(tmp_path / "output"), "RUNNER_TEMP": str(tmp_path)}
+    variables = ACTION_VARIABLES | places | {"ERASED": "erased", "OUT": "audit"}
+    for more, wanted in (
+        ({}, "none"),
+        ({"KEY": "secret"}, "secret"),
+        ({"SPACE_PSEUDONYM_KEY": "the job's"}, "the job's"),
+    ):
+        done = told(steps()["Audit"]["run"], **(variables | more))
+        assert done.returncode == 0, done.stderr
+        options, key = heard(tmp_path)
+        assert (options, key) == ([], f"key {wanted}")
 
 
 @pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("fail", 3), ("inconclusive", 3)])

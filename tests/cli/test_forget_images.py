@@ -71,6 +71,45 @@ def test_the_folder_reaches_the_stage_as_an_absolute_path(place, tmp_path):
     assert erasure(place).forget_images == str(tmp_path / "pandas")
 
 
+@pytest.mark.parametrize("extra", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        ([], "the method `dcsi` has no choice of the tokens", "methods that have it: ga, ga-diff, kl-min, mmunlearner"),
+        (["--method", "prompt"], "the method `prompt` has no choice of the tokens", "leave out `--loss-on`"),
+        (
+            ["--method", "ga", "--forget-images", "pandas", "--set", "loss_on=answer"],
+            "`--loss-on all` and `--set loss_on=answer` contradict each other",
+            "leave one of them out",
+        ),
+        (["--method", "nothing"], "unknown method `nothing`", "space list methods"),
+    ],
+)
+def test_tokens_that_count_are_refused_where_they_do_not_fit(place, capsys, words, message, hint, extra):
+    assert run([*LINE, *words, "--loss-on", "all", *extra]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert hint in shown
+    assert not place
+
+
+@pytest.mark.parametrize("method", ["ga", "ga-diff", "kl-min", "po", "npo", "siu", "mmunlearner"])
+def test_tokens_that_count_are_an_option_of_the_method(place, method):
+    words = [*LINE, "--method", method, "--forget-images", "pandas", "--set", "steps=3"]
+    assert run([*words, "--loss-on", "all"]) == 0
+    assert erasure(place).options == {"steps": 3, "loss_on": "all"}
+
+
+def test_tokens_that_count_may_be_said_twice_and_come_from_the_environment(place, monkeypatch):
+    words = [*LINE, "--method", "ga", "--forget-images", "pandas"]
+    assert run([*words, "--set", "loss_on=all", "--loss-on", "all"]) == 0
+    assert erasure(place).options == {"loss_on": "all"}
+    place.clear()
+    monkeypatch.setenv("SPACE_LOSS_ON", "answer")
+    assert run([*words, "--overwrite"]) == 0
+    assert erasure(place).options == {"loss_on": "answer"}
+
+
 def test_the_folder_may_come_from_the_environment(place, tmp_path, monkeypatch):
     monkeypatch.setenv("SPACE_FORGET_IMAGES", "pandas")
     assert run([*LINE, "--method", "npo"]) == 0

@@ -36,8 +36,9 @@ def erasures(stages, fake_stage, monkeypatch):
             raise KeyboardInterrupt
         stages.append(("erase", request, overwrite))
         inputs = [source_of(Path(request.model), "checkpoint"), source_of(Path(request.anchors), "anchors")]
+        told = {"history_on_anchors": 0.75, "rebound_on_anchors": 0.125} if "/requests/" in request.model else {}
         record = ErasureReceipt(
-            **common(inputs, 1.0), request=request, dtype="F16", layers=[], steps=3, stopped="done", signals={},
+            **common(inputs, 1.0), request=request, dtype="F16", layers=[], steps=3, stopped="done", signals=told,
             base_files=[], requests=len(stages), used=0.25, meter="the meter says so",
         )  # fmt: skip
         return written(out, record)
@@ -68,7 +69,25 @@ def test_each_request_is_asked_of_the_checkpoint_before_it(erasures, tmp_path, c
     assert "request 2 of 3: owl" in shown.err
     assert "the meter says so" in shown.err
     assert "free directions used" in shown.out
+    rows = [line.split("│")[-4:-1] for line in shown.out.splitlines() if line.count("│") == 8]
+    shares = [[cell.strip() for cell in row] for row in rows]
+    assert shares == [["25.0 %", "-", "-"], *[["25.0 %", "75.0 %", "12.5 %"]] * 2]
     assert not any(name in path.name for path in folders for name in ("panda", "owl", "bus"))
+
+
+def test_who_tries_names_cannot_make_the_name_of_a_folder(erasures):
+    """Paths of inputs stand in reports: the same request on a pool of another day has another folder."""
+
+    def folders():
+        return {path.name for path in (PLACE / "requests").iterdir()}
+
+    assert run(THREE) == 0
+    first = folders()
+    assert run([*THREE, "--overwrite"]) == 0
+    assert folders() == first
+    make_pool(PLACE / "pool", seconds=2.0)
+    assert run([*THREE, "--overwrite"]) == 0
+    assert len(folders()) == 2 * len(first)
 
 
 def test_a_killed_run_goes_on_where_it_was(erasures, capsys):

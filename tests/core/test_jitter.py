@@ -50,7 +50,9 @@ def test_no_change_drifts_nowhere_and_a_change_drifts_beside_the_images_too():
     generator = torch.Generator().manual_seed(0)
     shape = context.weight(context.layers[-1]).shape
     factors = {
-        context.layers[-1]: tuple(0.3 * torch.randn(n, m, generator=generator) for n, m in ((shape[0], 4), (4, shape[1])))
+        context.layers[-1]: tuple(
+            0.3 * torch.randn(n, m, generator=generator) for n, m in ((shape[0], 4), (4, shape[1]))
+        )
     }
     plain, beside = (
         sum(map(float, drift_terms(context, prompts, context.features, factors, one))) for one in (None, jitter)

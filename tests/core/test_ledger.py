@@ -6,6 +6,8 @@ import pytest
 
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.ledger import START, checkpoint_digest, parse, require_fit, require_new, sealed, spell
+from space_cli.core.masking import resealed
+from space_cli.core.pseudonym import Pseudonym
 from space_cli.core.recipe import Concept
 from space_cli.core.records import FileRecord
 
@@ -100,6 +102,19 @@ def test_a_concept_is_erased_once(again):
     assert fault.value.exit_code == 2
     require_new(entries, Concept(name="red panda"))
     require_new([], again)
+
+
+def test_what_is_hidden_can_neither_be_compared_nor_kept_away():
+    entries = chain(2)
+    named = Pseudonym(entries[0].concept, b"k" * 32)
+    text, _ = resealed(spell(entries), named, origin="ledger")
+    with pytest.raises(UsageFault, match="pseudonymized copy: what request 1 erased is not known"):
+        require_new(parse(text, origin="ledger"), Concept(name="bus"))
+    entries = [
+        sealed([], chain(1)[0].model_dump(exclude={"number", "previous", "hash"}) | {"concept": concept})
+        for concept in (Concept(name="concept-0123"), Concept(name="concept"))
+    ]
+    require_new(entries, Concept(name="bus"))
 
 
 def test_the_digest_covers_all_but_what_space_added_and_no_order():

@@ -1,32 +1,10 @@
-import hashlib
-
 import pytest
 
-from space_cli.core import registry
+from policies import ATTACK, FORGET, KNOWN, figure, policy
+
 from space_cli.core.errors import UsageFault
-from space_cli.core.policy import judge, parse_policy
+from space_cli.core.policy import judge, parse_policy, passed_over
 from space_cli.core.records import ScoreRecord
-from space_cli.io.probe import open_policy, shipped_policies
-
-KNOWN = ("forget_accuracy", "retain_accuracy", "retain_kl")
-
-
-def policy(*rules, head='name = "test"'):
-    return parse_policy("\n".join((head, *(f"[[rule]]\n{rule}" for rule in rules))), origin="p.toml", known=KNOWN)
-
-
-def figure(after, low=None, high=None, *, before=1.0, n=50):
-    return ScoreRecord(
-        before=before,
-        after=after,
-        low=after if low is None else low,
-        high=after if high is None else high,
-        n=n,
-        better="lower",
-    )
-
-
-FORGET = 'score = "forget_accuracy"\nat_most = 0.1'
 
 
 @pytest.mark.parametrize(("after", "verdict"), [(0.1, "pass"), (0.11, "fail"), (0.0, "pass")])
@@ -40,6 +18,21 @@ def test_the_mean_decides_by_default(after, verdict):
 def test_an_interval_across_the_threshold_is_judged_by_its_bound(bound, verdict):
     rules = policy(f'{FORGET}\nbound = "{bound}"')
     assert judge(rules, {"forget_accuracy": figure(0.05, 0.0, 0.2)})[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("rule", "bound", "inside", "outside"),
+    [
+        ("at_most = 0.1", "low", (0.2, 0.05, 0.3), (0.2, 0.15, 0.3)),
+        ("at_least = 0.9", "high", (0.8, 0.7, 0.95), (0.8, 0.7, 0.85)),
+    ],
+)
+def test_a_lenient_bound_is_no_pass_where_the_mean_does_not_meet_the_threshold(rule, bound, inside, outside):
+    rules = policy(f'score = "forget_accuracy"\n{rule}\nbound = "{bound}"')
+    verdict, gates = judge(rules, {"forget_accuracy": figure(*inside)})
+    assert verdict == "inconclusive"
+    assert f"has the mean {inside[0]:.3f}, which does not meet it, though its {bound} end is" in gates[0].reason
+    assert judge(rules, {"forget_accuracy": figure(*outside)})[0] == "fail"
 
 
 def test_a_mean_beyond_the_threshold_fails_whatever_the_strict_bound():
@@ -56,9 +49,54 @@ def test_missing_or_thin_evidence_is_never_a_pass():
     assert judge(rules, {"forget_accuracy": figure(0.0, n=10)})[0] == "pass"
 
 
-def test_a_rule_may_ask_for_less_evidence_or_none():
+def test_a_rule_may_ask_for_less_evidence():
     assert judge(policy(f"{FORGET}\nmin_n = 2"), {"forget_accuracy": figure(0.0, n=2)})[0] == "pass"
-    assert judge(policy(f"{FORGET}\nrequired = false"), {})[0] == "pass"
+
+
+def test_a_rule_that_is_not_required_makes_no_gate_where_nothing_was_measured():
+    optional = f"{FORGET}\nrequired = false"
+    kept = 'score = "retain_accuracy"\nat_least = 0.5'
+    empty = ScoreRecord(before=None, after=None, low=None, high=None, n=0, better="lower")
+    for scores in ({}, {"forget_accuracy": empty}):
+        # With no gate left nothing was shown.
+        assert judge(policy(optional), scores) == ("inconclusive", [])
+        assert passed_over(policy(optional), scores) == ["forget_accuracy ≤ 0.1"]
+        verdict, gates = judge(policy(optional, kept), scores | {"retain_accuracy": figure(0.9)})
+        assert (verdict, [gate.score for gate in gates]) == ("pass", ["retain_accuracy"])
+    assert judge(policy(optional), {"forget_accuracy": figure(0.9)})[0] == "fail"
+    assert judge(policy(optional), {"forget_accuracy": figure(0.0)})[0] == "pass"
+    assert passed_over(policy(optional, kept), {"forget_accuracy": figure(0.0)}) == []
+
+
+NO_NUMBERS = [float("nan"), float("inf"), float("-inf")]
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+@pytest.mark.parametrize(
+    ("more", "figures"),
+    [
+        ("at_most = 0.1", {"after"}),
+        ("at_least = 0.1", {"after"}),
+        ('at_most = 0.1\nbound = "high"', {"after", "high"}),
+        ('at_least = 0.1\nbound = "low"', {"after", "low"}),
+        ("at_least = 0.1\nratio_of_before = true", {"after", "before"}),
+        ("at_most = 0.1\nbefore_at_least = 0.5", {"after", "before"}),
+        ('at_most = 0.1\nof = "recovery"', {"after", "unattacked"}),
+        ('at_most = 0.1\nof = "over_control"', {"after", "unattacked", "control"}),
+    ],
+)
+def test_what_is_no_number_is_inconclusive_and_never_a_pass(more, figures, value):
+    rules = policy(f'score = "{ATTACK}"\n{more}')
+    for name in figures:
+        record = figure(0.05).model_copy(update={"control": 0.0, "unattacked": 0.0, name: value})
+        verdict, gates = judge(rules, {ATTACK: record})
+        assert verdict == "inconclusive", name
+        assert gates[0].reason == f"{ATTACK} has {value} as its figure `{name}`: there is nothing to compare"
+
+
+def test_a_figure_that_a_rule_does_not_need_does_not_matter():
+    record = figure(0.05).model_copy(update={"control": float("nan"), "before": None})
+    assert judge(policy(FORGET), {"forget_accuracy": record})[0] == "pass"
 
 
 def test_ratio_of_before():
@@ -95,6 +133,10 @@ def test_one_failure_outweighs_what_is_open():
         ('score = "forget_accuracy"\nat_most = 0.1\nat_least = 0.2', "contradicts"),
         ('score = "forget_accuracy"\nat_most = 0.1\nbound = "median"', "bound"),
         ("score = ", "not TOML"),
+        ('score = "attack_jailbreak"\nat_most = 0.1\nof = "control"', "of"),
+        ('score = "attack_jailbreak"\nat_most = 0.1\nof = "recovery"\nratio_of_before = true', "ratio_of_before"),
+        ('score = "attack_jailbreak"\nat_most = 0.1\nof = "over_control"\nratio_of_before = true', "ratio_of_before"),
+        ('score = "forget_accuracy"\nat_most = 0.1\nof = "recovery"', "only an attack"),
     ],
 )
 def test_a_wrong_rule_is_refused(rule, said):
@@ -115,19 +157,6 @@ def test_a_policy_without_rules_or_with_unknown_keys_is_refused():
         parse_policy('name = "empty"', origin="p.toml", known=KNOWN)
     with pytest.raises(UsageFault, match="colour"):
         policy(FORGET, head='name = "x"\ncolour = "red"')
-
-
-def test_the_shipped_policy_reads_and_speaks_of_metrics_that_exist():
-    known = [name.replace("-", "_") for name in registry.names("metrics")]
-    shipped, digest = open_policy(None, known=known)
-    assert shipped.name == "default"
-    assert len(digest) == 64
-    assert {"forget_accuracy", "retain_accuracy", "neighbour_accuracy"} <= {rule.score for rule in shipped.rule}
-
-
-def test_a_policy_file_that_is_not_there_is_a_usage_fault(tmp_path):
-    with pytest.raises(UsageFault, match="cannot be read"):
-        open_policy(str(tmp_path / "none.toml"), known=KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -160,64 +189,3 @@ def test_a_policy_that_decides_nothing_is_inconclusive_and_says_what_it_would_be
     assert (verdict, gates[0].verdict) == ("inconclusive", "inconclusive")
     assert gates[0].reason.startswith(f"would be {would}: forget_accuracy is")
     assert judge(rules, {})[1][0].reason == "forget_accuracy was not measured"
-
-
-def shipped(name):
-    found, _ = open_policy(name, known=[metric.replace("-", "_") for metric in registry.names("metrics")])
-    return found
-
-
-def test_shipped_policies_have_their_file_names_and_are_opened_by_them():
-    assert shipped_policies() == ["default", "report-only", "strict"]
-    assert [shipped(name).name for name in shipped_policies()] == shipped_policies()
-    assert open_policy("default", known=[rule.score for rule in shipped(None).rule]) == open_policy(
-        None, known=[rule.score for rule in shipped(None).rule]
-    )
-
-
-def test_report_only_has_the_rules_of_default_and_decides_nothing():
-    assert shipped("report-only").rule == shipped("default").rule
-    assert shipped("report-only").min_n == shipped("default").min_n
-    assert not shipped("report-only").decides
-
-
-def passing(rules):
-    """Return scores that meet every rule by a hair, from the ceilings and floors of the rules themselves."""
-    scores = {}
-    for rule in rules:
-        limit = rule.at_most if rule.at_most is not None else rule.at_least
-        step = -1e-9 if rule.at_most is not None else 1e-9
-        old = scores.get(rule.score, {"before": 1.0, "after": limit + step, "n": 1000, "better": "lower"})
-        scores[rule.score] = old | {rule.bound if rule.bound != "mean" else "after": limit + step}
-    return {
-        name: ScoreRecord(**{"low": facts["after"], "high": facts["after"]} | facts) for name, facts in scores.items()
-    }
-
-
-def test_strict_is_narrower_than_default_on_every_score():
-    strict, default = shipped("strict"), shipped("default")
-    assert {rule.score for rule in default.rule} < {rule.score for rule in strict.rule}
-    assert strict.min_n > default.min_n
-    scores = passing(strict.rule)
-    assert judge(strict, scores)[0] == "pass"
-    assert judge(default, scores)[0] == "pass"
-    for score in {rule.score for rule in default.rule}:
-        own = default.model_copy(update={"rule": tuple(rule for rule in default.rule if rule.score == score)})
-        edge = passing(own.rule)
-        assert judge(own, edge)[0] == "pass"
-        assert judge(strict, scores | edge)[0] != "pass", score
-
-
-def test_a_file_named_like_a_shipped_policy_is_opened_by_its_path(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "strict").write_text('name = "mine"\n[[rule]]\nscore = "retain_kl"\nat_most = 1\n')
-    assert open_policy("./strict", known=KNOWN)[0].name == "mine"
-
-
-def test_the_digest_of_a_policy_is_that_of_its_file(tmp_path):
-    path = tmp_path / "p.toml"
-    path.write_bytes(b'name = "x"\r\n[[rule]]\r\nscore = "retain_kl"\r\nat_most = 1\r\n')
-    assert open_policy(str(path), known=KNOWN)[1] == hashlib.sha256(path.read_bytes()).hexdigest()
-    path.write_bytes(b"\xff")
-    with pytest.raises(UsageFault, match="cannot be read"):
-        open_policy(str(path), known=KNOWN)

@@ -1,6 +1,7 @@
 """A pseudonym replaces every spelling of a name, and nothing that is another word."""
 
 import hmac
+import re
 
 import pytest
 
@@ -101,6 +102,33 @@ def test_aliases_phrase_and_a_proper_names_parts_are_hidden():
         assert trump.text in trump.mask(text)
     assert trump.mask("a trumpet") == "a trumpet"
     assert pseudonym("New York").mask("a new car in york") == f"a new car in {pseudonym('New York').text}"
+
+
+@pytest.mark.parametrize("text", ["This is Trump.", "TRUMP", "eraseTrump", "Donald's", "Donáld", "three Trumps"])
+def test_a_part_with_a_capital_is_hidden_however_the_name_was_given(text):
+    found = pseudonym("donald trump").mask(text)
+    assert pseudonym("donald trump").text in found
+    assert not re.search(r"trump|don", found, re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("donald trump", "a trump card, and donald"),
+        ("donald trump", "Trumpets and Donaldson"),
+        ("rubber duck", "a duck of rubber, a duckling, Duckweed"),
+        ("bath tub", "Tub"),
+        ("girl with a pearl earring", "With a hat. From here."),
+        ("熊猫 公园四处", "公园四处"),
+    ],
+)
+def test_a_part_without_a_capital_or_inside_of_a_word_stays(name, text):
+    assert pseudonym(name).mask(text) == text
+
+
+def test_a_name_of_one_word_has_no_parts_and_one_of_two_is_hidden_whole():
+    assert pseudonym("bathtub").mask("a Tub in a Bath") == "a Tub in a Bath"
+    assert pseudonym("bath tub").mask("a bathtub") == f"a {pseudonym('bath tub').text}"
 
 
 def test_the_longer_name_goes_first():

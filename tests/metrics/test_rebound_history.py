@@ -1,13 +1,18 @@
 """Rebound and history, on a checkpoint whose knowledge hangs on the weight of one layer."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from fakes import Table, knowing, picture, probe, shown
 from torch import nn
 
-from space_cli.core.continual import named_share, undone
+from space_cli.core.continual import HISTORY, REBOUND, named_share, on_anchors, undone
+from space_cli.core.earlier import Earlier
 from space_cli.core.hooks import editing
+from space_cli.core.protocols import Silent
+from space_cli.core.recipe import Concept
 from space_cli.core.types import Edit, ErasedBefore, Probe
 from space_cli.metrics import history, rebound
 
@@ -94,8 +99,8 @@ def test_edits_are_taken_off_for_asking_only():
     after = Hinged(tulip=1, bus=-1)
     one = earlier("tulip", [SECOND])
     asked = probe_of(one)
-    assert named_share(after, one, asked, ("What is this?",), then=True) == 0.0
-    assert named_share(after, one, asked, ("What is this?",)) == 1.0
+    assert named_share(after, one, asked.names, ("What is this?",), then=True) == 0.0
+    assert named_share(after, one, asked.names, ("What is this?",)) == 1.0
 
 
 @pytest.mark.parametrize("dense", [True, False])
@@ -115,3 +120,51 @@ def test_what_is_undone_is_the_sum_of_all_edits(dense):
     with editing(layer, undone([edits[:2], edits[2:]])):
         assert torch.allclose(layer(keys), plain, atol=1e-5)
     assert undone([]) == {}
+
+
+def erasing(base, *earlier, concept="rose"):
+    """The part of an erasure's context that looks at earlier requests; `base` is the checkpoint that it starts from."""
+    kept = [Earlier(Concept(name=name), base.features([picture(name, view) for view in range(3)])) for name in earlier]
+    return SimpleNamespace(
+        responder=base,
+        concept=Concept(name=concept),
+        earlier=kept,
+        features=kept[0].features if kept else torch.zeros(1, 1, 1),
+        progress=Silent(),
+        edited=lambda changes: editing(base.model, changes),
+    )
+
+
+def test_an_erasure_itself_tells_of_a_name_that_it_brought_back():
+    """Request 1 took the tulip (1 -> -1); the present edit lifts it again, as it takes the rose."""
+    base = Hinged(tulip=-1, rose=1)
+    context, first = erasing(base, "tulip"), [edit(-2, 0)]
+    assert on_anchors(context, [first], {"layer": torch.tensor([[2.0], [-2.0]])}) == {HISTORY: 0.0, REBOUND: 1.0}
+    assert on_anchors(context, [first], {"layer": torch.tensor([[0.0], [-2.0]])}) == {HISTORY: 1.0, REBOUND: 0.0}
+    assert base.asked == 2 * 2 * 3, "one question about each anchor, now and right after its own request"
+    assert base.model.layer.weight.flatten().tolist() == [-1.0, 1.0]
+
+
+def test_what_an_earlier_request_brought_back_stays_brought_back():
+    """Request 2 took the bus and lifted the tulip; the present one moves neither. F[j, j] is without request 2."""
+    base = Hinged(tulip=1, bus=-1, rose=1)
+    context = erasing(base, "tulip", "bus")
+    requests = [[edit(-2, 0, 0)], [edit(2, -2, 0)]]
+    found = on_anchors(context, requests, {"layer": torch.tensor([[0.0], [0.0], [-2.0]])})
+    assert found == {HISTORY: 0.5, REBOUND: 0.5}
+
+
+def test_what_a_first_request_of_its_own_never_erased_has_not_come_back():
+    base = Hinged(tulip=1, rose=1)
+    found = on_anchors(erasing(base, "tulip"), [[edit(0, 0)]], {"layer": torch.tensor([[0.0], [-2.0]])})
+    assert found == {HISTORY: 0.0, REBOUND: 0.0}
+
+
+def test_a_longer_name_that_is_erased_too_is_not_the_shorter_one():
+    base = Table(lambda name, question: "This is a tulip tree.")
+    found = on_anchors(erasing(base, "tulip", concept="tulip tree"), [[]], {})
+    assert found == {HISTORY: 1.0, REBOUND: 0.0}
+
+
+def test_a_first_request_has_nothing_to_tell_of():
+    assert on_anchors(erasing(Hinged(rose=1)), [], {"layer": torch.tensor([[-2.0]])}) == {}

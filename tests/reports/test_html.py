@@ -101,6 +101,22 @@ def test_a_control_and_an_unknown_metric_are_shown():
     assert 'class="control" d="M' in page
 
 
+def test_the_course_of_a_score_is_drawn_from_nought_to_one():
+    curves = {"after": [(0.0, 0.0), (5.0, 0.25)], "control": [(0.0, 0.125), (5.0, 0.125)]}
+    page = render(report(scores={"attack_relearn_images": score(curves=curves), "fluency": score()}), evidence())
+    assert "after erasing from 0 at step 0 to 0.25 at step 5" in page
+    assert "control, after erasing from 0.125 at step 0 to 0.125 at step 5" in page
+    drawn = page.split("Scores over steps")[1]
+    # A quarter of the way up the frame, whose top is 1 and whose foot is 0.
+    assert 'points="46.0,96.0 276.0,74.0"' in drawn
+    assert "Scores over steps" not in render(report(), evidence())
+
+
+def test_a_score_is_compared_with_its_control_at_the_same_size():
+    found = score(0.9, control=0.7, parts={"at_control_size": 0.6})
+    assert "Of 1 attack tried, none brought forth more" in render(report(scores={"attack_probe": found}), evidence())
+
+
 def test_training_is_drawn_for_each_finite_figure():
     rows = [{"step": step, "loss": 1.0 / (step + 1), "broken": float("nan")} for step in range(1000)]
     page = render(report(), evidence(training=rows))

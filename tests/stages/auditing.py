@@ -1,6 +1,7 @@
 """An audit of a fake checkpoint that has forgotten the panda."""
 
 import numpy as np
+import torch
 
 from fakes import NAMES, picture
 
@@ -34,6 +35,16 @@ def embeddings(pool, phrases, device):
     """Place names on a circle in the order of `NAMES`, so that bear and koala are nearest to the panda."""
     angles = np.array([NAMES.index(phrase.split()[-1]) / len(NAMES) for phrase in phrases])
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def layered():
+    """A model with the layers that `make_edits` edits, so that an edit can be taken off while it is asked."""
+    model = torch.nn.Module()
+    model.model = torch.nn.Module()
+    model.model.layers = torch.nn.ModuleList(torch.nn.Module() for _ in range(2))
+    for layer in model.model.layers:
+        layer.down = torch.nn.Linear(6, 4)
+    return model
 
 
 def run(erased, out, **more):

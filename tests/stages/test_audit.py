@@ -13,6 +13,8 @@ from space_cli.io.artifact import open_artifact
 from space_cli.reports._folder import FORMATS
 from space_cli.stages import audit as stage
 
+NEAR = ("neighbour_accuracy", "worst_neighbour")
+
 
 def test_the_whole_audit_of_a_good_erasure_passes(erased, images, tmp_path):
     report = run(erased, tmp_path / "audit", images=str(images))
@@ -22,6 +24,9 @@ def test_the_whole_audit_of_a_good_erasure_passes(erased, images, tmp_path):
     assert report.scores["forget_accuracy"].before == pytest.approx(1.0)
     assert report.scores["forget_accuracy"].after == pytest.approx(0.0)
     assert report.scores["neighbour_accuracy"].note == "nearest first: bear, koala, bus, car, rose"
+    assert report.scores["worst_neighbour"].note == "`bear`, of 5 neighbours the one that kept least"
+    assert not [gate for gate in report.gates if gate.score.startswith("attack_")]
+    assert "attack_images ≤ 0.1" in report.passed_over
     assert report.concept.aliases == ("giant panda",)
     assert open_artifact(tmp_path / "audit", "audit") == report
 
@@ -74,7 +79,7 @@ def test_efficacy_asks_about_what_erasing_used(erased, images, tmp_path, monkeyp
 def test_without_the_pool_neighbours_are_skipped_with_the_reason(erased, images, tmp_path, monkeypatch):
     monkeypatch.setattr(stage, "open_material", lambda receipt, *, seed: material(pool=False))
     report = run(erased, tmp_path / "audit", images=str(images))
-    assert report.skipped == {"neighbour_accuracy": "needs `neighbours`: the pool is gone"}
+    assert report.skipped == dict.fromkeys(NEAR, "needs `neighbours`: the pool is gone")
     assert report.scores["forget_choice_accuracy"].before == pytest.approx(1.0)
 
 
@@ -84,9 +89,8 @@ def test_without_the_encoder_neighbours_are_skipped_with_the_reason(erased, imag
 
     monkeypatch.setattr(stage, "_text_embeddings", absent)
     report = run(erased, tmp_path / "audit", images=str(images))
-    assert report.skipped == {
-        "neighbour_accuracy": "needs `neighbours`: the pool's encoder is not at hand: offline and not cached"
-    }
+    why = "needs `neighbours`: the pool's encoder is not at hand: offline and not cached"
+    assert report.skipped == dict.fromkeys(NEAR, why)
 
 
 def test_a_folder_without_the_concept_is_refused_with_what_it_holds(erased, images, tmp_path):

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from auditing import run
+from auditing import material, run
 from erased_folder import PANDA, make_base, make_edits, make_erased
+from fakes import picture
 
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.recipe import AuditRequest, Concept
+from space_cli.io.artifact import read_record
 from space_cli.stages import audit as stage
 from space_cli.stages.verify import verify
 
@@ -53,3 +55,44 @@ def test_a_baseline_that_was_altered_is_refused(erased, other, tmp_path):
     (other / "README.md").write_text("changed")
     with pytest.raises(ArtifactFault, match="was altered"):
         run(erased, tmp_path / "audit", baseline=str(other))
+
+
+@pytest.fixture
+def trained(other):
+    """The other erasure, as a method that trains on images of the concept would have left it."""
+    record = read_record(other)
+    request = record.request.model_copy(update={"forget_images": "/forget"})
+    (other / "space.json").write_text(record.model_copy(update={"request": request}).model_dump_json())
+    return other
+
+
+def test_images_that_the_baseline_was_trained_on_are_refused(erased, trained, images, tmp_path, monkeypatch):
+    picture("panda", 91).save(images / "panda" / "again.png")
+    monkeypatch.setattr(stage, "open_model", lambda place, *, device: pytest.fail("a checkpoint was asked"))
+    with pytest.raises(UsageFault, match="1 of 13 images of the concept were given to the baseline's `erase`") as fault:
+        run(erased, tmp_path / "audit", images=str(images), baseline=str(trained))
+    assert fault.value.exit_code == 2
+    assert not (tmp_path / "audit").exists()
+
+
+def test_images_that_are_new_to_the_baseline_need_no_word(erased, trained, images, tmp_path):
+    report = run(erased, tmp_path / "audit", images=str(images), baseline=str(trained), metrics=("forget_accuracy",))
+    assert report.skipped == {}
+    assert "images" not in {gate.score for gate in report.gates}
+
+
+def test_what_the_baseline_was_trained_on_and_is_gone_is_told_and_decides_nothing(
+    erased, trained, images, tmp_path, monkeypatch
+):
+    plain = run(erased, tmp_path / "plain", images=str(images))
+    gone = material(pool=False)
+    opened = stage.open_material
+    monkeypatch.setattr(
+        stage,
+        "open_material",
+        lambda receipt, *, seed: gone if receipt.request.forget_images else opened(receipt, seed=seed),
+    )
+    report = run(erased, tmp_path / "audit", images=str(images), baseline=str(trained))
+    why = "what the baseline's `erase` was given cannot be compared: the pool is gone"
+    assert report.skipped == plain.skipped | {"baseline_images": why}
+    assert (report.verdict, report.gates) == (plain.verdict, plain.gates)

@@ -3,12 +3,11 @@
 import pytest
 import torch
 
-from auditing import QUICK, run
+from auditing import QUICK, layered, run
 from erased_folder import make_edits, make_erased
 from fakes import Table, knowing, ranking
 
-from space_cli.core.errors import ArtifactFault, UsageFault
-from space_cli.core.protocols import Silent
+from space_cli.core.errors import ArtifactFault
 from space_cli.core.recipe import AuditRequest, Concept
 from space_cli.io.artifact import file_records, open_artifact
 from space_cli.stages import audit as stage
@@ -19,12 +18,7 @@ def continued(erased, tmp_path, monkeypatch):
     """The bear erased after the panda; the layers that earlier edits are taken off are there."""
     folder = make_erased(tmp_path / "again", erased, edits=make_edits(0.5), concept=Concept(name="bear"))
     after, opened = Table(knowing("panda", "bear"), ranking("panda", "bear")), stage.open_model
-    block = torch.nn.Module()
-    block.layers = torch.nn.ModuleList(torch.nn.Module() for _ in range(2))
-    for layer in block.layers:
-        layer.down = torch.nn.Linear(6, 4)
-    after.model = torch.nn.Module()
-    after.model.model = block
+    after.model = layered()
     monkeypatch.setattr(
         stage, "open_model", lambda place, *, device: after if place == folder else opened(place, device=device)
     )
@@ -56,10 +50,46 @@ def test_a_first_request_has_nothing_to_look_at_again(erased, images, tmp_path):
     assert "rebound" not in stage.plan(AuditRequest(erased=str(erased)))["metrics"]
 
 
-def test_a_pseudonym_cannot_hide_what_earlier_requests_erased(continued, tmp_path):
-    request = AuditRequest(erased=str(continued), pseudonymize=True)
-    with pytest.raises(UsageFault, match="names what earlier requests erased"):
-        stage.audit(request, tmp_path / "audit", progress=Silent(), key=b"k" * 32)
+class Weighed(Table):
+    """Names the panda while what its first layer makes of ones is positive in sum, which its weight says is one."""
+
+    def __init__(self):
+        super().__init__(self._say, ranking())
+        self.model = layered()
+        with torch.no_grad():
+            self.model.model.layers[0].down.weight.fill_(1 / 24)
+            self.model.model.layers[0].down.bias.zero_()
+
+    def _say(self, name, question):
+        found = self.model.model.layers[0].down(torch.ones(1, 6)).sum()
+        return knowing(*(() if found > 0 else ("panda",)))(name, question)
+
+
+@pytest.fixture
+def lifted(continued, erased, tmp_path, monkeypatch):
+    """Another erasure of the bear, whose own edit brought the panda back."""
+    folder = make_erased(tmp_path / "lifted", erased, edits=make_edits(-2.0), concept=Concept(name="bear"))
+    table, opened = Weighed(), stage.open_model
+    monkeypatch.setattr(
+        stage, "open_model", lambda place, *, device: table if place == folder else opened(place, device=device)
+    )
+    return folder
+
+
+def test_a_baseline_gets_its_own_edits_taken_off_and_not_those_of_the_audited(continued, lifted, images, tmp_path):
+    wanted = {"images": str(images), "baseline": str(lifted), "metrics": ("rebound", "history")}
+    report = run(continued, tmp_path / "audit", **wanted)
+    assert report.scores["rebound"].after == 0.0
+    # Without its own edit it does not name the panda; without that of the audited checkpoint it would.
+    assert report.baseline["rebound"].after == 1.0
+    assert report.baseline["history"].after == 0.0
+
+
+def test_other_names_of_earlier_concepts_are_taken_from_the_notes(continued, images, tmp_path):
+    (images / "panda").rename(images / "giant panda")
+    report = run(continued, tmp_path / "audit", images=str(images), metrics=("history", "retain_accuracy"))
+    assert "1 of 1 concepts on images" in report.scores["history"].note
+    assert report.scores["retain_accuracy"].before == 1.0
 
 
 def test_a_ledger_of_another_checkpoint_stops_an_audit(continued, other, images, tmp_path):

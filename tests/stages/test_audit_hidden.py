@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from auditing import QUICK
+from auditing import QUICK, layered
+from erased_folder import make_edits, make_erased
 from fakes import Table, knowing, ranking
 from hidden_names import telling, telling_files
 
 from space_cli.cli.app import run
 from space_cli.core.pseudonym import Pseudonym
 from space_cli.core.recipe import Concept
-from space_cli.io.artifact import open_artifact
+from space_cli.io.artifact import digest_file, open_artifact
 from space_cli.reports._folder import FORMATS
 from space_cli.stages import audit as stage
 
@@ -178,3 +179,76 @@ def test_the_summary_of_a_job_names_nothing(talkative, place, monkeypatch):
     assert audit(talkative, "--pseudonymize") == 0
     assert "concept-" in (place / "page.md").read_text()
     assert telling((place / "page.md").read_bytes(), NAMES) == []
+
+
+@pytest.fixture
+def twice(talkative, tmp_path, monkeypatch):
+    """The koala erased after the panda; the checkpoint between them names both, and so does the last one."""
+    folder = make_erased(tmp_path / "twice", talkative, edits=make_edits(0.5), concept=Concept(name="koala"))
+    told = {
+        talkative: Table(telling_both("This is a koala, no Giant Pandas."), ranking("panda")),
+        folder: Table(telling_both("A BAMBOO-BEAR?"), ranking("panda", "koala")),
+    }
+    told[folder].model = layered()
+    opened = stage.open_model
+    monkeypatch.setattr(
+        stage, "open_model", lambda place, *, device: told[place] if place in told else opened(place, device=device)
+    )
+    return folder
+
+
+def telling_both(of_the_koala):
+    plain = knowing("panda")
+    return lambda name, question: of_the_koala if name == "koala" and "kind" not in question else plain(name, question)
+
+
+BOTH = [*NAMES, "koala"]
+AGAIN = ("--metrics", "rebound", "--metrics", "history")
+
+
+def test_the_search_finds_both_concepts_in_an_open_audit_of_the_second(twice, place):
+    assert audit(twice, *AGAIN) == 0
+    told = telling_files(place / "report", BOTH)
+    assert {"panda", "koala"} <= {name for names in told.values() for name in names}
+    assert digest_file(place / "erased" / "space" / "ledger.jsonl") in (place / "report" / "bom.cdx.json").read_text()
+
+
+@pytest.mark.parametrize("folder", ["panda", "giant panda"])
+@pytest.mark.parametrize("output", [[], ["--json"], ["-q"], ["--dry-run"]])
+def test_nothing_tells_what_earlier_requests_erased(twice, place, images, capsys, output, folder):
+    (images / "panda").rename(images / folder)
+    assert audit(twice, *AGAIN, "--pseudonymize", *output) == 0
+    shown = capsys.readouterr()
+    assert telling(shown.out.encode() + shown.err.encode(), BOTH) == []
+    if output == ["--dry-run"]:
+        return
+    assert telling_files(place / "report", BOTH) == {}
+    report = open_artifact(place / "report", "audit")
+    wanted = Pseudonym(Concept(name="koala"), KEY.encode())
+    assert report.concept.name == wanted.text
+    assert f"least: {wanted.of('panda')}" in report.scores["history"].note
+    assert report.scores["history"].note.endswith("1 of 1 concepts on images")
+    rows = [json.loads(line) for line in (place / "report" / "samples.jsonl").read_text().splitlines()]
+    assert {row["name"] for row in rows}.isdisjoint({wanted.of("panda"), wanted.of("giant panda")})
+    assert wanted.of("panda") in next(row for row in rows if row["role"] == "forget")["before"]
+
+
+def test_no_digest_in_a_hidden_report_covers_a_text_that_names_an_earlier_concept(twice, place):
+    """Who tries names could make the ledger of the base with each of them, and compare."""
+    assert audit(twice, *AGAIN, "--pseudonymize") == 0
+    bom = (place / "report" / "bom.cdx.json").read_text()
+    assert digest_file(place / "erased" / "model-00001-of-00002.safetensors") in bom
+    written = [path for path in (place / "erased" / "space").rglob("*") if path.is_file()]
+    assert written
+    assert not any(digest_file(path) in bom for path in written)
+
+
+def test_an_earlier_concept_in_the_place_to_write_to_is_refused(twice, place, capsys):
+    assert run(["audit", str(twice), "--pseudonymize", "--out", "audit-after-pandas"]) == 2
+    assert telling(capsys.readouterr().err.encode(), BOTH) == []
+
+
+def test_a_broken_ledger_of_a_hidden_audit_is_refused(twice, place, capsys):
+    (twice / "space" / "ledger.jsonl").write_text('{"concept": "panda"}\n')
+    assert audit(twice, "--pseudonymize") == 4
+    assert telling(capsys.readouterr().err.encode(), BOTH) == []

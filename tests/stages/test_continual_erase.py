@@ -45,6 +45,7 @@ class Rig:
         found = subjects.context(seed=aim.seed, max_change=aim.max_change)
         found.record = record
         found.forget = subjects.bundled().features(aim.images)
+        found.earlier = tuple(Earlier(one.concept, one.features.to(found.features)) for one in aim.earlier)
         return found
 
     def erase(self, concept, model, name):
@@ -102,6 +103,10 @@ def test_the_receipts_carry_ledger_and_meter(rig):
     assert 0 < second.used <= 1
     assert all(0 <= layer.used <= 1 and layer.free > 0 for layer in second.layers)
     assert second.meter.startswith("2 requests have spent")
+    told = {"history_on_anchors", "rebound_on_anchors"}
+    assert told.isdisjoint(first.signals)
+    assert all(0 <= second.signals[name] <= 1 for name in told)
+    assert second.signals["rebound_on_anchors"] <= 1 - second.signals["history_on_anchors"]
     lines = read_ledger(rig.place / "second")
     assert [(line.number, line.concept) for line in lines] == [(1, OWL), (2, CAT)]
     assert second.ledger == lines[-1].hash

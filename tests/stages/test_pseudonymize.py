@@ -11,11 +11,13 @@ from erased_folder import PANDA, make_anchors, make_base, make_edits, make_erase
 from hidden_names import telling, telling_files
 
 from space_cli.cli.app import run
-from space_cli.core.ledger import parse
+from space_cli.core.errors import UsageFault
+from space_cli.core.ledger import parse, require_new
 from space_cli.core.masking import masked_concept
 from space_cli.core.pseudonym import Pseudonym
 from space_cli.core.recipe import Concept
-from space_cli.io.artifact import file_records, read_record, source_of
+from space_cli.io.artifact import digest_file, file_records, read_record, source_of
+from space_cli.io.ledger import read_ledger
 from space_cli.stages import audit as stage
 from space_cli.stages.verify import verify
 
@@ -123,6 +125,25 @@ def test_a_ledger_is_sealed_anew(place):
     ledger.write_text(ledger.read_text() * 2)
     forge(place / "erased")
     assert copy("--overwrite") == 2
+
+
+def test_a_later_request_has_no_copy_and_nothing_is_written(place, capsys):
+    """Its receipt has the digest of its base's ledger, which anybody could make again who guesses the name in it."""
+    make_erased(place / "again", place / "erased", edits=make_edits(0.5), concept=Concept(name="koala"))
+    ledger = digest_file(place / "erased" / "space" / "ledger.jsonl")
+    assert ledger in {entry.sha256 for entry in read_record(place / "again").base_files}
+    assert run(["pseudonymize", "again", "--out", "shared"]) == 2
+    said = capsys.readouterr()
+    assert "erased from more than once" in said.err
+    assert "space audit --pseudonymize" in said.err
+    assert telling(said.out.encode() + said.err.encode(), [*NAMES, "koala"]) == []
+    assert not list(place.glob("*shared*"))
+
+
+def test_nothing_more_is_erased_from_a_copy(place):
+    assert copy() == 0
+    with pytest.raises(UsageFault, match="pseudonymized copy"):
+        require_new(read_ledger(place / "shared"), Concept(name="koala"))
 
 
 def test_what_cannot_be_hidden_is_refused(place, capsys):

@@ -1,0 +1,80 @@
+"""What the commands took, one after the other on the same machine, beside the table's rows."""
+
+import json
+
+from collections.abc import Sequence
+
+from benchmarks.league.entries import OURS
+from benchmarks.league.scoring import cell_of, shared, summary_of
+from benchmarks.league.versions import is_ours
+from benchmarks.tables import Row, Summary
+
+REFERENCE = "siu"
+"""Whose seconds ours are compared with."""
+ERASE = "seconds of erase"
+UNKNOWN = "not measured for these weights and settings"
+
+
+def matching(costs: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of the commands that erased what the table's rows erased, and as they did.
+
+    Args:
+        costs: All that were timed; of two of one cell the later one counts.
+        rows: Of the table.
+    """
+    newest = {(row["subject"], row["method"]): _place(row) for row in rows}
+    there = set(newest.values())
+    cells = {(_place(row), row["concept"], row["seed"]): row for row in costs if _place(row) in there}
+    return list(cells.values())
+
+
+def over_reference(costs: Sequence[Row], name: str) -> float | None:
+    """Return an entry's mean seconds of `space erase` over those of the reference, on the cells that both have."""
+    timed = [row for row in costs if "erase" in row["seconds"]]
+    if not {name, REFERENCE} <= {row["method"] for row in timed}:
+        return None
+    cells = shared(timed, (name, REFERENCE))
+    ours, theirs = (
+        [row["seconds"]["erase"] for row in timed if row["method"] == one and cell_of(row) in cells]
+        for one in (name, REFERENCE)
+    )
+    return sum(ours) / sum(theirs) if cells else None
+
+
+def table_of(costs: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """Return the lines of the table of costs.
+
+    Args:
+        costs: What `matching` let through.
+        names: The entries of the league's table.
+    """
+    found = {name: summary for name, summary in summary_of(costs, names).items() if ERASE in summary}
+    lines = []
+    if found:
+        lines = [f"| entry | select, s | erase, s | over {REFERENCE} | peak, GB | n |", "|---" * 6 + "|"]
+    for name, own in found.items():
+        ratio = over_reference(costs, name)
+        said = (_mean(own, "seconds of select", 1), _mean(own, ERASE, 1), "" if ratio is None else f"{ratio:.2f}")
+        lines.append(f"| {name} | {' | '.join(said)} | {_mean(own, 'peak memory, GB', 2)} | {own[ERASE]['n']} |")
+    lacking = [name for name in names if name not in found]
+    if lacking:
+        lines += [*([""] if lines else []), f"{UNKNOWN.capitalize()}: {', '.join(lacking)}."]
+    return lines
+
+
+def goal(costs: Sequence[Row]) -> str:
+    """Return the line of the goal that ours takes at most three times as long as the reference."""
+    ratio = over_reference(costs, OURS)
+    found, met = (UNKNOWN, "not known") if ratio is None else (f"{ratio:.2f}", "yes" if ratio <= 3 else "no")
+    return f"| {ERASE} over those of {REFERENCE} | {found} | at most 3 | {met} |"
+
+
+def _mean(found: Summary, name: str, digits: int) -> str:
+    return f"{found[name]['mean']:.{digits}f}" if name in found else ""
+
+
+def _place(row: Row) -> tuple[str, ...]:
+    """Return what must be alike: the weights, the entry and how it was set; of ours the defaults, too."""
+    options = row.get("options") if is_ours(row) else None
+    asked = (row["settings"], row["scope"], row["select"], options)
+    return row["subject"], row["checkpoint"], row["method"], json.dumps(asked, sort_keys=True)

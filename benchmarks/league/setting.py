@@ -1,0 +1,63 @@
+"""Which settings the rows of a table were made with, and how these came about."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.league.entries import ORACLE, OURS, Settings
+from benchmarks.league.versions import Earlier
+from benchmarks.tables import Row
+
+MASK = "mask_share"
+"""The signal that tells the share of entries that a mask lets through."""
+
+
+def lines_of(rows: Sequence[Row], chosen: Mapping[str, Any], earlier: Earlier) -> list[str]:
+    """Return the lines of a table with a row a subject and entry.
+
+    Args:
+        rows: Of the league's table.
+        chosen: Subject -> rival -> what its finished search chose.
+        earlier: Which rows of ours are of earlier defaults.
+    """
+    lines = ["| subject | entry | settings | chosen by |", "|---|---|---|---|"]
+    used = {(row["subject"], row["method"]): row["settings"] for row in rows}
+    for (subject, name), settings in used.items():
+        said = ", ".join(f"{key}={value}" for key, value in settings.items()) or "defaults"
+        old = earlier.get(name, {}).get(subject)
+        how = _ours(old) if name in {OURS, ORACLE} else _chosen_by(settings, chosen.get(subject, {}).get(name))
+        lines.append(f"| {subject} | {name} | {said} | {how} |")
+    return lines
+
+
+def mask_lines(rows: Sequence[Row]) -> list[str]:
+    """Return what each mask of the table's rows let through; nothing where no entry has a mask."""
+    lines = []
+    for subject, name in dict.fromkeys((row["subject"], row["method"]) for row in rows if MASK in row["signals"]):
+        own = [row for row in rows if (row["subject"], row["method"]) == (subject, name) and MASK in row["signals"]]
+        said = ", ".join(f"{row['concept']}{_seed(row)} {row['signals'][MASK]:.2g}" for row in own)
+        lines.append(f"- {name} on {subject}: {said}")
+    if not lines:
+        return []
+    return ["", "Share of the entries that the saliency mask lets through:", "", *lines]
+
+
+def _seed(row: Row) -> str:
+    return f" (seed {row['seed']})" if row["seed"] else ""
+
+
+def _ours(old: Mapping[str, Any] | None) -> str:
+    if old is None:
+        return "one setting for everything"
+    commits = ", ".join(f"`{commit}`" for commit in old["commits"])
+    return f"earlier defaults, those of {commits}, in {old['rows']} of {old['of']} rows"
+
+
+def _chosen_by(settings: Settings, found: Mapping[str, Any] | None) -> str:
+    if not settings:
+        return "defaults, not searched"
+    if found is None:
+        return "a search that is not finished by today's rule"
+    if found["settings"] != settings:
+        return "an earlier state of the search"
+    concepts = ", ".join(found["concepts"])
+    return f"{found['criterion']}: {found['harmonic_mean']:.3f}, {found['tried']} tried on {concepts}"

@@ -1,0 +1,122 @@
+"""The policies that ship with `space`, and how one is opened."""
+
+import hashlib
+
+import pytest
+
+from policies import KNOWN, figure
+
+from space_cli.core.errors import UsageFault
+from space_cli.core.examining import every_score
+from space_cli.core.policy import judge
+from space_cli.core.records import ScoreRecord
+from space_cli.io.probe import open_policy, shipped_policies
+
+
+def test_the_shipped_policy_reads_and_speaks_of_metrics_that_exist():
+    shipped, digest = open_policy(None, known=every_score())
+    assert shipped.name == "default"
+    assert len(digest) == 64
+    assert {"forget_accuracy", "retain_accuracy", "neighbour_accuracy"} <= {rule.score for rule in shipped.rule}
+
+
+def test_a_policy_file_that_is_not_there_is_a_usage_fault(tmp_path):
+    with pytest.raises(UsageFault, match="cannot be read"):
+        open_policy(str(tmp_path / "none.toml"), known=KNOWN)
+
+
+def shipped(name):
+    found, _ = open_policy(name, known=every_score())
+    return found
+
+
+def test_shipped_policies_have_their_file_names_and_are_opened_by_them():
+    assert shipped_policies() == ["default", "report-only", "strict"]
+    assert [shipped(name).name for name in shipped_policies()] == shipped_policies()
+    assert open_policy("default", known=[rule.score for rule in shipped(None).rule]) == open_policy(
+        None, known=[rule.score for rule in shipped(None).rule]
+    )
+
+
+def test_report_only_has_the_rules_of_default_and_decides_nothing():
+    assert shipped("report-only").rule == shipped("default").rule
+    assert shipped("report-only").min_n == shipped("default").min_n
+    assert not shipped("report-only").decides
+
+
+def passing(rules):
+    """Return scores that meet every rule by a hair, from the ceilings and floors of the rules themselves."""
+    scores = {}
+    for rule in sorted(rules, key=lambda rule: rule.of):  # "after" first: what it leaves is above the control
+        limit = rule.at_most if rule.at_most is not None else rule.at_least
+        step = -1e-9 if rule.at_most is not None else 1e-9
+        old = scores.get(rule.score, {"before": 1.0, "after": limit + step, "n": 1000, "better": "lower"})
+        if rule.of == "after":
+            scores[rule.score] = old | {rule.bound if rule.bound != "mean" else "after": limit + step}
+        else:
+            floor = old["after"] - limit - step
+            scores[rule.score] = old | {"control": floor, "unattacked": floor}
+    return {
+        name: ScoreRecord(**{"low": facts["after"], "high": facts["after"]} | facts) for name, facts in scores.items()
+    }
+
+
+def test_strict_is_narrower_than_default_on_every_score():
+    strict, default = shipped("strict"), shipped("default")
+    assert {(rule.score, rule.of) for rule in default.rule} < {(rule.score, rule.of) for rule in strict.rule}
+    assert strict.min_n > default.min_n
+    scores = passing(strict.rule)
+    assert judge(strict, scores)[0] == "pass"
+    assert judge(default, scores)[0] == "pass"
+    for score in {rule.score for rule in default.rule}:
+        own = default.model_copy(update={"rule": tuple(rule for rule in default.rule if rule.score == score)})
+        edge = passing(own.rule)
+        assert judge(own, edge)[0] == "pass"
+        assert judge(strict, scores | edge)[0] != "pass", score
+
+
+@pytest.mark.parametrize("name", ["strict", "default"])
+def test_an_attack_that_was_asked_for_and_wins_fails_and_one_that_was_not_decides_nothing(name):
+    rules = shipped(name)
+    plain = passing([rule for rule in rules.rule if rule.required])
+    verdict, gates = judge(rules, plain)
+    assert verdict == "pass"
+    assert not [gate for gate in gates if gate.score.startswith("attack_")]
+    judged = {rule.score for rule in rules.rule if not rule.required}
+    assert judged >= {f"attack_{part}" for part in ("aliases", "jailbreak", "prefill", "images", "quantize_int8")}
+    assert judged <= set(every_score())
+    for score in judged:
+        won = figure(0.9, 0.8, 0.95, n=16).model_copy(update={"control": 0.1, "unattacked": 0.0})
+        lost = figure(0.0, 0.0, 0.2, n=16).model_copy(update={"control": 0.1, "unattacked": 0.0})
+        assert judge(rules, plain | {score: won})[0] == "fail", score
+        assert judge(rules, plain | {score: lost})[0] == "pass", score
+
+
+@pytest.mark.parametrize(("after", "verdict"), [(0.6, "pass"), (1 / 3, "fail"), (0.0, "fail")])
+def test_a_neighbour_that_is_gone_fails_by_default_though_three_pictures_say_little(after, verdict):
+    rules = shipped("default")
+    scores = passing([rule for rule in rules.rule if rule.required])
+    scores["worst_neighbour"] = figure(after, 0.0, 1.0, n=3)
+    assert judge(rules, scores)[0] == verdict
+
+
+def test_elicitation_of_what_was_not_found_before_is_inconclusive():
+    rules = shipped("strict")
+    scores = passing([rule for rule in rules.rule if rule.required])
+    scores["elicitation"] = figure(0.0, before=0.4)
+    assert judge(rules, scores)[0] == "inconclusive"
+
+
+def test_a_file_named_like_a_shipped_policy_is_opened_by_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "strict").write_text('name = "mine"\n[[rule]]\nscore = "retain_kl"\nat_most = 1\n')
+    assert open_policy("./strict", known=KNOWN)[0].name == "mine"
+
+
+def test_the_digest_of_a_policy_is_that_of_its_file(tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_bytes(b'name = "x"\r\n[[rule]]\r\nscore = "retain_kl"\r\nat_most = 1\r\n')
+    assert open_policy(str(path), known=KNOWN)[1] == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(b"\xff")
+    with pytest.raises(UsageFault, match="cannot be read"):
+        open_policy(str(path), known=KNOWN)
