@@ -41,7 +41,7 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
     worst = min(known, key=lambda name: _kept(*known[name]), default="")
     first, second = known.get(worst, ([], []))
     groups = by_image([one.image for one in shown if one.name == worst], questions)
-    note = f"`{worst}`, of {len(pairs)} neighbours the one that kept least" if worst else ""
+    note = f"“{worst}”, of {len(pairs)} neighbours the one that kept least" if worst else ""
     return score(first, second, better="higher", groups=groups, seed=probe.seed, note=note)
 
 

@@ -32,7 +32,7 @@ def failing(counts):
 def test_it_is_the_one_that_lost_most_and_the_mean_hides_it():
     record = measure(failing({"bear": 1, "koala": 6}))
     assert (record.before, record.after, record.n) == (1.0, 0.0, 3)
-    assert record.note == "`koala`, of 3 neighbours the one that kept least"
+    assert record.note == "“koala”, of 3 neighbours the one that kept least"
     assert record.low == 0
     assert 0.5 < record.high < 0.6  # Wilson of none of 3 images, not of 6 answers
     near = neighbour_accuracy.measure(
@@ -44,23 +44,23 @@ def test_it_is_the_one_that_lost_most_and_the_mean_hides_it():
 def test_it_goes_by_what_is_left_of_what_was_known():
     # Of the bear 3 of 6 answers were right and 1 is left, of the koala 6 and 3.
     record = measure(failing({"bear": 5, "koala": 3}), before=failing({"bear": 3}))
-    assert record.note.startswith("`bear`")
+    assert record.note.startswith("“bear”")
     assert (record.before, record.after) == (pytest.approx(1 / 2), pytest.approx(1 / 6))
 
 
 def test_one_that_was_hardly_known_is_left_out_unless_all_were():
     hardly = {"bear": 5}
     record = measure(failing({"bear": 6, "bus": 1}), before=failing(hardly))
-    assert record.note.startswith("`bus`, of 3 neighbours")
+    assert record.note.startswith("“bus”, of 3 neighbours")
     record = measure(failing({"bear": 6, "koala": 6, "bus": 6}), before=failing({"bear": 5, "koala": 6, "bus": 6}))
-    assert record.note.startswith("`bear`")
+    assert record.note.startswith("“bear”")
     assert record.before == pytest.approx(1 / 6)
 
 
 def test_where_nothing_was_lost_it_is_the_nearest():
     record = measure(Table(knowing()))
     assert (record.before, record.after) == (1.0, 1.0)
-    assert record.note.startswith("`bear`")
+    assert record.note.startswith("“bear”")
 
 
 def test_without_pictures_of_neighbours_there_is_nothing_to_say():

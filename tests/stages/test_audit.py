@@ -24,7 +24,7 @@ def test_the_whole_audit_of_a_good_erasure_passes(erased, images, tmp_path):
     assert report.scores["forget_accuracy"].before == pytest.approx(1.0)
     assert report.scores["forget_accuracy"].after == pytest.approx(0.0)
     assert report.scores["neighbour_accuracy"].note == "nearest first: bear, koala, bus, car, rose"
-    assert report.scores["worst_neighbour"].note == "`bear`, of 5 neighbours the one that kept least"
+    assert report.scores["worst_neighbour"].note == "“bear”, of 5 neighbours the one that kept least"
     assert not [gate for gate in report.gates if gate.score.startswith("attack_")]
     assert "attack_images ≤ 0.1" in report.passed_over
     assert report.concept.aliases == ("giant panda",)
