@@ -27,7 +27,7 @@ UNKNOWN = "does not seem to know"
 BRIEF = ("forget_accuracy", "forget_choice_accuracy", "retain_accuracy", "neighbour_accuracy")
 """What the harmonic mean is made of; a search needs no more."""
 QUICK = (*BRIEF, "generality", "specificity", "text_knowledge", "retain_kl")
-WHOLE = (*QUICK, "forget_yes_rate", "kind_accuracy", "efficacy", "fluency", "diversity", "c_dis")
+WHOLE = (*QUICK, "worst_neighbour", "forget_yes_rate", "kind_accuracy", "efficacy", "fluency", "diversity", "c_dis")
 
 SOURCE_FREE = ("elicitation",)
 """Asked of our method's erasures: it takes as long as all others, and what it predicts is told of ours alone."""
