@@ -132,6 +132,12 @@ class Subspace:
                 left.copy_(self._projected(layer, left))
             left.copy_(within_norm(left, self._limit * self._weight_norm[layer]))
 
+    @torch.no_grad()
+    def scale(self, share: float) -> None:
+        """Keep a share of the whole change; every law that it obeyed it obeys still."""
+        for left in self.left.values():
+            left.mul_(share)
+
     def edits(self) -> list[Edit]:
         """Return the edits as they stand: factors where they are parametrised, else dense."""
         if self._projection == "parametrised":

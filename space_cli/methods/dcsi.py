@@ -33,6 +33,7 @@ from space_cli.core.anchor_bank import AnchorBank, anchor_prompts, identity_free
 from space_cli.core.budget import broken, cost, lost_names
 from space_cli.core.context import EditContext, Factors, Saved
 from space_cli.core.descent import Descent
+from space_cli.core.easing import ease
 from space_cli.core.hardening import Hardening
 from space_cli.core.isolation import Attributes
 from space_cli.core.jitter import Jitter
@@ -98,6 +99,7 @@ class Options(BaseModel):
         description="Train on `--forget-images` in place of hardened anchors",
     )
     check: int = Field(default=5, ge=1, description="Steps between two looks at the stop rule")
+    easings: int = Field(default=3, ge=0, description="Times the whole change is scaled down to the retain budget")
     repairs: int = Field(
         default=8, ge=0, description="Times `check` steps are added where the retain budget would break, at most"
     )
@@ -179,8 +181,9 @@ def _train(context: EditContext, options: Options, parts: Parts) -> None:
         context.outcome.stopped = "held-out anchors no longer name the concept"
     if parts.subspace.widened:
         context.outcome.stopped += f"; subspace widened {parts.subspace.widened} times"
-    context.outcome.signals = dict(watch.latest)
     _repair(context, options, parts, text)
+    context.outcome.stopped += ease(context, parts.subspace, watch, options.easings)
+    context.outcome.signals = dict(watch.latest)
 
 
 def _repair(context: EditContext, options: Options, parts: Parts, text: tuple[int, Tensor]) -> None:
@@ -208,7 +211,6 @@ def _repair(context: EditContext, options: Options, parts: Parts, text: tuple[in
     if done > first:
         context.outcome.stopped += f"; {done - first} more to keep the retain budget"
         context.outcome.steps = done
-        context.outcome.signals = dict(parts.watch.latest)
 
 
 def _terms(

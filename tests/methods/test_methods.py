@@ -5,10 +5,11 @@ import subjects
 import torch
 
 from space_cli.core import isolation, registry, watch
-from space_cli.core.budget import lost_names
+from space_cli.core.budget import cost, lost_names
 from space_cli.core.context import Budget
 from space_cli.core.isolation import drift, drift_terms
 from space_cli.core.linalg import leak_share
+from space_cli.methods import dcsi
 
 QUICK = {
     "dcsi": {
@@ -76,6 +77,30 @@ def test_over_the_retain_budget_training_goes_on_with_the_neighbours_that_lost_t
             for some in (edits, repaired)
         )
     assert after < before
+
+
+def test_where_the_drift_of_answers_alone_is_over_the_budget_the_change_is_scaled_down_to_it(monkeypatch):
+    monkeypatch.setattr(dcsi, "lost_names", lambda *_: [])
+    monkeypatch.setattr(watch, "FORGOTTEN", 100.0)  # whatever a look finds, the name is gone
+    found = subjects.context()
+    edits = run("dcsi", found)
+    drifted = cost(found, {edit.layer: (edit.left, edit.right) for edit in edits})["retain_kl"]
+    limited = subjects.context(budget=Budget(retain_kl=drifted / 2))
+    eased = run("dcsi", limited)
+    assert cost(found, {edit.layer: (edit.left, edit.right) for edit in eased})["retain_kl"] <= drifted / 2
+    shares = {float(one.left.norm() / other.left.norm()) for one, other in zip(eased, edits, strict=True)}
+    assert max(shares) - min(shares) < 1e-4
+    assert 0.5 < max(shares) < 0.98 * 0.5**0.5 + 0.05
+    assert "% to keep the retain budget" in limited.outcome.stopped
+
+
+def test_a_change_is_not_scaled_down_where_the_name_would_come_back(monkeypatch):
+    monkeypatch.setattr(dcsi, "lost_names", lambda *_: [])
+    monkeypatch.setattr(watch, "FORGOTTEN", -100.0)  # whatever a look finds, the name is there
+    plain = run("dcsi", subjects.context(), widenings=0)
+    limited = run("dcsi", subjects.context(budget=Budget(retain_kl=0.0)), widenings=0)
+    for one, other in zip(plain, limited, strict=True):
+        assert torch.equal(one.left, other.left)
 
 
 def test_a_subspace_that_is_too_narrow_is_widened_and_a_killed_run_remembers_it(monkeypatch):
