@@ -79,6 +79,8 @@ def on_anchors(
     Returns:
         Mean over earlier requests of 1 − F[t, j] and of max(0, F[t, j] − F[j, j]); nothing without any.
     """
+    if not context.earlier:
+        return {}
     now, then = [], []
     changes = {layer: delta.to(context.features.device) for layer, delta in rounded.items()}
     concepts = [context.concept, *(one.concept for one in context.earlier)]
@@ -91,8 +93,6 @@ def on_anchors(
                 now.append(named_share(context.responder, asked, others, AUDIT_OPEN[:1]))
             then.append(named_share(context.responder, asked, others, AUDIT_OPEN[:1], then=True))
             advance()
-    if not now:
-        return {}
     risen = [max(0.0, share - first) for share, first in zip(now, then, strict=True)]
     return {HISTORY: 1 - sum(now) / len(now), REBOUND: sum(risen) / len(risen)}
 
