@@ -101,10 +101,9 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
 
 def _others(probe: Probe, count: int) -> tuple[list[ProbeImage], list[ProbeImage]]:
     """Return images of the nearest names, and of the next nearest ones where those are too few."""
-    near = spread([one for one in probe.retain if one.name in probe.neighbours], count)
+    near = spread(probe.near, count)
     places = {name: place for place, name in enumerate(probe.names)}
-    rest = [one for one in probe.retain if one.name not in probe.neighbours]
-    rest.sort(key=lambda one: places.get(one.name, len(places)))
+    rest = sorted(probe.far, key=lambda one: places.get(one.name, len(places)))
     return near, spread(rest, count - len(near))
 
 

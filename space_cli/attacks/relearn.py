@@ -203,8 +203,8 @@ def _own_names(shown: Sequence[ProbeImage], probe: Probe) -> _Lesson:
 
 def _neighbours(probe: Probe, options: Options) -> tuple[list[ProbeImage], list[ProbeImage]]:
     """Return images of the nearest names, and as many of others."""
-    near = spread([one for one in probe.retain if one.name in probe.neighbours], options.proxies)
-    far = spread([one for one in probe.retain if one.name not in probe.neighbours], len(near))
+    near = spread(probe.near, options.proxies)
+    far = spread(probe.far, len(near))
     return near, far
 
 

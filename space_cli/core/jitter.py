@@ -10,6 +10,7 @@ import random
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
@@ -32,6 +33,11 @@ class Jitter:
     size: float
     seed: int
 
+    @cached_property
+    def _spread(self) -> Tensor:
+        # Once a run: the features of a wide tower take gigabytes in float32.
+        return self.features.float().std((0, 1))
+
     def beside(self, prompts: Sequence[Prompt], turn: str) -> tuple[list[Prompt], Tensor]:
         """Return prompts about images [b, p, v] beside those they ask about; each prompt has an image of its own.
 
@@ -39,7 +45,6 @@ class Jitter:
         """
         generator = torch.Generator().manual_seed(random.Random(f"{self.seed} {turn}").getrandbits(63))
         shown = self.features[[prompt.image for prompt in prompts]]
-        spread = self.features.float().std((0, 1))
-        noise = torch.randn(shown.shape, generator=generator).to(spread)
-        beside = shown + (self.size * spread * noise).to(shown)
+        noise = torch.randn(shown.shape, generator=generator).to(self._spread)
+        beside = shown + (self.size * self._spread * noise).to(shown)
         return [replace(prompt, image=i) for i, prompt in enumerate(prompts)], beside

@@ -118,6 +118,16 @@ class Probe:
     earlier: Sequence[ErasedBefore] = ()  # what earlier requests erased
     seed: int = 0
 
+    @property
+    def near(self) -> list[ProbeImage]:
+        """Return the retained images of neighbours."""
+        return [one for one in self.retain if one.name in self.neighbours]
+
+    @property
+    def far(self) -> list[ProbeImage]:
+        """Return the retained images of anything else."""
+        return [one for one in self.retain if one.name not in self.neighbours]
+
 
 @dataclass(frozen=True)
 class Interval:

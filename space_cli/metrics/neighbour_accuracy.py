@@ -24,9 +24,8 @@ class Options(BaseModel):
 
 def measure(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:
     """Ask openly about the images of neighbours only."""
-    shown = [one for one in probe.retain if one.name in probe.neighbours]
     questions = AUDIT_OPEN[: options.phrasings]
-    old, new = (named_rightly(responder, shown, questions, probe) for responder in (before, after))
-    groups = by_image([one.image for one in shown], questions)
+    old, new = (named_rightly(responder, probe.near, questions, probe) for responder in (before, after))
+    groups = by_image([one.image for one in probe.near], questions)
     note = f"nearest first: {', '.join(probe.neighbours)}"
     return score(old, new, better="higher", groups=groups, seed=probe.seed, note=note)

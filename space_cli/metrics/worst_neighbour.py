@@ -5,9 +5,6 @@ checkpoint that remembers its answers is asked nothing new.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from space_cli.core.asking import by_image, named_rightly
 from space_cli.core.phrasing import AUDIT_OPEN
@@ -15,23 +12,16 @@ from space_cli.core.protocols import Responder
 from space_cli.core.records import ScoreRecord
 from space_cli.core.stats import score
 from space_cli.core.types import Probe
+from space_cli.metrics.neighbour_accuracy import Options
 
 NEEDS = frozenset({"retain", "neighbours"})
 KNOWN = 0.5
 """Of a neighbour's answers that were right before. Of one that was hardly known a single answer is most of it."""
 
 
-class Options(BaseModel):
-    """How hard to ask: as hard as `neighbour_accuracy`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    phrasings: Annotated[int, Field(ge=1, le=len(AUDIT_OPEN))] = 2
-
-
 def measure(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:
     """Ask openly about each neighbour's images, and report the neighbour that kept the least of what it had."""
-    shown = [one for one in probe.retain if one.name in probe.neighbours]
+    shown = probe.near
     questions = AUDIT_OPEN[: options.phrasings]
     old, new = (named_rightly(responder, shown, questions, probe) for responder in (before, after))
     truths = [one.name for one in shown for _ in questions]

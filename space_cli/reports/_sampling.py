@@ -18,12 +18,10 @@ SAMPLES = {"forget": 10_000, "neighbour": 24, "retain": 24}
 
 def samples(before: Responder, after: Responder, probe: Probe) -> list[Sample]:
     """Ask both checkpoints about pictures of the concept, of its neighbours and of the rest."""
-    near = [one for one in probe.retain if one.name in probe.neighbours]
-    far = [one for one in probe.retain if one.name not in probe.neighbours]
     chosen = {
         "forget": list(probe.forget)[: SAMPLES["forget"]],
-        "neighbour": spread(near, SAMPLES["neighbour"]),
-        "retain": spread(far, SAMPLES["retain"]),
+        "neighbour": spread(probe.near, SAMPLES["neighbour"]),
+        "retain": spread(probe.far, SAMPLES["retain"]),
     }
     return [sample for role, shown in chosen.items() for sample in _asked(before, after, role, shown)]
 
