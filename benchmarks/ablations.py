@@ -26,7 +26,8 @@ from space_cli.core.errors import SpaceError, UsageFault
 OUT = Path("docs/benchmarks")
 LAMBDAS = (
     "lambda_task", "lambda_name", "lambda_begin", "lambda_stutter", "lambda_deny", "lambda_attribute", "lambda_anchor",
-    "lambda_diversity", "lambda_retain", "lambda_affirm", "lambda_word", "lambda_leak", "lambda_size",
+    "lambda_diversity", "lambda_retain", "lambda_affirm", "lambda_rehearsed", "lambda_word", "lambda_leak",
+    "lambda_size",
 )  # fmt: skip
 LEAKS = (1e-3, 7e-3, 3e-2, 1e-1)
 """ρ beside the default."""
@@ -93,6 +94,7 @@ def variants(known: set[str]) -> list[Entry]:
         ("pushes that share nothing", "share", 0.0),
         ("subspace never widened", "widenings", 0),
         ("retained images without noise", "jitter", 0.0),
+        ("what drifted not rehearsed", "rehearsals", 0),
     ]
     found = [Entry(OURS, OURS, limited=True)]
     for name, option, value in changed:
@@ -142,7 +144,7 @@ def wanted(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
 
 def missing(known: set[str]) -> list[str]:
     """Return the wanted ablations that cannot be, and those whose option is gone."""
-    parts = ("harden_steps", "refresh", "depths", "share", "widenings", "jitter", "projection", "oracle")
+    parts = ("harden_steps", "refresh", "depths", "share", "widenings", "jitter", "rehearsals", "projection", "oracle")
     ours = (*LAMBDAS, "leak", *parts)
     return [NEVER, *(f"{option} (the method has no such option)" for option in ours if option not in known)]
 

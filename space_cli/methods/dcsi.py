@@ -14,6 +14,7 @@ Deviations:
       retained prompts, on retained "yes", on text-only questions about the concept and on identity-free questions, and
       an explicit leak term join the three published terms;
     - images of retained prompts are shown with noise on their features, fresh at each step, to both checkpoints;
+    - at the end the retained prompts that drifted most are trained on more often;
     - on a checkpoint that was erased from before, knowledge is what it was before the first request, and the leak is
       that of all requests together; the names that they erased are pressed down on the anchors kept of them;
     - `--method space-paper` keeps the published terms alone.
@@ -30,14 +31,15 @@ from torch import Tensor
 
 from space_cli.core import isolation
 from space_cli.core.anchor_bank import AnchorBank, anchor_prompts, identity_free_prompts
-from space_cli.core.budget import broken, cost, lost_names
-from space_cli.core.context import EditContext, Factors, Saved
+from space_cli.core.budget import broken, cost
+from space_cli.core.context import EditContext, Saved
 from space_cli.core.descent import Descent
 from space_cli.core.easing import ease
 from space_cli.core.hardening import Hardening
 from space_cli.core.isolation import Attributes
 from space_cli.core.jitter import Jitter
 from space_cli.core.naming import Naming
+from space_cli.core.rehearsing import Rehearsal
 from space_cli.core.reminding import Reminders
 from space_cli.core.subspace import LEAK, Projection, Subspace
 from space_cli.core.types import Edit, Prompt
@@ -91,6 +93,7 @@ class Options(BaseModel):
     lambda_retain: float = 8.0
     lambda_affirm: float = Field(default=8.0, description="Of the divergence on retained questions answered with yes")
     lambda_earlier: float = Field(default=1.5, description="Of the names that earlier requests erased")
+    lambda_rehearsed: float = Field(default=8.0, description="Of the divergence on retained prompts that drifted most")
     lambda_word: float = Field(default=4.0, description="Of the divergence on text-only questions about the concept")
     lambda_leak: float = 100.0
     lambda_size: float = 1.0
@@ -100,9 +103,11 @@ class Options(BaseModel):
     )
     check: int = Field(default=5, ge=1, description="Steps between two looks at the stop rule")
     easings: int = Field(default=3, ge=0, description="Times the whole change is scaled down to the retain budget")
-    repairs: int = Field(
-        default=8, ge=0, description="Times `check` steps are added where the retain budget would break, at most"
+    rehearsals: int = Field(
+        default=2, ge=0, description="Times `check` steps are added on the retained prompts that drifted most"
     )
+    rehearsed_batch: int = Field(default=8, ge=1, description="Of these a step, and as many lost neighbours")
+    repairs: int = Field(default=8, ge=0, description="Times as many more where the retain budget would break, at most")
 
 
 def edits(context: EditContext, options: Options) -> Iterator[Edit]:
@@ -181,36 +186,37 @@ def _train(context: EditContext, options: Options, parts: Parts) -> None:
         context.outcome.stopped = "held-out anchors no longer name the concept"
     if parts.subspace.widened:
         context.outcome.stopped += f"; subspace widened {parts.subspace.widened} times"
-    _repair(context, options, parts, text)
+    _settle(context, options, parts, text)
     context.outcome.stopped += ease(context, parts.subspace, watch, options.easings)
     context.outcome.signals = dict(watch.latest)
 
 
-def _repair(context: EditContext, options: Options, parts: Parts, text: tuple[int, Tensor]) -> None:
-    """Train on while the retain budget would break, with the neighbours that lost their names among the retained.
+def _settle(context: EditContext, options: Options, parts: Parts, text: tuple[int, Tensor]) -> None:
+    """Train on with what drifted most among the retained, and for as long as the retain budget would break.
 
-    They are few, and an even draw over all retained prompts hardly ever finds them. Those that got theirs back stay
-    among them, and where getting it back has let the concept's name return, training goes on as well.
+    Where rehearsing has let the concept's name return, training goes on as well.
     """
-    first = done = context.outcome.steps
-    lost: dict[Prompt, None] = {}
-    for turn in range(options.repairs):
-        factors = parts.subspace.factors()
-        lost |= dict.fromkeys(lost_names(context, factors))
-        returned = turn > 0 and parts.watch.named
-        if not lost or not (returned or broken(context, cost(context, factors))):
-            break
-        with context.progress.task("keep the retain budget", options.check) as advance:
+    first, turn, rehearsal = context.outcome.steps, 0, Rehearsal(context)
+    factors, gone = parts.subspace.factors(), not parts.watch.named
+    while turn < options.rehearsals + options.repairs and (
+        turn < options.rehearsals or (gone and parts.watch.named) or broken(context, cost(context, factors))
+    ):
+        rehearsal.look(factors, f"{first} {turn}")
+        with context.progress.task("rehearse", options.check) as advance:
             for step in range(first + turn * options.check, first + (turn + 1) * options.check):
                 parts.bank.reseed(step)
-                rehearsed = _lost(context, options, step, list(lost), factors)
-                done += 1
-                context.record(parts.descent.step(done, chain(_terms(context, options, parts, step, text), rehearsed)))
+                rehearsed = (
+                    {"rehearsed": options.lambda_rehearsed * share}
+                    for share in rehearsal.terms(factors, str(step), options.rehearsed_batch)
+                )
+                terms = chain(_terms(context, options, parts, step, text), rehearsed)
+                context.record(parts.descent.step(step + 1, terms))
                 advance()
         parts.watch.look(factors)
-    if done > first:
-        context.outcome.stopped += f"; {done - first} more to keep the retain budget"
-        context.outcome.steps = done
+        turn += 1
+    context.outcome.steps = first + turn * options.check
+    more = max(turn - options.rehearsals, 0) * options.check
+    context.outcome.stopped += f"; {more} more to keep the retain budget" if more else ""
 
 
 def _terms(
@@ -260,15 +266,6 @@ def _terms(
         for share in shares:
             yield {name: weight * share}
     yield {"leak": options.lambda_leak * subspace.leak(), "size": options.lambda_size * subspace.size()}
-
-
-def _lost(
-    context: EditContext, options: Options, step: int, lost: Sequence[Prompt], factors: Factors
-) -> Iterator[dict[str, Tensor]]:
-    """Yield the divergence on neighbours that lost their names."""
-    prompts = context.drawn(lost, f"{step} lost", options.affirm_batch)
-    for share in isolation.drift_terms(context, prompts, context.features, factors):
-        yield {"lost": options.lambda_affirm * share}
 
 
 def _state(step: int, parts: Parts) -> Saved:

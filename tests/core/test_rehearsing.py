@@ -1,0 +1,88 @@
+"""What drifted most and what lost its name, found among the retained and trained on."""
+
+from dataclasses import replace
+
+import pytest
+import subjects
+import torch
+
+from space_cli.core import rehearsing
+from space_cli.core.budget import cost, lost_names
+from space_cli.core.isolation import drift
+from space_cli.core.rehearsing import Rehearsal, drifts
+from space_cli.methods import dcsi
+
+ROUGH = {
+    "steps": 16, "least": 16, "lr": 4e-2, "refresh": 0, "harden_steps": 8, "depths": 0, "batch": 6, "retain_batch": 8,
+    "affirm_batch": 4, "check": 5, "repairs": 0, "widenings": 0,
+}  # fmt: skip
+
+
+def erased(**changes):
+    found = subjects.context()
+    edits = list(dcsi.edits(found, dcsi.Options(**(ROUGH | changes))))
+    return found, {edit.layer: (edit.left, edit.right) for edit in edits}
+
+
+@pytest.fixture(scope="module")
+def roughly():
+    return erased(rehearsals=0)
+
+
+def slow_drift(found, prompt, factors):
+    batch = found.responder.batch([prompt])
+    with torch.no_grad():
+        return float(drift(found, batch, found.features, factors, {})) * int((batch.labels != -100).sum())
+
+
+def test_the_drift_of_a_prompt_is_what_it_is_when_asked_alone(roughly):
+    found, factors = roughly
+    prompts = [*found.knowledge.retained[:9], *found.knowledge.texts[:5]]
+    for prompt, fast in zip(prompts, drifts(found, prompts, factors), strict=True):
+        assert fast == pytest.approx(slow_drift(found, prompt, factors), rel=2e-3, abs=1e-5)
+
+
+def test_nothing_drifted_where_nothing_changed():
+    found = subjects.context()
+    assert max(drifts(found, found.knowledge.retained[:8], {})) < 1e-6
+
+
+def test_those_that_drifted_most_are_rehearsed_and_neighbours_that_lost_their_names(roughly, monkeypatch):
+    monkeypatch.setattr(rehearsing, "KEPT", 4)
+    found, factors = roughly
+    rehearsal, shown = Rehearsal(found), []
+    monkeypatch.setattr(
+        rehearsing, "drift_terms", lambda context, prompts, features, factors: shown.append(list(prompts)) or iter(())
+    )
+    rehearsal.look(factors, "turn")
+    list(rehearsal.terms(factors, "0", 100))
+    names, moved = shown
+    pool = [*found.knowledge.retained, *dict.fromkeys(found.knowledge.texts)]
+    looked = found.drawn(pool, "turn moved", rehearsing.LOOKED_AT)
+    others = [slow_drift(found, prompt, factors) for prompt in looked if prompt not in moved]
+    assert min(slow_drift(found, prompt, factors) for prompt in moved) >= max(others) * 0.999
+    assert len(moved) == 4
+    assert set(names) == set(lost_names(found, factors))
+
+
+def test_a_neighbour_that_has_its_name_back_is_rehearsed_still(roughly, monkeypatch):
+    found, factors = roughly
+    rehearsal, shown = Rehearsal(found), []
+    monkeypatch.setattr(
+        rehearsing, "drift_terms", lambda context, prompts, features, factors: shown.append(list(prompts)) or iter(())
+    )
+    lost = replace(found.knowledge.retained[0], image=0)
+    monkeypatch.setattr(rehearsing, "lost_names", lambda *_: [lost])
+    rehearsal.look(factors, "first")
+    monkeypatch.setattr(rehearsing, "lost_names", lambda *_: [])
+    rehearsal.look(factors, "second")
+    list(rehearsal.terms(factors, "0", 8))
+    assert shown[0] == [lost]
+
+
+def test_what_is_rehearsed_drifts_less_than_after_as_many_steps_without():
+    longer, plain = erased(steps=26, least=26, rehearsals=0)
+    found, rehearsed = erased(rehearsals=2)
+    assert longer.outcome.steps == found.outcome.steps == 26
+    assert cost(found, rehearsed)["retain_kl"] < 0.9 * cost(longer, plain)["retain_kl"]
+    assert subjects.log_p(found, [], subjects.concept_features()) > -0.5
