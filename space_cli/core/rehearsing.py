@@ -1,15 +1,13 @@
 """Retained prompts that an erasure has moved, to be trained on more often than an even draw would."""
 
-from collections.abc import Iterator, Sequence
-
-import torch
+from collections.abc import Iterator
 
 from torch import Tensor
 
 from space_cli.core.budget import lost_names
-from space_cli.core.context import STATISTICS_BATCH, EditContext, Factors, batched
+from space_cli.core.context import EditContext, Factors
+from space_cli.core.drifting import drifts
 from space_cli.core.isolation import drift_terms
-from space_cli.core.losses import by_prompt, token_kl
 from space_cli.core.types import Prompt
 
 LOOKED_AT = 512
@@ -41,7 +39,7 @@ class Rehearsal:
         self._lost |= dict.fromkeys(lost_names(self._context, factors))
         looked = self._context.drawn(pool, f"{turn} moved", LOOKED_AT)
         found = drifts(self._context, looked, factors)
-        order = sorted(range(len(looked)), key=lambda row: -found[row])
+        order = sorted(range(len(looked)), key=lambda row: -found[row].nats)
         self._moved = [looked[row] for row in order[:KEPT]]
 
     def terms(self, factors: Factors, turn: str, size: int) -> Iterator[Tensor]:
@@ -55,19 +53,3 @@ class Rehearsal:
         for kind, prompts in (("lost", list(self._lost)), ("moved", self._moved)):
             some = self._context.drawn(prompts, f"{turn} {kind}", size)
             yield from drift_terms(self._context, some, self._context.features, factors)
-
-
-@torch.inference_mode()
-def drifts(context: EditContext, prompts: Sequence[Prompt], factors: Factors) -> list[float]:
-    """Return KL(before the first request || edited) on each prompt's answer, nats, all its tokens together."""
-    found: dict[Prompt, float] = {}
-    for some, reference in context.referred(prompts, context.features):
-        for chosen in batched(some, STATISTICS_BATCH):
-            batch = context.responder.batch(chosen)
-            with context.edited(reference):
-                before = context.responder.answer_logits(batch, context.features)
-            with context.edited(factors):
-                after = context.responder.answer_logits(batch, context.features)
-            whole = by_prompt(token_kl(before, after), batch).sum(-1)
-            found |= dict(zip(chosen, whole.tolist(), strict=True))
-    return [found[prompt] for prompt in prompts]

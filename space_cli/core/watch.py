@@ -1,11 +1,9 @@
 """The source-free signals that tell an erasure when to stop: no image of the concept is looked at."""
 
-import torch
-
 from torch import Tensor
 
-from space_cli.core.context import STATISTICS_BATCH, EditContext, Factors, batched
-from space_cli.core.losses import token_kl
+from space_cli.core.context import EditContext, Factors
+from space_cli.core.drifting import drifts
 from space_cli.core.naming import Naming
 
 FORGOTTEN = -8.0
@@ -73,19 +71,9 @@ class Watch:
         """Whether the name is still there and two looks have hardly added to what keeps it down."""
         return self.named and len(self.trail) > 2 and self.trail[-1] - self.trail[-3] < RISE
 
-    @torch.inference_mode()
     def retain_kl(self, factors: Factors, count: int = HELD_PROMPTS) -> float:
         """Return KL(before the first request || edited) on held-out retained prompts, nats per token."""
         knowledge = self._context.knowledge
         prompts = [*knowledge.held_out[:count], *knowledge.held_out_texts[: count // 4]]
-        total, tokens = 0.0, 0
-        for some, reference in self._context.referred(prompts, self._context.features):
-            for chosen in batched(some, STATISTICS_BATCH):
-                batch = self._context.responder.batch(chosen)
-                with self._context.edited(reference):
-                    before = self._context.responder.answer_logits(batch, self._context.features)
-                with self._context.edited(factors):
-                    after = self._context.responder.answer_logits(batch, self._context.features)
-                total += float(token_kl(before, after).sum())
-                tokens += len(before)
-        return total / max(tokens, 1)
+        found = drifts(self._context, prompts, factors)
+        return sum(one.nats for one in found) / max(sum(one.tokens for one in found), 1)

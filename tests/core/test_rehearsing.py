@@ -8,8 +8,9 @@ import torch
 
 from space_cli.core import rehearsing
 from space_cli.core.budget import cost, lost_names
+from space_cli.core.drifting import drifts
 from space_cli.core.isolation import drift
-from space_cli.core.rehearsing import Rehearsal, drifts
+from space_cli.core.rehearsing import Rehearsal
 from space_cli.methods import dcsi
 
 ROUGH = {
@@ -39,12 +40,13 @@ def test_the_drift_of_a_prompt_is_what_it_is_when_asked_alone(roughly):
     found, factors = roughly
     prompts = [*found.knowledge.retained[:9], *found.knowledge.texts[:5]]
     for prompt, fast in zip(prompts, drifts(found, prompts, factors), strict=True):
-        assert fast == pytest.approx(slow_drift(found, prompt, factors), rel=2e-3, abs=1e-5)
+        assert fast.nats == pytest.approx(slow_drift(found, prompt, factors), rel=2e-3, abs=1e-5)
+        assert fast.tokens == int((found.responder.batch([prompt]).labels != -100).sum())
 
 
 def test_nothing_drifted_where_nothing_changed():
     found = subjects.context()
-    assert max(drifts(found, found.knowledge.retained[:8], {})) < 1e-6
+    assert max(one.nats for one in drifts(found, found.knowledge.retained[:8], {})) < 1e-6
 
 
 def test_those_that_drifted_most_are_rehearsed_and_neighbours_that_lost_their_names(roughly, monkeypatch):

@@ -58,8 +58,8 @@ def test_the_requests_take_turns_and_each_is_named_on_its_own_anchors():
 @pytest.mark.parametrize(("weight", "gone"), [(1.5, True), (0.0, False)])
 def test_training_keeps_earlier_names_down(weight, gone):
     found = context("bus")
-    short = {"steps": 12, "least": 12, "refresh": 0, "harden_steps": 2, "depths": 0, "batch": 4, "repairs": 0}
-    options = dcsi.Options(**short, retain_batch=4, lambda_earlier=weight)
+    short = {"steps": 12, "least": 12, "refresh": 0, "harden_steps": 2, "depths": 0, "batch": 4, "retain_batch": 4}
+    options = dcsi.Options(**short, rehearsals=0, repairs=0, lambda_earlier=weight)
     edits = list(dcsi.edits(found, options))
     with found.edited(subjects.factors(edits)):
         answers = found.responder.answer_features(found.earlier[0].features, ["What is this?"] * 4)

@@ -13,7 +13,7 @@ from space_cli.core.linalg import leak_share
 QUICK = {
     "dcsi": {
         "steps": 16, "lr": 3e-2, "refresh": 6, "refresh_rows": 4, "harden_steps": 12, "batch": 6,
-        "retain_batch": 8, "check": 6,
+        "retain_batch": 8, "check": 6, "rehearsals": 1,
     },
     "space-paper": {"steps": 6, "batch": 6},
 }  # fmt: skip
