@@ -170,7 +170,8 @@ def erase(bench: Bench, context: EditContext, found: dict[str, Tensor], keep: Ke
     # Random weights name nothing, so the stop rule would end the run at its second look: there are two, the last at
     # the end.
     check = max(1, bench.steps // 2)
-    options = dcsi.Options(steps=bench.steps, check=check)
+    # Steps that rehearse are steps like these; as many as were asked for are timed.
+    options = dcsi.Options(steps=bench.steps, check=check, rehearsals=0)
     row |= {"refresh": options.refresh, "check": check}
     stamps: list[float] = []
     cost = Cost()

@@ -13,7 +13,7 @@ from space_cli.core.linalg import leak_share
 QUICK = {
     "dcsi": {
         "steps": 16, "lr": 3e-2, "refresh": 6, "refresh_rows": 4, "harden_steps": 12, "batch": 6,
-        "retain_batch": 8, "check": 6, "rehearsals": 1,
+        "retain_batch": 8, "check": 6, "rehearsals": 0,
     },
     "space-paper": {"steps": 6, "batch": 6},
 }  # fmt: skip
@@ -61,7 +61,7 @@ def test_edits_lie_in_the_safe_subspace_to_the_last_bit_of_float32(erased):
 
 
 def test_over_the_retain_budget_training_goes_on_with_the_neighbours_that_lost_their_names():
-    rough = {"lr": 6e-2, "rehearsals": 0}
+    rough = {"lr": 6e-2}
     found, limited = subjects.context(), subjects.context(budget=Budget(neighbours=0.0))
     edits, repaired = run("dcsi", found, **rough), run("dcsi", limited, repairs=1, **rough)
     lost = lost_names(found, {e.layer: (e.left, e.right) for e in edits})
@@ -80,7 +80,7 @@ def test_over_the_retain_budget_training_goes_on_with_the_neighbours_that_lost_t
 
 def test_where_the_drift_of_answers_alone_is_over_the_budget_the_change_is_scaled_down_to_it(monkeypatch):
     monkeypatch.setattr(watch, "FORGOTTEN", 100.0)  # whatever a look finds, the name is gone
-    unmended = {"rehearsals": 0, "repairs": 0}
+    unmended = {"repairs": 0}
     found = subjects.context()
     edits = run("dcsi", found, **unmended)
     drifted = cost(found, {edit.layer: (edit.left, edit.right) for edit in edits})["retain_kl"]
@@ -95,7 +95,7 @@ def test_where_the_drift_of_answers_alone_is_over_the_budget_the_change_is_scale
 
 def test_a_change_is_not_scaled_down_where_the_name_would_come_back(monkeypatch):
     monkeypatch.setattr(watch, "FORGOTTEN", -100.0)  # whatever a look finds, the name is there
-    unmended = {"rehearsals": 0, "repairs": 0, "widenings": 0}
+    unmended = {"repairs": 0, "widenings": 0}
     plain = run("dcsi", subjects.context(), **unmended)
     limited = run("dcsi", subjects.context(budget=Budget(retain_kl=0.0)), **unmended)
     for one, other in zip(plain, limited, strict=True):
@@ -106,7 +106,7 @@ def test_a_subspace_that_is_too_narrow_is_widened_and_a_killed_run_remembers_it(
     # Whatever a look finds, the name is there, and whatever it adds is too little.
     monkeypatch.setattr(watch, "FORGOTTEN", -100.0)
     monkeypatch.setattr(watch, "RISE", 100.0)
-    stuck = {"steps": 12, "check": 2, "least": 6, "prolonged": 3, "widenings": 1, "rehearsals": 0}
+    stuck = {"steps": 12, "check": 2, "least": 6, "prolonged": 3, "widenings": 1}
     first = subjects.context()
     plain = run("dcsi", first, **(stuck | {"widenings": 0}))
     assert first.outcome.steps == 12
