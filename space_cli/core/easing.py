@@ -12,9 +12,9 @@ EASED = 0.98
 def ease(context: EditContext, subspace: Subspace, watch: Watch, times: int) -> str:
     """Scale the whole change down where the drift of answers alone is over the budget, and say so.
 
-    No name is lost then, so there is nothing to rehearse; the drift grows with the square of the change, while a name
-    far below what counts as forgotten has room to rise. Where it comes back all the same, the change stays as it was,
-    for the budget to refuse.
+    No name is lost then, and what drifted was rehearsed as often as it may be. The drift grows with the square of the
+    change, while a name far below what counts as forgotten has room to rise. Where it comes back all the same, the
+    change stays as it was, for the budget to refuse.
 
     Args:
         context: The erasure, with its budget.

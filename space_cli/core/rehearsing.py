@@ -38,9 +38,8 @@ class Rehearsal:
         pool = [*knowledge.retained, *dict.fromkeys(knowledge.texts)]
         self._lost |= dict.fromkeys(lost_names(self._context, factors))
         looked = self._context.drawn(pool, f"{turn} moved", LOOKED_AT)
-        found = drifts(self._context, looked, factors)
-        order = sorted(range(len(looked)), key=lambda row: -found[row].nats)
-        self._moved = [looked[row] for row in order[:KEPT]]
+        found = zip(drifts(self._context, looked, factors), looked, strict=True)
+        self._moved = [prompt for _, prompt in sorted(found, key=lambda pair: -pair[0].nats)[:KEPT]]
 
     def terms(self, factors: Factors, turn: str, size: int) -> Iterator[Tensor]:
         """Yield what sums to the divergence on some lost neighbours and on as many prompts that drifted.

@@ -24,8 +24,8 @@ class Options(BaseModel):
 
 def measure(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:
     """Ask openly about the images of neighbours only."""
-    questions = AUDIT_OPEN[: options.phrasings]
-    old, new = (named_rightly(responder, probe.near, questions, probe) for responder in (before, after))
-    groups = by_image([one.image for one in probe.near], questions)
+    shown, questions = probe.near, AUDIT_OPEN[: options.phrasings]
+    old, new = (named_rightly(responder, shown, questions, probe) for responder in (before, after))
+    groups = by_image([one.image for one in shown], questions)
     note = f"nearest first: {', '.join(probe.neighbours)}"
     return score(old, new, better="higher", groups=groups, seed=probe.seed, note=note)

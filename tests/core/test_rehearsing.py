@@ -87,4 +87,8 @@ def test_what_is_rehearsed_drifts_less_than_after_as_many_steps_without():
     found, rehearsed = erased(rehearsals=2)
     assert longer.outcome.steps == found.outcome.steps == 26
     assert cost(found, rehearsed)["retain_kl"] < 0.9 * cost(longer, plain)["retain_kl"]
-    assert subjects.log_p(found, [], subjects.concept_features()) > -0.5
+    before = subjects.log_p(found, [], subjects.concept_features())
+    with found.edited(rehearsed):
+        after = subjects.log_p(found, [], subjects.concept_features())
+    assert before > -0.5
+    assert after < before - 1.0
