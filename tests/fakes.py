@@ -80,11 +80,21 @@ class Table:
     def answer(self, images: Sequence[Image.Image] | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
         return self.answer_features(None if images is None else self.features(images), questions, tokens=tokens)
 
+    def read(self, batch: Batch, features: Tensor | None) -> Tensor:
+        return self.logits(batch, features)
+
     def answer_features(
-        self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24, lead: str = ""
+        self,
+        features: Tensor | None,
+        questions: Sequence[str],
+        *,
+        about: Sequence[int] | None = None,
+        tokens: int = 24,
+        lead: str = "",
     ) -> list[str]:
         self.asked += len(questions)
-        names = [None] * len(questions) if features is None else [_name(row.item()) for row in features[:, 0, 0]]
+        shown = None if features is None else features if about is None else features[list(about)]
+        names = [None] * len(questions) if shown is None else [_name(row.item()) for row in shown[:, 0, 0]]
         return [self.say(name, question) for name, question in zip(names, questions, strict=True)]
 
     def log_likelihood(self, batch: Batch, features: Tensor | None) -> Tensor:

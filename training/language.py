@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from space_cli.core.losses import answer_mask, next_labels
+from space_cli.core.losses import next_labels
 from space_cli.core.types import Prompt
 from space_cli.families.llava import family
 from space_cli.io.model import CheckpointResponder
@@ -129,5 +129,5 @@ def answer_loss(responder: CheckpointResponder, prompts: list[Prompt], features:
     """Return the mean cross-entropy of the answers' tokens, in nats."""
     batch = responder.batch(prompts)
     with half_where_fast(responder.device.type):
-        logits = responder.logits(batch, features).float()
-    return F.cross_entropy(logits[answer_mask(batch)], next_labels(batch))
+        logits = responder.answer_logits(batch, features).float()
+    return F.cross_entropy(logits, next_labels(batch))

@@ -37,7 +37,7 @@ from space_cli.core.types import Probe
 PREFIX = "attack_"
 """Before the name of every score that comes from an attack."""
 BATCH = 64
-"""Questions at once; their visual features are copied, 2.4 MB each in LLaVA-1.5."""
+"""Questions at once."""
 FORM_IMAGES = 24
 """Images whose answers show how the checkpoint words a name."""
 SURROGATE_SEED = 101
@@ -176,9 +176,9 @@ def ask(responder: Responder, features: Tensor, tries: Sequence[Try], *, tokens:
         cells = [(row, place) for row in range(len(features)) for place, one in enumerate(tries) if one.lead == lead]
         for start in range(0, len(cells), BATCH):
             chosen = cells[start : start + BATCH]
-            shown = features[[row for row, _ in chosen]]
             questions = [tries[place].question for _, place in chosen]
-            found = responder.answer_features(shown, questions, tokens=tokens, lead=lead)
+            about = [row for row, _ in chosen]
+            found = responder.answer_features(features, questions, about=about, tokens=tokens, lead=lead)
             for (row, place), answer in zip(chosen, found, strict=True):
                 answers[row][place] = answer
     return answers

@@ -68,7 +68,7 @@ def lost_names(context: EditContext, factors: Factors) -> list[Prompt]:
     form = next(iter(context.knowledge.forms.values()))
     rows = [prompt.image for prompt in sure if prompt.image is not None]
     with context.edited(factors):
-        after = context.responder.answer_features(context.features[rows], [prompt.question for prompt in sure])
+        after = context.responder.answer_features(context.features, [one.question for one in sure], about=rows)
     return [
         prompt for prompt, said in zip(sure, after, strict=True) if name_of(prompt.answer, form) != name_of(said, form)
     ]

@@ -150,7 +150,7 @@ class EditContext:
             for chosen in batches:
                 batch = self.responder.batch(chosen)
                 with watching(self.responder.model, self.layers, _summing(found, batch, unit=unit)):
-                    self.responder.answer_logits(batch, features)
+                    self.responder.read(batch, features)
                 advance()
         return found
 

@@ -108,8 +108,8 @@ def _asked(responder: Responder, features: Tensor, questions: Sequence[str]) -> 
     rows = [(row, question) for row in range(len(features)) for question in questions]
     answers: list[str] = []
     for start in range(0, len(rows), BATCH):
-        places, asked = zip(*rows[start : start + BATCH], strict=True)
-        answers += responder.answer_features(features[list(places)], asked)
+        about, asked = zip(*rows[start : start + BATCH], strict=True)
+        answers += responder.answer_features(features, asked, about=about)
     return answers
 
 

@@ -7,7 +7,6 @@ Shapes: b = anchors in a step, p = visual tokens, v = tower width, h = decoder w
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,9 +17,8 @@ from torch import Tensor
 from space_cli.core import phrasing
 from space_cli.core.context import EditContext, Factors, batched
 from space_cli.core.jitter import Jitter
-from space_cli.core.losses import answer_log_likelihood, answer_mask, next_labels, token_kl
+from space_cli.core.losses import answer_mask, next_labels, token_kl
 from space_cli.core.memory import rows_at_once
-from space_cli.core.naming import Naming
 from space_cli.core.types import Batch, Prompt
 
 
@@ -52,55 +50,6 @@ def name_loss(now: Tensor, beta: float) -> Tensor:
 
 NAME_MARGIN = 4.0
 """Nats per token under which a name keeps being pushed: at -4 it is about as likely as any of fifty others."""
-
-
-def denial_loss(naming: Naming, features: Tensor, turn: int, beta: float) -> Tensor:
-    """Return the same for "Yes" to the concept's yes/no questions."""
-    prompt = naming.affirmations[turn % len(naming.affirmations)]
-    return name_loss(naming.of(prompt, features), beta)
-
-
-class Attributes:
-    """Questions that do not ask what an image shows: what they are answered with is to stay.
-
-    The kind is what the unedited checkpoint says the concept's word means, so that a picture whose name is lost is
-    still known for the kind of thing it is; every other answer is the unedited checkpoint's own about each anchor.
-
-    Args:
-        context: The erasure.
-        features: The hardened anchors, [n, p, v]: asked in their place, what goes with the name is kept.
-    """
-
-    def __init__(self, context: EditContext, features: Tensor) -> None:
-        self._context = context
-        self._kind = context.knowledge.kind
-        self._answers = {
-            question: context.responder.answer_features(features, [question] * len(features))
-            for question in phrasing.IDENTITY_FREE
-            if self._kind is None or question != self._kind.question
-        }
-
-    def terms(self, features: Tensor, rows: Sequence[int], factors: Factors) -> Iterator[Tensor]:
-        """Yield what sums to the divergence from the unedited checkpoint on these anchors plus -log p(kind).
-
-        Args:
-            features: Of the anchors, [b, p, v].
-            rows: Which anchors they are.
-            factors: The change.
-        """
-        prompts = [
-            Prompt(question, answers[row] or ".", i)
-            for question, answers in self._answers.items()
-            for i, row in enumerate(rows)
-        ]
-        yield from drift_terms(self._context, prompts, features, factors)
-        together = rows_at_once(self._context.responder.model, features.shape[1])
-        asked = [replace(self._kind, image=i) for i in range(len(rows))] if self._kind else []
-        for some in batched(asked, together):
-            batch = self._context.responder.batch(some)
-            with self._context.edited(factors):
-                logits = self._context.responder.answer_logits(batch, features)
-            yield -answer_log_likelihood(logits, batch).sum() / len(asked)
 
 
 def drift_terms(

@@ -1,4 +1,4 @@
-"""How many rows a pass that is differentiated may hold: activations, not weights, are what fills a GPU."""
+"""How many images a pass that is differentiated may hold: activations, not weights, are what fills a GPU."""
 
 import os
 
@@ -14,21 +14,24 @@ BESIDE_IMAGE = 64
 """Tokens of a question with its answer, about."""
 
 
-def rows_at_once(model: nn.Module, visual: int) -> int:
-    """Return how many prompts may be differentiated together: at least one, and all where memory is plenty.
+def rows_at_once(model: nn.Module, visual: int, questions: int = 1) -> int:
+    """Return how many images may be differentiated together: at least one, and all where memory is plenty.
 
     What a block keeps is estimated from its widths: eight states and the norms' float32 copies as wide as the decoder,
-    three states as wide as its MLP.
+    three states as wide as its MLP. Of an image that is asked about more than once each question keeps a copy of its
+    keys and values as well.
 
     Args:
         model: A checkpoint whose `config` describes its decoder.
         visual: Visual tokens of an image; 0 for text alone.
+        questions: About each image, in one pass.
     """
     config: Any = model.config
     text = config.get_text_config()
     weight = next(model.parameters())
     a_token = weight.element_size() * (8 * text.hidden_size + 3 * text.intermediate_size) + 16 * text.hidden_size
-    a_row = (visual + BESIDE_IMAGE) * text.num_hidden_layers * a_token
+    copied = visual * questions * 2 * text.hidden_size * weight.element_size() if questions > 1 else 0
+    a_row = ((visual + questions * BESIDE_IMAGE) * a_token + copied) * text.num_hidden_layers
     return max(1, int(SHARE * _device_bytes(weight.device) / a_row))
 
 

@@ -70,12 +70,23 @@ class Responder(Protocol):
         ...
 
     def answer_features(
-        self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24, lead: str = ""
+        self,
+        features: Tensor | None,
+        questions: Sequence[str],
+        *,
+        about: Sequence[int] | None = None,
+        tokens: int = 24,
+        lead: str = "",
     ) -> list[str]:
-        """Answer greedily from visual features, one row per question; text only where `features` is None.
+        """Answer greedily from visual features; text only where `features` is None.
 
+        `about` tells the row of the features that each question is about; without it there is one question a row.
         `lead` opens every answer; what is returned is what comes after it.
         """
+        ...
+
+    def read(self, batch: Batch, features: Tensor | None) -> Tensor:
+        """Return the decoder's last states at every token of every prompt, [b, t, h]; for who watches its layers."""
         ...
 
     def hidden(self, batch: Batch, features: Tensor | None, layer: int) -> Tensor:

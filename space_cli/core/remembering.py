@@ -91,10 +91,20 @@ class Remembering:
         return self.responder.hidden(batch, features, layer)
 
     def answer_features(
-        self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24, lead: str = ""
+        self,
+        features: Tensor | None,
+        questions: Sequence[str],
+        *,
+        about: Sequence[int] | None = None,
+        tokens: int = 24,
+        lead: str = "",
     ) -> list[str]:
         """Answer greedily from visual features; not remembered, as no attack sends the same ones twice."""
-        return self.responder.answer_features(features, questions, tokens=tokens, lead=lead)
+        return self.responder.answer_features(features, questions, about=about, tokens=tokens, lead=lead)
+
+    def read(self, batch: Batch, features: Tensor | None) -> Tensor:
+        """Return the decoder's last states at every token of every prompt, [b, t, h]."""
+        return self.responder.read(batch, features)
 
     def log_likelihood(self, batch: Batch, features: Tensor | None) -> Tensor:
         """Return the mean log p per answer token of each prompt, [b], nats."""
@@ -121,5 +131,5 @@ class Remembering:
         distinct = {id(images[row]): images[row] for row, _ in asked}
         features = self._looks.of(self.responder, distinct)
         places = {key: place for place, key in enumerate(distinct)}
-        chosen = features[[places[id(images[row])] for row, _ in asked]]
-        return self.responder.answer_features(chosen, questions, tokens=tokens)
+        about = [places[id(images[row])] for row, _ in asked]
+        return self.responder.answer_features(features, questions, about=about, tokens=tokens)

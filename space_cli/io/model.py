@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils import logging as transformers_logging
 
@@ -31,6 +32,8 @@ from space_cli.core.family import Family
 from space_cli.core.latent import shifting
 from space_cli.core.losses import answer_log_likelihood, answer_mask
 from space_cli.core.types import Batch, Prompt
+from space_cli.io.prompting import Prompting
+from space_cli.io.shared_prefix import Opening, common_opening
 
 IMAGE_BATCH = 64
 PROMPT_BATCH = 64
@@ -114,6 +117,7 @@ class CheckpointResponder:
         self.image_token = family.image_token
         self._tokenizer = tokenizer
         self._processor = processor
+        self._prompting = Prompting(tokenizer, family)
         self._connector: nn.Module = model.get_submodule(family.connector)
         self._decoder: nn.Module = model.get_submodule(family.language_model)
         self._embedding: nn.Embedding = model.get_input_embeddings()
@@ -154,56 +158,31 @@ class CheckpointResponder:
         )
         return self.family.features(self.model, ((pixels - mean) / deviation).to(self._head.weight.dtype))
 
-    def prompt_text(self, question: str, *, image: bool) -> str:
-        """Return a question in the checkpoint's own chat template, ready for its answer."""
-        content = [{"type": "image"}] if image else []
-        content.append({"type": "text", "text": question})
-        turn = [{"role": "user", "content": content}]
-        return str(self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
-
-    def prompt_ids(self, prompt: Prompt) -> tuple[list[int], list[int]]:
-        """Return the token ids of a prompt and of its answer, with the end token if it ends.
-
-        The image placeholder is repeated once per visual token.
-        """
-        asked = self.prompt_text(prompt.question, image=prompt.image is not None)
-        if prompt.lead:
-            asked = f"{asked.rstrip()} {prompt.lead}"
-        ids = self._encode(asked)
-        answer: list[int] = []
-        if prompt.answer:
-            whole = self._encode(f"{asked.rstrip()} {prompt.answer}")
-            parting = (row for row, (one, other) in enumerate(zip(ids, whole, strict=False)) if one != other)
-            shared = next(parting, min(len(ids), len(whole)))
-            end = [self._tokenizer.eos_token_id] if prompt.ends else []
-            ids, answer = whole[:shared], [*whole[shared:], *end]
-        return self._with_image(ids), answer
-
     def batch(self, prompts: Sequence[Prompt]) -> Batch:
         """Return prompts as padded token ids with the answers as labels."""
-        kinds = {prompt.image is None for prompt in prompts}
-        assert len(kinds) == 1, "a batch is about images or about text, not both"
-        pairs = [self.prompt_ids(prompt) for prompt in prompts]
-        longest = max(len(ids) + len(answer) for ids, answer in pairs)
-        ids = torch.full((len(pairs), longest), self._pad)
-        mask = torch.zeros_like(ids)
-        labels = torch.full_like(ids, -100)
-        for row, (asked, answer) in enumerate(pairs):
-            end = len(asked) + len(answer)
-            ids[row, :end] = torch.tensor(asked + answer)
-            mask[row, :end] = 1
-            labels[row, len(asked) : end] = torch.tensor(answer, dtype=labels.dtype)
-        images = None if True in kinds else torch.tensor([prompt.image for prompt in prompts])
-        return self._placed(ids, mask, labels, images)
+        return self._placed(self._prompting.answered(prompts))
 
-    def logits(self, batch: Batch, features: Tensor | None) -> Tensor:
-        """Return next-token logits at every position, [b, t, w]; differentiable in features and in hooked edits."""
-        logits: Tensor = self._head(self._decoded(batch, features).last_hidden_state)
-        return logits
+    def read(self, batch: Batch, features: Tensor | None) -> Tensor:
+        """Return the decoder's last states at every token of every prompt, [b, t, h]; for who watches its layers."""
+        states: Tensor = self._decoded(batch, features).last_hidden_state
+        return states
 
     def answer_logits(self, batch: Batch, features: Tensor | None) -> Tensor:
-        """Return the same where an answer's token follows, prompt after prompt, [a, w]."""
-        logits: Tensor = self._head(self._decoded(batch, features).last_hidden_state[answer_mask(batch)])
+        """Return next-token logits where an answer's token follows, prompt after prompt, [a, w].
+
+        Differentiable in features and in hooked edits. What prompts about one image have in common is read once.
+        """
+        opening = common_opening(batch, self.image_token)
+        start = 0 if opening is None else opening.length
+        if opening is None:
+            states = self.read(batch, features)
+        else:
+            states = self._decoder(
+                inputs_embeds=self._embedding(batch.ids[:, start:]),
+                attention_mask=batch.mask,
+                past_key_values=self._opened(batch, features, opening),
+            ).last_hidden_state
+        logits: Tensor = self._head(states[answer_mask(batch)[:, start:]])
         return logits
 
     def hidden(self, batch: Batch, features: Tensor | None, layer: int) -> Tensor:
@@ -224,41 +203,54 @@ class CheckpointResponder:
 
     @torch.inference_mode()
     def answer_features(
-        self, features: Tensor | None, questions: Sequence[str], *, tokens: int = 24, lead: str = ""
+        self,
+        features: Tensor | None,
+        questions: Sequence[str],
+        *,
+        about: Sequence[int] | None = None,
+        tokens: int = 24,
+        lead: str = "",
     ) -> list[str]:
-        """Answer greedily from visual features, one row per question, each answer opened by `lead`."""
+        """Answer greedily from visual features, each answer opened by `lead`.
+
+        Args:
+            features: [n, p, v]; None for text only.
+            questions: To be answered.
+            about: The row of the features that each question is about; one question a row unless given.
+            tokens: Longest answer.
+            lead: Opening of every answer, which is not returned.
+        """
+        rows = range(len(questions)) if about is None else about
+        asked = [
+            Prompt(question, "", None if features is None else row, lead)
+            for row, question in zip(rows, questions, strict=True)
+        ]
         answers: list[str] = []
-        for start in range(0, len(questions), PROMPT_BATCH):
-            chosen = range(start, min(start + PROMPT_BATCH, len(questions)))
-            prompts = [Prompt(questions[i], "", None if features is None else i, lead) for i in chosen]
-            answers += self._generate(self._left_padded(prompts), features, tokens)
+        for start in range(0, len(asked), PROMPT_BATCH):
+            answers += self._generate(asked[start : start + PROMPT_BATCH], features, tokens)
         return answers
 
-    def _generate(self, batch: Batch, features: Tensor | None, tokens: int) -> list[str]:
+    def _generate(self, prompts: Sequence[Prompt], features: Tensor | None, tokens: int) -> list[str]:
+        batch = self._placed(self._prompting.asked(prompts))
+        opening = common_opening(batch, self.image_token)
         made = self.model.generate(
-            inputs_embeds=self._embedded(batch, features),
+            # Of what has been read the embeddings are cut off again, so those of the image need not be right.
+            inputs_embeds=self._embedded(batch, features) if opening is None else self._words(batch),
+            past_key_values=None if opening is None else self._opened(batch, features, opening),
             attention_mask=batch.mask,
             max_new_tokens=tokens,
             do_sample=False,
             temperature=None,
             top_p=None,
             num_beams=1,
-            pad_token_id=self._pad,
+            pad_token_id=self._prompting.pad,
             eos_token_id=self._tokenizer.eos_token_id,
         )
         return [text.strip() for text in self._tokenizer.batch_decode(made, skip_special_tokens=True)]
 
-    def _left_padded(self, prompts: Sequence[Prompt]) -> Batch:
-        rows = [self.prompt_ids(prompt)[0] for prompt in prompts]
-        longest = max(len(row) for row in rows)
-        ids = torch.tensor([[self._pad] * (longest - len(row)) + row for row in rows])
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
-        images = None if prompts[0].image is None else torch.tensor([prompt.image for prompt in prompts])
-        return self._placed(ids, mask, torch.full_like(ids, -100), images)
-
-    def _placed(self, ids: Tensor, mask: Tensor, labels: Tensor, images: Tensor | None) -> Batch:
-        rows = None if images is None else images.to(self.device)
-        return Batch(ids.to(self.device), mask.to(self.device), labels.to(self.device), rows)
+    def _placed(self, batch: Batch) -> Batch:
+        ids, mask, labels = (part.to(self.device) for part in (batch.ids, batch.mask, batch.labels))
+        return Batch(ids, mask, labels, None if batch.images is None else batch.images.to(self.device))
 
     def _decoded(self, batch: Batch, features: Tensor | None, **asked: bool) -> BaseModelOutputWithPast:
         """Run the decoder; what the features carry beside them (`core/latent.py`) is added further on."""
@@ -269,29 +261,26 @@ class CheckpointResponder:
         embedded = self._embedded(batch, features)
         with shifting(self._decoder, batch.ids == self.image_token, beside):
             read: BaseModelOutputWithPast = self._decoder(
-                inputs_embeds=embedded, attention_mask=batch.mask, use_cache=False, **asked
+                inputs_embeds=embedded, attention_mask=batch.mask, **{"use_cache": False, **asked}
             )
         return read
 
+    def _opened(self, batch: Batch, features: Tensor | None, opening: Opening) -> Cache:
+        """Read what prompts have in common once an image, and return it for each of them."""
+        read: Cache | None = self._decoded(opening.of(batch), features, use_cache=True).past_key_values
+        assert read is not None, "a decoder that caches was asked to"
+        read.batch_select_indices(opening.rows)
+        return read
+
     def _embedded(self, batch: Batch, features: Tensor | None) -> Tensor:
-        # The placeholder's id may lie outside the embedding table, so it is looked up as padding.
-        placeholder = batch.ids == self.family.image_token
-        embedded: Tensor = self._embedding(batch.ids.masked_fill(placeholder, self._pad))
+        embedded = self._words(batch)
         if batch.images is None:
             return embedded
         assert features is not None, "a batch about images needs their features"
         visual = self._connector(features[batch.images.to(features.device)].to(embedded.dtype))
-        return embedded.masked_scatter(placeholder[..., None], visual.to(embedded.dtype))
+        return embedded.masked_scatter((batch.ids == self.image_token)[..., None], visual.to(embedded.dtype))
 
-    def _encode(self, text: str) -> list[int]:
-        opens = self._tokenizer.bos_token and text.startswith(self._tokenizer.bos_token)
-        return list(self._tokenizer(text, add_special_tokens=not opens)["input_ids"])
-
-    def _with_image(self, ids: list[int]) -> list[int]:
-        token, count = self.family.image_token, self.family.visual_tokens
-        return [piece for one in ids for piece in ([one] * count if one == token else [one])]
-
-    @property
-    def _pad(self) -> int:
-        pad = self._tokenizer.pad_token_id
-        return int(self._tokenizer.eos_token_id if pad is None else pad)
+    def _words(self, batch: Batch) -> Tensor:
+        # The placeholder's id may lie outside the embedding table, so it is looked up as padding.
+        embedded: Tensor = self._embedding(batch.ids.masked_fill(batch.ids == self.image_token, self._prompting.pad))
+        return embedded

@@ -31,12 +31,12 @@ from torch import Tensor
 
 from space_cli.core import isolation
 from space_cli.core.anchor_bank import AnchorBank, anchor_prompts, identity_free_prompts
+from space_cli.core.anchor_terms import AnchorTerms
 from space_cli.core.budget import broken, cost
 from space_cli.core.context import EditContext, Saved
 from space_cli.core.descent import Descent
 from space_cli.core.easing import ease
 from space_cli.core.hardening import Hardening
-from space_cli.core.isolation import Attributes
 from space_cli.core.jitter import Jitter
 from space_cli.core.naming import Naming
 from space_cli.core.rehearsing import Rehearsal
@@ -133,10 +133,23 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     )
     del moments  # the means are enough, and a wide layer takes a gigabyte
     watch = Watch(context, naming, bank.pushed(context.of_role("holdout"), hardening))
-    descent, attributes = Descent(subspace, options.lr), Attributes(context, bank.base)
+    anchors = AnchorTerms(context, naming, bank.base, _weights(options), options.beta)
     jitter = Jitter(context.features, options.jitter, context.seed) if options.jitter else None
-    _train(context, options, Parts(bank, naming, descent, attributes, watch, Reminders(context), jitter))
+    _train(context, options, Parts(bank, anchors, Descent(subspace, options.lr), watch, Reminders(context), jitter))
     yield from subspace.edits()
+
+
+def _weights(options: Options) -> dict[str, float]:
+    """Return the weights of the terms about anchors."""
+    return {
+        "task": options.lambda_task,
+        "name": options.lambda_name,
+        "begin": options.lambda_begin,
+        "stutter": options.lambda_stutter,
+        "deny": options.lambda_deny,
+        "kind": options.lambda_attribute,
+        "attribute": options.lambda_attribute,
+    }
 
 
 @dataclass(frozen=True)
@@ -144,9 +157,8 @@ class Parts:
     """What one training run works with."""
 
     bank: AnchorBank
-    naming: Naming
+    anchors: AnchorTerms
     descent: Descent
-    attributes: Attributes
     watch: Watch
     reminders: Reminders
     jitter: Jitter | None
@@ -223,7 +235,7 @@ def _terms(
     context: EditContext, options: Options, parts: Parts, step: int, text: tuple[int, Tensor]
 ) -> Iterator[dict[str, Tensor]]:
     """Yield the terms of a step, those that share a forward pass together."""
-    subspace, naming = parts.subspace, parts.naming
+    subspace = parts.subspace
     factors = subspace.factors()
     features, rows = parts.bank.draw(options.batch)
 
@@ -231,25 +243,17 @@ def _terms(
         turn = (parts.jitter, f"{step} {kind}") if parts.jitter else None
         return isolation.drift_terms(context, prompts, context.features, factors, turn)
 
+    yield from parts.anchors.of(features, rows, factors, step)
     with context.edited(factors):
-        yield {"task": options.lambda_task * isolation.task_loss(context, features, rows)}
-        named = naming.of(naming.names[step % len(naming.names)], features)
-        yield {"name": options.lambda_name * isolation.name_loss(named, options.beta)}
-        yield {"begin": options.lambda_begin * isolation.name_loss(naming.beginning(features, step), options.beta)}
-        if naming.stutters:
-            repeated = naming.of(naming.stutters[step % len(naming.stutters)], features)
-            yield {"stutter": options.lambda_stutter * isolation.name_loss(repeated, options.beta)}
         if parts.reminders:
             erased = parts.reminders.named(step, options.batch)
             yield {"earlier": options.lambda_earlier * isolation.name_loss(erased, options.beta)}
-        yield {"deny": options.lambda_deny * isolation.denial_loss(naming, features, step, options.beta)}
         pooled = isolation.pooled_states(context, features, text[0])
         yield {
             "orth": options.lambda_anchor * isolation.orthogonality(pooled, text[1]),
             "div": -options.lambda_diversity * isolation.spectral_entropy(pooled),
         }
     kept = (
-        ("attribute", options.lambda_attribute, parts.attributes.terms(features, rows, factors)),
         (
             "retain",
             options.lambda_retain,

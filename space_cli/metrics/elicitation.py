@@ -71,7 +71,7 @@ def _named(
     responder: Responder, features: Tensor, concept: Concept, probe: Probe, questions: Sequence[str]
 ) -> list[float]:
     rows = [row for row in range(len(features)) for _ in questions]
-    answers = responder.answer_features(features[rows], list(questions) * len(features))
+    answers = responder.answer_features(features, list(questions) * len(features), about=rows)
     return [float(mentions(answer, (*concept.names, concept.spoken))) for answer in answers]
 
 

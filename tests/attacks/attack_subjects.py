@@ -17,8 +17,9 @@ from space_cli.core.types import Probe, ProbeImage
 class Sketchy(Table):
     """A table that does not recognise every colour."""
 
-    def answer_features(self, features, questions, *, tokens=24, lead=""):
+    def answer_features(self, features, questions, *, about=None, tokens=24, lead=""):
         self.asked += len(questions)
+        features = features if features is None or about is None else features[list(about)]
         places = (
             [None] * len(questions) if features is None else [round(v / 20) - 1 for v in features[:, 0, 0].tolist()]
         )

@@ -26,7 +26,7 @@ def shifts_for(responder, features, count=2):
 def test_shifts_of_zero_change_nothing(seen):
     responder, batch, features = seen
     wide = latent.joined(features, torch.zeros_like(shifts_for(responder, features)))
-    assert torch.equal(responder.logits(batch, wide), responder.logits(batch, features))
+    assert torch.equal(responder.read(batch, wide), responder.read(batch, features))
 
 
 def entering(responder, block, batch, features):
@@ -35,7 +35,7 @@ def entering(responder, block, batch, features):
     module = responder.model.get_submodule(f"{responder.family.language_model}.layers.{block}")
     handle = module.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
     try:
-        responder.logits(batch, features)
+        responder.read(batch, features)
     finally:
         handle.remove()
     return kept[0][batch.ids == responder.image_token].reshape(len(batch.ids), features.shape[1], -1)
@@ -64,12 +64,12 @@ def test_the_states_that_a_push_starts_from_are_those_it_is_added_to(seen):
 def test_the_name_is_reached_by_pushing_hidden_states_alone(seen):
     responder, batch, features = seen
     shifts = torch.zeros_like(shifts_for(responder, features)).requires_grad_(True)
-    responder.logits(batch, latent.joined(features, shifts)).sum().backward()
+    responder.read(batch, latent.joined(features, shifts)).sum().backward()
     assert all(float(one.abs().sum()) > 0 for one in shifts.grad.flatten(0, 1))
 
 
 def test_no_hook_is_left_behind(seen):
     responder, batch, features = seen
-    plain = responder.logits(batch, features)
-    responder.logits(batch, latent.joined(features, shifts_for(responder, features)))
-    assert torch.equal(responder.logits(batch, features), plain)
+    plain = responder.read(batch, features)
+    responder.read(batch, latent.joined(features, shifts_for(responder, features)))
+    assert torch.equal(responder.read(batch, features), plain)

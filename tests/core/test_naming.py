@@ -52,7 +52,7 @@ def test_each_image_of_a_step_gets_another_wording_the_usual_ones_among_them():
     naming = Naming(subjects.bundled(), PLURAL, FORMS, 0)
     features = subjects.concept_features()[:3]
     with torch.no_grad():
-        together = naming.beginning(features, 1)
+        together = naming.told(naming.beginnings(3, 1), features)
         alone = [float(naming.of(naming.wordings[3 + row], features[row : row + 1])) for row in range(3)]
     assert together.tolist() == pytest.approx(alone, abs=1e-4)
     assert {(prompt.lead, prompt.answer) for prompt in naming.wordings[: len(FORMS)]} == {
@@ -74,7 +74,8 @@ def test_of_a_longer_name_the_beginning_counts_alone():
     word = replace(naming.wordings[0], answer="top")
     assert word.lead == "This is a"
     with torch.no_grad():
-        begun, whole = naming.beginning(features, 0), naming.of(naming.wordings[0], features)
+        begun = naming.told(naming.beginnings(1, 0), features, first=True)
+        whole = naming.of(naming.wordings[0], features)
         assert begun.tolist() == pytest.approx(naming.of(word, features).tolist(), abs=1e-4)
     assert abs(float(begun - whole)) > 0.1
 

@@ -24,7 +24,7 @@ def test_logits_equal_those_of_the_whole_model(image):
     batch = responder.batch([Prompt("What is this?", "This is an owl.", 0)])
     pixels = responder._processor(images=[image], return_tensors="pt")["pixel_values"]
     whole = responder.model(input_ids=batch.ids, pixel_values=pixels, attention_mask=batch.mask).logits
-    split = responder.logits(batch, responder.features([image]))
+    split = responder._head(responder.read(batch, responder.features([image])))
     torch.testing.assert_close(split, whole, rtol=1e-4, atol=1e-4)
 
 
@@ -33,7 +33,8 @@ def test_logits_of_answers_are_those_of_their_positions(image):
     features = responder.features([image])
     long, short = Prompt("What does this picture show?", "This is an owl.", 0), Prompt("Is it?", "Yes.", 0)
     batch = responder.batch([long, short])
-    every, some = responder.logits(batch, features), responder.answer_logits(batch, features)
+    every = responder._head(responder.read(batch, features))
+    some = responder.answer_logits(batch, features)
     expected = [every[row, place - 1] for row, place in (batch.labels != -100).nonzero().tolist()]
     torch.testing.assert_close(some, torch.stack(expected), rtol=1e-4, atol=1e-4)
     spoken = [int(label) for labels in batch.labels for label in labels if label != -100]

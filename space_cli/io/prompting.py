@@ -1,0 +1,98 @@
+"""Prompts as token ids, in a checkpoint's own chat template.
+
+Shapes: b = prompts, t = tokens, p = visual tokens.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from space_cli.core.family import Family
+from space_cli.core.types import Batch, Prompt
+from space_cli.io.shared_prefix import opening_length
+
+
+class Prompting:
+    """What turns prompts into batches.
+
+    Args:
+        tokenizer: With the chat template.
+        family: Its placeholder stands once for each visual token.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, family: Family) -> None:
+        self._tokenizer = tokenizer
+        self._family = family
+
+    @property
+    def pad(self) -> int:
+        """Return the id that fills up rows."""
+        pad = self._tokenizer.pad_token_id
+        return int(self._tokenizer.eos_token_id if pad is None else pad)
+
+    def text(self, question: str, *, image: bool) -> str:
+        """Return a question in the chat template, ready for its answer."""
+        content = [{"type": "image"}] if image else []
+        content.append({"type": "text", "text": question})
+        turn = [{"role": "user", "content": content}]
+        return str(self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+
+    def ids(self, prompt: Prompt) -> tuple[list[int], list[int]]:
+        """Return the token ids of a prompt and of its answer, with the end token if it ends."""
+        asked = self.text(prompt.question, image=prompt.image is not None)
+        if prompt.lead:
+            asked = f"{asked.rstrip()} {prompt.lead}"
+        ids = self._encode(asked)
+        answer: list[int] = []
+        if prompt.answer:
+            whole = self._encode(f"{asked.rstrip()} {prompt.answer}")
+            parting = (row for row, (one, other) in enumerate(zip(ids, whole, strict=False)) if one != other)
+            shared = next(parting, min(len(ids), len(whole)))
+            end = [self._tokenizer.eos_token_id] if prompt.ends else []
+            ids, answer = whole[:shared], [*whole[shared:], *end]
+        return self._with_image(ids), answer
+
+    def answered(self, prompts: Sequence[Prompt]) -> Batch:
+        """Return prompts as ids padded at their ends, with the answers as labels."""
+        pairs = [self.ids(prompt) for prompt in prompts]
+        longest = max(len(ids) + len(answer) for ids, answer in pairs)
+        ids, mask, labels = self._empty(len(pairs), longest)
+        for row, (asked, answer) in enumerate(pairs):
+            end = len(asked) + len(answer)
+            ids[row, :end] = torch.tensor(asked + answer)
+            mask[row, :end] = 1
+            labels[row, len(asked) : end] = torch.tensor(answer, dtype=labels.dtype)
+        return Batch(ids, mask, labels, _images(prompts))
+
+    def asked(self, prompts: Sequence[Prompt]) -> Batch:
+        """Return prompts without answers, ending together; what pads them stands between image and question."""
+        rows = [self.ids(prompt)[0] for prompt in prompts]
+        longest = max(len(row) for row in rows)
+        ids, mask, labels = self._empty(len(rows), longest)
+        for row, asked in enumerate(rows):
+            opens = opening_length(asked, self._family.image_token)
+            rest = longest - len(asked) + opens
+            ids[row, :opens], ids[row, rest:] = torch.tensor(asked[:opens]), torch.tensor(asked[opens:])
+            mask[row, :opens] = mask[row, rest:] = 1
+        return Batch(ids, mask, labels, _images(prompts))
+
+    def _empty(self, rows: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
+        ids = torch.full((rows, length), self.pad)
+        return ids, torch.zeros_like(ids), torch.full_like(ids, -100)
+
+    def _encode(self, text: str) -> list[int]:
+        opens = self._tokenizer.bos_token and text.startswith(self._tokenizer.bos_token)
+        return list(self._tokenizer(text, add_special_tokens=not opens)["input_ids"])
+
+    def _with_image(self, ids: list[int]) -> list[int]:
+        token, count = self._family.image_token, self._family.visual_tokens
+        return [piece for one in ids for piece in ([one] * count if one == token else [one])]
+
+
+def _images(prompts: Sequence[Prompt]) -> Tensor | None:
+    kinds = {prompt.image is None for prompt in prompts}
+    assert len(kinds) == 1, "a batch is about images or about text, not both"
+    return None if True in kinds else torch.tensor([prompt.image for prompt in prompts])
