@@ -17,8 +17,14 @@ INK, GRID, SOFT = (20, 20, 25), (215, 215, 220), (150, 150, 160)
 HIGHLIGHT = (0, 90, 160)
 LEVELS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98)
 """Harmonic means that a dotted line joins."""
-ASIDE = ((18, -12), (-18, -12), (18, 12), (-18, 12))
-"""Where a letter stands beside its marker, pixels."""
+ASIDE = tuple(
+    (reach * math.cos(turn * math.pi / 4), reach * math.sin(turn * math.pi / 4))
+    for reach in (19, 30, 42)
+    for turn in (-1, -3, 1, 3, 0, 4, -2, 2)
+)
+"""Where a letter may stand beside its marker, the best first, pixels."""
+APART = 15
+"""Between a letter and what else is drawn, at least, pixels."""
 POLYGONS: tuple[Sequence[tuple[float, float]], ...] = (
     ((-1, -1), (1, -1), (1, 1), (-1, 1)),
     ((0, -1.2), (1.1, 0.9), (-1.1, 0.9)),
@@ -82,7 +88,9 @@ def draw(summary: Mapping[str, Summary], highlighted: str, path: Path) -> None:
 
 
 def _points(pen: ImageDraw.ImageDraw, frame: Frame, shown: Mapping[str, Summary], highlighted: str) -> None:
-    for number, (name, found) in enumerate(shown.items()):
+    places: dict[int, tuple[float, float]] = {}
+    # Ours is drawn last, so that nothing lies on it.
+    for number, (name, found) in sorted(enumerate(shown.items()), key=lambda one: one[1][0] == highlighted):
         x, y = found["retained"], found["forgotten"]
         if not frame.holds(x["mean"], y["mean"]):
             continue
@@ -92,11 +100,19 @@ def _points(pen: ImageDraw.ImageDraw, frame: Frame, shown: Mapping[str, Summary]
         ):
             ends = [frame.place(*(max(frame.low, value) for value in end)) for end in (first, last)]
             pen.line(ends, SOFT, width=2)
-        place = frame.place(x["mean"], y["mean"])
-        _marker(pen, place, number, filled=name == highlighted)
-        # Letters step aside in turn, so that markers on one spot still show whose they are.
-        across, down = ASIDE[number % len(ASIDE)]
-        pen.text((place[0] + across, place[1] + down), _letter(number), INK, _font(14), anchor="mm")
+        places[number] = frame.place(x["mean"], y["mean"])
+        _marker(pen, places[number], number, filled=name == highlighted)
+    taken = list(places.values())
+    for number, place in sorted(places.items()):
+        taken.append(_beside(place, taken))
+        pen.text(taken[-1], _letter(number), INK, _font(14), anchor="mm")
+
+
+def _beside(place: tuple[float, float], taken: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the first place beside a marker that is far from everything else, or of all the one that is farthest."""
+    free = [(place[0] + across, place[1] + down) for across, down in ASIDE]
+    room = {one: min(math.dist(one, other) for other in taken) for one in free}
+    return next((one for one in free if room[one] >= APART), max(free, key=lambda one: room[one]))
 
 
 def _axes(pen: ImageDraw.ImageDraw, frame: Frame) -> None:

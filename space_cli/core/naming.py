@@ -26,7 +26,7 @@ KIND_SHARE, YES_SHARE, DETOUR_SHARE = 0.15, 0.25, 0.2
 """How often the objective asks for the kind, for "Yes" and for the name after unusual words; else for the name."""
 WORDINGS_AN_IMAGE = 4
 """Wordings that each image is asked about where the mean is wanted."""
-TOGETHER = 64
+TOGETHER = 32
 """Prompts in one pass without a gradient; of LLaVA-1.5-7B they keep 0.3 GB each of keys and values."""
 
 

@@ -35,13 +35,13 @@ class Opening:
 def common_opening(batch: Batch, image_token: int) -> Opening | None:
     """Return what prompts about the same images have in common; None where that saves nothing or is not there.
 
-    That is where each image is asked about once, where a template opens otherwise from question to question, and where
-    a token of the opening is to be predicted.
+    That is where an image is asked about less than twice in the mean, since every prompt keeps its copy of keys and
+    values; where a template opens otherwise from question to question; where a token of the opening is to be predicted.
     """
     if batch.images is None:
         return None
     images, rows = batch.images.unique(return_inverse=True)
-    if len(images) == len(rows):
+    if 2 * len(images) > len(rows):
         return None
     length = opening_length(batch.ids[0].tolist(), image_token)
     opening = batch.ids[:, :length]

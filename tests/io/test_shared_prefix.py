@@ -53,6 +53,8 @@ def test_nothing_is_shared_where_it_saves_nothing_or_something_is_to_be_predicte
     responder = subjects.bundled()
     token = responder.image_token
     assert common_opening(responder.batch(prompts()[:3]), token) is None
+    assert common_opening(responder.batch(prompts()[:5]), token) is None
+    assert common_opening(responder.batch(prompts()[:6]), token) is not None
     assert common_opening(responder.batch([Prompt(q, "It is.") for q in QUESTIONS]), token) is None
     batch = responder.batch(prompts())
     batch.labels[0, 2] = 5
