@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from space_cli.core.losses import answer_mask
-from space_cli.core.types import Batch, ErasedBefore, Probe, ProbeImage, Prompt
+from space_cli.core.types import Batch, ErasedBefore, Probe, ProbeImage, Prompt, Rows
 
 NAMES = ("panda", "bear", "koala", "bus", "car", "rose", "tulip", "piano")
 WORDS = 97  # vocabulary; 0 pads, 1 ends
@@ -84,13 +84,7 @@ class Table:
         return self.logits(batch, features)
 
     def answer_features(
-        self,
-        features: Tensor | None,
-        questions: Sequence[str],
-        *,
-        about: Sequence[int] | None = None,
-        tokens: int = 24,
-        lead: str = "",
+        self, features: Tensor | None, questions: Sequence[str], *, about: Rows = None, tokens: int = 24, lead: str = ""
     ) -> list[str]:
         self.asked += len(questions)
         shown = None if features is None else features if about is None else features[list(about)]

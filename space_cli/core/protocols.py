@@ -7,7 +7,7 @@ from typing import Protocol
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from space_cli.core.types import Batch, Prompt
+from space_cli.core.types import Batch, Prompt, Rows
 
 
 class Encoder(Protocol):
@@ -70,13 +70,7 @@ class Responder(Protocol):
         ...
 
     def answer_features(
-        self,
-        features: Tensor | None,
-        questions: Sequence[str],
-        *,
-        about: Sequence[int] | None = None,
-        tokens: int = 24,
-        lead: str = "",
+        self, features: Tensor | None, questions: Sequence[str], *, about: Rows = None, tokens: int = 24, lead: str = ""
     ) -> list[str]:
         """Answer greedily from visual features; text only where `features` is None.
 

@@ -8,7 +8,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from space_cli.core.protocols import Responder
-from space_cli.core.types import Batch, Prompt
+from space_cli.core.types import Batch, Prompt, Rows
 
 BATCH = 32
 """Questions asked at once; about 640 tokens each in LLaVA-1.5, so this bounds the memory of a 7B answer."""
@@ -91,13 +91,7 @@ class Remembering:
         return self.responder.hidden(batch, features, layer)
 
     def answer_features(
-        self,
-        features: Tensor | None,
-        questions: Sequence[str],
-        *,
-        about: Sequence[int] | None = None,
-        tokens: int = 24,
-        lead: str = "",
+        self, features: Tensor | None, questions: Sequence[str], *, about: Rows = None, tokens: int = 24, lead: str = ""
     ) -> list[str]:
         """Answer greedily from visual features; not remembered, as no attack sends the same ones twice."""
         return self.responder.answer_features(features, questions, about=about, tokens=tokens, lead=lead)

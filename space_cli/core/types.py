@@ -11,6 +11,8 @@ from space_cli.core.hooks import Change
 
 Role = Literal["forget", "holdout", "neighbour", "general"]
 ROLES: tuple[Role, ...] = ("forget", "holdout", "neighbour", "general")
+Rows = Sequence[int] | None
+"""Rows of visual features that questions are about; None where each has its own, in order."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from space_cli.core.errors import ArtifactFault, EnvironmentFault
 from space_cli.core.family import Family
 from space_cli.core.latent import shifting
 from space_cli.core.losses import answer_log_likelihood, answer_mask
-from space_cli.core.types import Batch, Prompt
+from space_cli.core.types import Batch, Prompt, Rows
 from space_cli.io.prompting import Prompting
 from space_cli.io.shared_prefix import Opening, common_opening
 
@@ -203,13 +203,7 @@ class CheckpointResponder:
 
     @torch.inference_mode()
     def answer_features(
-        self,
-        features: Tensor | None,
-        questions: Sequence[str],
-        *,
-        about: Sequence[int] | None = None,
-        tokens: int = 24,
-        lead: str = "",
+        self, features: Tensor | None, questions: Sequence[str], *, about: Rows = None, tokens: int = 24, lead: str = ""
     ) -> list[str]:
         """Answer greedily from visual features, each answer opened by `lead`.
 
