@@ -26,7 +26,10 @@ from torch import Tensor
 from benchmarks.gpu.shapes import Shape, Tower, write_llava
 from benchmarks.tables import machine
 from space_cli.bundled.checkpoint import checkpoint_folder
+from space_cli.core.answer_form import AnswerForm
+from space_cli.core.naming import Naming
 from space_cli.core.phrasing import AUDIT_OPEN, ERASE_OPEN, ERASE_YES_NO, IDENTITY_FREE
+from space_cli.core.recipe import Concept
 from space_cli.core.types import Prompt
 from space_cli.io import model
 from space_cli.io.model import CheckpointResponder, open_model, pick_device
@@ -100,20 +103,16 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _step(responder: CheckpointResponder, features: Tensor) -> Tensor:
+def _step(responder: CheckpointResponder, features: Tensor) -> None:
     shown = features.clone().requires_grad_(True)
     questions = [*ERASE_OPEN[:4], ERASE_YES_NO[0].format(phrase="an owl"), *IDENTITY_FREE]
     prompts = [Prompt(q, "This is an owl.", row) for q in questions for row in range(len(shown))]
     responder.answer_logits(responder.batch(prompts), shown).float().logsumexp(-1).sum().backward()
-    assert shown.grad is not None
-    return shown.grad
 
 
-@torch.no_grad()
-def _activation(responder: CheckpointResponder, features: Tensor) -> None:
-    prompts = [Prompt(q, "an owl", row, "This is", ends=False) for row in range(len(features)) for q in ERASE_OPEN]
-    for start in range(0, len(prompts), model.PROMPT_BATCH):
-        responder.answer_logits(responder.batch(prompts[start : start + model.PROMPT_BATCH]), features)
+def _activation(responder: CheckpointResponder, features: Tensor) -> Tensor:
+    forms = {question: AnswerForm("This is", ".") for question in ERASE_OPEN}
+    return Naming(responder, Concept(name="owl", phrase="an owl"), forms, 0).activation(features)
 
 
 def _answers(responder: CheckpointResponder, features: Tensor) -> list[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from space_cli.core import phrasing
 from space_cli.core.context import EditContext, Factors
-from space_cli.core.isolation import name_loss
+from space_cli.core.isolation import name_loss, own_prompts
 from space_cli.core.losses import answer_mask, split, token_kl, token_log_likelihood
 from space_cli.core.memory import rows_at_once
 from space_cli.core.naming import Naming
@@ -27,13 +27,11 @@ PRESSED = ("name", "begin", "stutter", "deny")
 class AnchorTerms:
     """What is asked about anchors, and what the answers cost.
 
-    `task` is the cross-entropy of each proxy's own answer, given these features in the proxy's place: questions and
-    answers are those of the checkpoint's own round before the run, so the anchors overwrite the concept with what they
-    are, in the wording that goes with each question. `name`, `begin`, `stutter` and `deny` press down the name, its
-    first token in other wordings, the word before it in its place, and "Yes" to the questions for it. `attribute` and
-    `kind` keep what questions that do not ask for the name are answered with: the kind is what the unedited checkpoint
-    says the concept's word means, so that a picture whose name is lost is still known for the kind of thing it is;
-    every other answer is the unedited checkpoint's own about each anchor.
+    `task` is that of `isolation.task_loss`, the cross-entropy of each proxy's own answer. `name`, `begin`, `stutter`
+    and `deny` press down the name, its first token in other wordings, the word before it in its place, and "Yes" to the
+    questions for it. `attribute` and `kind` keep what questions that do not ask for the name are answered with: the
+    kind is what the unedited checkpoint says the concept's word means, so that a picture whose name is lost is still
+    known for the kind of thing it is; every other answer is the unedited checkpoint's own about each anchor.
 
     Args:
         context: The erasure.
@@ -67,7 +65,8 @@ class AnchorTerms:
             step: Its turn decides which question and wording each is asked in.
         """
         asked = self._asked(rows, step)
-        together = rows_at_once(self._context.responder.model, features.shape[1], _most(asked))
+        questions = sum(len(some[0]) for some in asked.values())  # of one anchor; every one has as many
+        together = rows_at_once(self._context.responder.model, features.shape[1], questions)
         parts = [
             _Part(self._context.responder, {term: some[start : start + together] for term, some in asked.items()})
             for start in range(0, len(rows), together)
@@ -97,11 +96,9 @@ class AnchorTerms:
 
     def _asked(self, rows: Sequence[int], step: int) -> dict[str, list[list[Prompt]]]:
         """Return what each term asks about each anchor; no term without a prompt."""
-        count, naming, known = len(rows), self._naming, self._context.knowledge.own
-        # An oracle may train on more images than there are proxies; they are told what the proxies in turn are.
-        own = [known[row % len(self._context.rows["forget"])] for row in rows]
+        count, naming = len(rows), self._naming
         asked = {
-            "task": [[Prompt(one.question, one.answer)] for one in own],
+            "task": [[one] for one in own_prompts(self._context, rows)],
             "name": [[naming.names[step % len(naming.names)]]] * count,
             "begin": [[one] for one in naming.beginnings(count, step)],
             "stutter": [[naming.stutters[step % len(naming.stutters)]] if naming.stutters else []] * count,
@@ -114,10 +111,6 @@ class AnchorTerms:
             for term, prompts in asked.items()
             if any(prompts)
         }
-
-
-def _most(asked: Mapping[str, Sequence[Sequence[Prompt]]]) -> int:
-    return sum(max(map(len, some)) for some in asked.values())
 
 
 class _Part:

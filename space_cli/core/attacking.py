@@ -36,8 +36,6 @@ from space_cli.core.types import Probe
 
 PREFIX = "attack_"
 """Before the name of every score that comes from an attack."""
-BATCH = 64
-"""Questions at once."""
 FORM_IMAGES = 24
 """Images whose answers show how the checkpoint words a name."""
 SURROGATE_SEED = 101
@@ -174,13 +172,10 @@ def ask(responder: Responder, features: Tensor, tries: Sequence[Try], *, tokens:
     answers = [[""] * len(tries) for _ in range(len(features))]
     for lead in dict.fromkeys(one.lead for one in tries):
         cells = [(row, place) for row in range(len(features)) for place, one in enumerate(tries) if one.lead == lead]
-        for start in range(0, len(cells), BATCH):
-            chosen = cells[start : start + BATCH]
-            questions = [tries[place].question for _, place in chosen]
-            about = [row for row, _ in chosen]
-            found = responder.answer_features(features, questions, about=about, tokens=tokens, lead=lead)
-            for (row, place), answer in zip(chosen, found, strict=True):
-                answers[row][place] = answer
+        questions, about = [tries[place].question for _, place in cells], [row for row, _ in cells]
+        found = responder.answer_features(features, questions, about=about, tokens=tokens, lead=lead)
+        for (row, place), answer in zip(cells, found, strict=True):
+            answers[row][place] = answer
     return answers
 
 

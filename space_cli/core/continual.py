@@ -22,8 +22,6 @@ from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.types import Edit, ErasedBefore
 
-BATCH = 32
-"""Questions at once, as many as an audit asks elsewhere."""
 HISTORY, REBOUND = "history_on_anchors", "rebound_on_anchors"
 """Signals of a later request's receipt."""
 
@@ -105,12 +103,8 @@ def _features(responder: Responder, one: ErasedBefore) -> Tensor:
 
 
 def _asked(responder: Responder, features: Tensor, questions: Sequence[str]) -> list[str]:
-    rows = [(row, question) for row in range(len(features)) for question in questions]
-    answers: list[str] = []
-    for start in range(0, len(rows), BATCH):
-        about, asked = zip(*rows[start : start + BATCH], strict=True)
-        answers += responder.answer_features(features, asked, about=about)
-    return answers
+    about = [row for row in range(len(features)) for _ in questions]
+    return responder.answer_features(features, list(questions) * len(features), about=about)
 
 
 def _opposite(edits: Sequence[Edit]) -> Change:

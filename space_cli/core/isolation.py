@@ -1,5 +1,7 @@
 """Dual-constraint semantic isolation: the terms that are trained inside the safe subspace of retained knowledge.
 
+What asks about the anchors is put together in `core/anchor_terms.py`.
+
     L = L_task + λ_name·L_name + λ_beg·L_begin + λ_stu·L_stutter + λ_deny·L_deny + λ_anc·L_orth + λ_div·L_div
         + λ_ear·L_earlier + λ_attr·L_attr + λ_ret·KL_retain + λ_aff·KL_yes + λ_word·KL_word + λ_leak·leak + λ_size·size
 
@@ -28,10 +30,15 @@ def task_loss(context: EditContext, features: Tensor, rows: list[int]) -> Tensor
     Questions and answers are those of the checkpoint's own round before the run, so the anchors overwrite the concept
     with what they are, in the wording that goes with each question.
     """
+    batch = context.responder.batch(own_prompts(context, rows))
+    return F.cross_entropy(context.responder.answer_logits(batch, features).float(), next_labels(batch))
+
+
+def own_prompts(context: EditContext, rows: Sequence[int]) -> list[Prompt]:
+    """Return what these proxies were asked before the run and answered, about the images of a step in their order."""
     # An oracle may train on more images than there are proxies; they are told what the proxies in turn are.
     asked = [context.knowledge.own[row % len(context.rows["forget"])] for row in rows]
-    batch = context.responder.batch([Prompt(one.question, one.answer, i) for i, one in enumerate(asked)])
-    return F.cross_entropy(context.responder.answer_logits(batch, features).float(), next_labels(batch))
+    return [Prompt(one.question, one.answer, i) for i, one in enumerate(asked)]
 
 
 def name_loss(now: Tensor, beta: float) -> Tensor:

@@ -103,7 +103,6 @@ class Naming:
         batch = self._batch(prompt, len(features))
         return answer_log_likelihood(self._responder.answer_logits(batch, features), batch)
 
-    @torch.no_grad()
     def told(self, prompts: Sequence[Prompt], features: Tensor, *, first: bool = False) -> Tensor:
         """Return the mean log p per token of each prompt's answer, [q]; those about one image had best stand together.
 
@@ -115,8 +114,7 @@ class Naming:
         found = []
         for start in range(0, len(prompts), TOGETHER):
             batch = self._responder.batch(prompts[start : start + TOGETHER])
-            scored = first_token(batch) if first else batch
-            found.append(answer_log_likelihood(self._responder.answer_logits(scored, features), scored))
+            found.append(self._responder.log_likelihood(first_token(batch) if first else batch, features))
         return torch.cat(found)
 
     def activation(self, features: Tensor) -> Tensor:
