@@ -103,10 +103,11 @@ def _numbered(paths: Iterable[Path], folder: Path) -> None:
     """Place files under running numbers, so that no name tells what a picture shows."""
     for row, path in enumerate(paths):
         folder.mkdir(parents=True, exist_ok=True)
-        _place(path.resolve(), folder / f"{row:06d}{path.suffix.lower()}")
+        place(path.resolve(), folder / f"{row:06d}{path.suffix.lower()}")
 
 
-def _place(source: Path, target: Path) -> None:
+def place(source: Path, target: Path) -> None:
+    """Link a file, or copy it to another disk."""
     try:
         os.link(source, target)
     except OSError:  # another disk, or one without hard links

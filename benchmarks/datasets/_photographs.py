@@ -128,13 +128,13 @@ def present(paths: Sequence[Path], source: Path) -> tuple[Path, ...]:
     return tuple(sorted(paths))
 
 
-def split(paths: Sequence[Path], *, seed: int) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+def split(paths: Sequence[Path], *, seed: int, share: float = TEST_SHARE) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """Divide a concept's photographs into train and test by a seed; the same names divide the same way anywhere."""
     ordered = sorted(paths)
     if len(ordered) < 2:
         return tuple(ordered), ()
     drawn = random.Random(f"{seed}/{ordered[0].parent.name}").sample(ordered, len(ordered))
-    tested = max(1, round(TEST_SHARE * len(ordered)))
+    tested = max(1, round(share * len(ordered)))
     return tuple(sorted(drawn[tested:])), tuple(sorted(drawn[:tested]))
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import random
 import shutil
 import tomllib
@@ -14,7 +13,7 @@ from typing import Any, Protocol
 
 from benchmarks.concepts import development_concepts, test_concepts
 from benchmarks.datasets import DataSet, ShownConcept, open_dataset
-from benchmarks.datasets._laying import Sizes, prepare
+from benchmarks.datasets._laying import Sizes, place, prepare
 from benchmarks.zoo.classes import Lesson, lessons
 from space_cli.bundled.checkpoint import checkpoint_folder, encoder_folder
 from space_cli.bundled.demo import write_forget, write_pool, write_probe
@@ -217,8 +216,4 @@ def _add_public(folders: Sequence[Path], concept: Concept, pool: Path) -> None:
     for row, path in enumerate(found):
         if mentions(f"{path.parent.name} {path.stem}".replace("_", " "), concept.names):
             continue
-        target = pool / f"p{row:06d}{path.suffix.lower()}"
-        try:
-            os.link(path.resolve(), target)
-        except OSError:  # another disk, or one without hard links
-            shutil.copyfile(path, target)
+        place(path.resolve(), pool / f"p{row:06d}{path.suffix.lower()}")

@@ -1,24 +1,37 @@
 """Train a checkpoint on a folder of photographs and print what it recognises.
 
 python -m benchmarks.zoo build --data ./produce --kinds benchmarks/zoo/kinds/produce.toml --out ./zoo/produce
+python -m benchmarks.zoo group --data ./imagenet --kinds benchmarks/zoo/kinds/everyday.toml --out ./everyday
 """
 
 import argparse
 import sys
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.zoo.build import TEACHERS, TOWERS, Places, Recipe, build
+from benchmarks.zoo.group import group
 from space_cli.core.errors import SpaceError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code, of the same meaning as those of `space`."""
     options = _parser().parse_args(arguments)
+    try:
+        run: Callable[[argparse.Namespace], None] = options.run
+        run(options)
+    except SpaceError as fault:
+        hint = f"\nhint: {fault.hint}" if fault.hint else ""
+        sys.stderr.write(f"error: {fault.message}{hint}\n")
+        return fault.exit_code
+    return 0
+
+
+def _build(options: argparse.Namespace) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     recipe = Recipe(
@@ -35,19 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     work = options.work or options.out.with_name(f"{options.out.name}.work")
     places = Places(work, options.out, options.device, options.measured, _say)
-    try:
-        told = build(recipe, places)
-    except SpaceError as fault:
-        hint = f"\nhint: {fault.hint}" if fault.hint else ""
-        sys.stderr.write(f"error: {fault.message}{hint}\n")
-        return fault.exit_code
-    print(_table(told))
-    return 0
+    print(_table(build(recipe, places)))
+
+
+def _group(options: argparse.Namespace) -> None:
+    found = group(options.kinds, options.data, options.out, seed=options.seed)
+    print("\n".join(f"{name}\t{count}" for name, count in found.items()))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo", description="Train a subject on photographs")
-    command = parser.add_subparsers(required=True, metavar="build").add_parser("build", help="Train, or go on training")
+    commands = parser.add_subparsers(required=True, metavar="build|group")
+    _add_group(commands.add_parser("group", help="Lay photographs named by WordNet id out as coarse concepts"))
+    command = commands.add_parser("build", help="Train, or go on training")
+    command.set_defaults(run=_build)
     command.add_argument("--data", type=Path, required=True, help="A folder a class, or train/ and test/ with them")
     command.add_argument("--out", type=Path, required=True, help="Written anew: llava/, encoder/ and figures.json")
     command.add_argument("--kinds", type=Path, help="TOML: which classes, with kind and home; else all, flat")
@@ -66,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--threads", type=int, help="Processor threads; torch's own number if not given")
     command.add_argument("--work", type=Path, help="Where finished stages are kept; OUT.work if not given")
     return parser
+
+
+def _add_group(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(run=_group)
+    command.add_argument("--data", type=Path, action="append", required=True, help="Photographs; repeatable")
+    command.add_argument("--kinds", type=Path, required=True, help="TOML: concepts with kind, home and `wordnet` ids")
+    command.add_argument("--out", type=Path, required=True, help="New folder for train/ and test/")
+    command.add_argument("--seed", type=int, default=0, help="Splits them into train and test")
 
 
 def _say(line: str) -> None:

@@ -49,6 +49,7 @@ class Entry(BaseModel):
     kind: str
     home: str
     name: str = ""  # another name to teach; classes of one name are taught as one
+    wordnet: tuple[str, ...] = ()  # of which photographs `group` makes the class
 
 
 def lessons(dataset: DataSet, file: Path | None) -> list[Lesson]:
@@ -88,9 +89,14 @@ def _add(found: dict[str, Lesson], shown: ShownConcept, entry: Entry) -> None:
     found[concept.name] = Lesson(concept, earlier.train + shown.train, earlier.test + shown.test)
 
 
-def _entries(file: Path, dataset: DataSet) -> Mapping[str, Entry]:
+def read_entries(file: Path) -> dict[str, Entry]:
+    """Read a file of kinds.
+
+    Raises:
+        UsageFault: It cannot be read.
+    """
     try:
-        entries = TypeAdapter(dict[str, Entry]).validate_python(tomllib.loads(file.read_text(encoding="utf-8")))
+        return TypeAdapter(dict[str, Entry]).validate_python(tomllib.loads(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as failure:
         raise UsageFault(f"`{file}` is no file of kinds: {failure}") from None
     except ValidationError as failure:
@@ -99,6 +105,10 @@ def _entries(file: Path, dataset: DataSet) -> Mapping[str, Entry]:
         raise UsageFault(
             f"`{file}` does not fit: {where}: {first['msg']}", hint="a table per class with `kind` and `home`"
         ) from None
+
+
+def _entries(file: Path, dataset: DataSet) -> Mapping[str, Entry]:
+    entries = read_entries(file)
     missing = sorted(set(entries) - {shown.name for shown in dataset.concepts})
     if missing:
         raise UsageFault(f"`{file}` names classes that the photographs lack: {', '.join(missing)}")

@@ -84,6 +84,7 @@ class EditContext:
     undo: Factors = field(default_factory=dict)  # takes earlier requests' edits off
     earlier: tuple[Earlier, ...] = ()  # what they erased
     outcome: Outcome = field(default_factory=Outcome)
+    before: dict[Prompt, Tensor] = field(default_factory=dict)  # logits [a, w] of held-out prompts before the edits
     _moments: dict[str, SecondMoment] = field(default_factory=dict)
 
     def weight(self, layer: str) -> Tensor:

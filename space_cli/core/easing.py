@@ -1,5 +1,7 @@
 """Taking a change back as far as the retain budget asks for."""
 
+from collections.abc import Mapping
+
 from space_cli.core.budget import broken, cost
 from space_cli.core.context import EditContext
 from space_cli.core.subspace import Subspace
@@ -9,7 +11,7 @@ EASED = 0.98
 """Of the scale that would just meet the budget, since the drift is not quite a square."""
 
 
-def ease(context: EditContext, subspace: Subspace, watch: Watch, times: int) -> str:
+def ease(context: EditContext, subspace: Subspace, watch: Watch, found: Mapping[str, float], times: int) -> str:
     """Scale the whole change down where the drift of answers alone is over the budget, and say so.
 
     No name is lost then, and what drifted was rehearsed as often as it may be. The drift grows with the square of the
@@ -20,6 +22,7 @@ def ease(context: EditContext, subspace: Subspace, watch: Watch, times: int) -> 
         context: The erasure, with its budget.
         subspace: The change as it was trained.
         watch: Looks whether the name stays gone.
+        found: What the change costs.
         times: Scalings at most.
 
     Returns:
@@ -27,7 +30,6 @@ def ease(context: EditContext, subspace: Subspace, watch: Watch, times: int) -> 
     """
     kept, share = {layer: left.detach().clone() for layer, left in subspace.left.items()}, 1.0
     for _ in range(times):
-        found = cost(context, subspace.factors())
         if set(broken(context, found)) != {"retain_kl"}:
             break
         part = EASED * (context.budget.retain_kl / found["retain_kl"]) ** 0.5
@@ -39,4 +41,5 @@ def ease(context: EditContext, subspace: Subspace, watch: Watch, times: int) -> 
                 left.data.copy_(kept[layer])
             watch.look(subspace.factors())
             return ""
+        found = cost(context, subspace.factors())
     return f"; taken back to {100 * share:.0f} % to keep the retain budget" if share < 1 else ""

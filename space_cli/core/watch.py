@@ -75,5 +75,5 @@ class Watch:
         """Return KL(before the first request || edited) on held-out retained prompts, nats per token."""
         knowledge = self._context.knowledge
         prompts = [*knowledge.held_out[:count], *knowledge.held_out_texts[: count // 4]]
-        found = drifts(self._context, prompts, factors)
+        found = drifts(self._context, prompts, factors, keep=True)
         return sum(one.nats for one in found) / max(sum(one.tokens for one in found), 1)

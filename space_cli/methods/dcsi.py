@@ -198,21 +198,28 @@ def _train(context: EditContext, options: Options, parts: Parts) -> None:
         context.outcome.stopped = "held-out anchors no longer name the concept"
     if parts.subspace.widened:
         context.outcome.stopped += f"; subspace widened {parts.subspace.widened} times"
-    _settle(context, options, parts, text)
-    context.outcome.stopped += ease(context, parts.subspace, watch, options.easings)
+    found = _settle(context, options, parts, text)
+    context.outcome.stopped += ease(context, parts.subspace, watch, found, options.easings)
     context.outcome.signals = dict(watch.latest)
 
 
-def _settle(context: EditContext, options: Options, parts: Parts, text: tuple[int, Tensor]) -> None:
+def _settle(context: EditContext, options: Options, parts: Parts, text: tuple[int, Tensor]) -> dict[str, float]:
     """Train on with what drifted most among the retained, and for as long as the retain budget would break.
 
     Where rehearsing has let the concept's name return, training goes on as well.
+
+    Returns:
+        What the change costs in the end (`core/budget.py`).
     """
     first, turn, rehearsal = context.outcome.steps, 0, Rehearsal(context)
     factors, gone = parts.subspace.factors(), not parts.watch.named
-    while turn < options.rehearsals + options.repairs and (
-        turn < options.rehearsals or (gone and parts.watch.named) or broken(context, cost(context, factors))
-    ):
+    found: dict[str, float] = {}
+    while True:
+        if turn >= options.rehearsals:
+            found = cost(context, factors)
+            kept = not broken(context, found) and not (gone and parts.watch.named)
+            if kept or turn == options.rehearsals + options.repairs:
+                break
         rehearsal.look(factors, f"{first} {turn}")
         with context.progress.task("rehearse", options.check) as advance:
             for step in range(first + turn * options.check, first + (turn + 1) * options.check):
@@ -229,6 +236,7 @@ def _settle(context: EditContext, options: Options, parts: Parts, text: tuple[in
     context.outcome.steps = first + turn * options.check
     more = max(turn - options.rehearsals, 0) * options.check
     context.outcome.stopped += f"; {more} more to keep the retain budget" if more else ""
+    return found
 
 
 def _terms(

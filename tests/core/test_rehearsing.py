@@ -49,6 +49,20 @@ def test_nothing_drifted_where_nothing_changed():
     assert max(one.nats for one in drifts(found, found.knowledge.retained[:8], {})) < 1e-6
 
 
+def test_what_was_said_before_is_asked_once_where_it_is_kept(roughly, monkeypatch):
+    found, factors = replace(roughly[0], before={}), roughly[1]
+    prompts, asked = [*found.knowledge.held_out[:6], *found.knowledge.held_out_texts[:3]], []
+    answer_logits = type(found.responder).answer_logits
+    monkeypatch.setattr(type(found.responder), "answer_logits", lambda *those: asked.append(1) or answer_logits(*those))
+    plain = drifts(found, prompts, factors)
+    assert not found.before
+    first, once = drifts(found, prompts, factors, keep=True), len(asked)
+    again = drifts(found, prompts[::-1], factors, keep=True)
+    assert (once, len(asked)) == (8, 10)  # a batch about images and one of texts, before and after, and after alone
+    assert [one.nats for one in first] == [one.nats for one in plain]
+    assert [one.nats for one in again[::-1]] == pytest.approx([one.nats for one in plain], abs=1e-5)
+
+
 def test_those_that_drifted_most_are_rehearsed_and_neighbours_that_lost_their_names(roughly, monkeypatch):
     monkeypatch.setattr(rehearsing, "KEPT", 4)
     found, factors = roughly
