@@ -20,12 +20,12 @@ from typing import Any
 from benchmarks.league.bench import compute
 from benchmarks.league.cells import BRIEF, CACHE, QUICK, SOURCE_FREE, Measures
 from benchmarks.league.cells import compute as commanded
-from benchmarks.league.entries import OURS, RIVALS, SEARCHED, SMALL, Entry, entries
+from benchmarks.league.entries import OURS, RIVALS, SEARCHED, SMALL, Entry, Settings, entries
 from benchmarks.league.page import current, write
 from benchmarks.league.running import Runner, every
 from benchmarks.league.scoring import best, completed, photographs
 from benchmarks.league.subjects import DEVELOPMENTS, TESTS, Job, Subject, open_subjects
-from benchmarks.league.tuning import choice, choices, open_settings, tuned_for
+from benchmarks.league.tuning import around_best, choice, choices, open_settings, tuned_for
 from benchmarks.tables import Row, read_rows, shard_of
 from space_cli.core.errors import SpaceError
 
@@ -154,7 +154,7 @@ def _tune(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str]
     pairs = [(subject, known[name]) for subject in subjects for name in SEARCHED if name in options.methods]
     for subject, entry in pairs[number::shards]:
         jobs = [Job(subject, concept, 0) for concept in subject.developments[: options.concepts or DEV_CONCEPTS]]
-        while missing := open_settings(_searched(runner, jobs), entry.name, wanted=len(jobs)):
+        while missing := _next(_searched(runner, jobs), entry.name, len(jobs)):
             before = len(runner.failures)
             runner.run(every([entry.with_settings(settings) for settings in missing], jobs))
             if len(runner.failures) > before:
@@ -162,6 +162,10 @@ def _tune(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str]
         found = choice(_searched(runner, jobs), entry.name, wanted=len(jobs))
         print(f"{subject.name}: {entry.name}: {found and found['settings']}")
     return runner.failures
+
+
+def _next(rows: Sequence[Row], name: str, wanted: int) -> Sequence[Settings]:
+    return open_settings(rows, name, wanted=wanted) or around_best(rows, name, wanted=wanted)
 
 
 def _costs(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str]:

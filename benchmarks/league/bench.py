@@ -50,6 +50,8 @@ from space_cli.io.subject import Aim, concept_images, subject_of
 from space_cli.stages.editing import Base, layer_receipts, on_cpu, open_base, rounded_changes, stored
 from space_cli.stages.erase import method_of
 
+OVER = "over_budget"
+"""Among the signals of an erasure that `space erase` would have refused, and that was measured all the same."""
 OPEN_AT_ONCE = 2
 """Concepts kept in memory, so that a search that goes from one to the other and back opens each of them once."""
 
@@ -125,7 +127,7 @@ class Bench:
         started = time.monotonic()
         edits = [on_cpu(edit) for edit in method.edits(context, options)]
         seconds = round(time.monotonic() - started, 3)
-        layers, signals = self._weighed(context, edits, request.method) if weigh else ([], {})
+        layers, signals = self._weighed(context, edits, entry) if weigh else ([], {})
         receipt = {
             "layers": [layer.model_dump() for layer in layers],
             "steps": context.outcome.steps,
@@ -135,15 +137,20 @@ class Bench:
         return Made(edits, receipt, seconds, context.outcome.instruction)
 
     def _weighed(
-        self, context: EditContext, edits: list[Edit], method: str
+        self, context: EditContext, edits: list[Edit], entry: Entry
     ) -> tuple[list[LayerReceipt], dict[str, float]]:
         """Return what the receipt says about layers and budgets.
 
         Raises:
-            GateRefusal: A budget would break.
+            GateRefusal: A budget would break, and the entry is one that has to keep it.
         """
         rounded = rounded_changes(self.base, edits)
-        signals = within_budget(context, rounded, method)
+        try:
+            signals = within_budget(context, rounded, entry.method)
+        except GateRefusal as gate:
+            if entry.gated or not gate.figures:
+                raise
+            signals = {**gate.figures, OVER: 1.0}
         return layer_receipts(context, self.base, edits, rounded), signals
 
     def request(self, entry: Entry) -> EraseRequest:

@@ -42,6 +42,7 @@ class Entry:
     settings: Settings = field(default_factory=dict)  # `--set`
     images: bool = False  # whether it is given images of the concept
     limited: bool = False  # whether the budgets of `space erase` hold
+    gated: bool = True  # whether one that breaks leaves nothing to measure; else the row tells it beside the scores
     scope: str = "mlp"
     select: tuple[str, ...] = ()  # further words of `space select`
 
@@ -55,7 +56,7 @@ def entries() -> dict[str, Entry]:
     found = [
         Entry(OURS, "dcsi", limited=True),
         Entry(ORACLE, "dcsi", {"oracle": True}, images=True, limited=True),
-        Entry("space-paper", "space-paper"),
+        Entry("space-paper", "space-paper", select=("--ranking", "similarity")),
         Entry("prompt", "prompt"),
         *(Entry(name, name, images=True) for name in RIVALS),
     ]

@@ -4,6 +4,9 @@ First the rates at `RATES_AT` steps, then the steps at the best rate. Either row
 the best value until both its sides were tried; of equals beside the larger, so that a plateau is left upwards, where a
 rival does more. Then, where a mask decides what is trained, each τ at the best rate and steps. Best is the highest mean
 of the harmonic mean over the dev concepts; of equals the fewer steps, then the smaller rate, then the larger τ.
+
+At last everything around the best point of that cross, rate and steps together, for as long as a better one is found: a
+slow rate that needs many steps lies on neither row. A search that has not come to that end counts, and is marked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,6 +55,20 @@ def open_settings(rows: Sequence[Row], method: str, *, wanted: int) -> list[Sett
     return [_settings(point) for point in points if point not in known]
 
 
+def around_best(rows: Sequence[Row], method: str, *, wanted: int) -> list[Settings]:
+    """Return what lies around the best point and was not tried yet; empty when the search has come to its end.
+
+    Args:
+        rows: The search so far, of one subject.
+        method: The entry's name.
+        wanted: Dev concepts that a setting must have been tried on.
+    """
+    known = scored(rows, method, wanted=wanted)
+    rate, steps, tau = _best(known)
+    points = [(r, s, tau) for r in _near(RATES, rate) for s in _near(STEPS, steps)]
+    return [_settings(point) for point in points if point not in known]
+
+
 def choice(rows: Sequence[Row], method: str, *, wanted: int) -> dict[str, Any] | None:
     """Return the best setting with what it was chosen by, or None where nothing was searched or it is not done."""
     known = scored(rows, method, wanted=wanted)
@@ -64,6 +81,7 @@ def choice(rows: Sequence[Row], method: str, *, wanted: int) -> dict[str, Any] |
         "harmonic_mean": known[point],
         "concepts": sorted({row["concept"] for row in rows if row["method"] == method}),
         "tried": len(known),
+        "ended": not around_best(rows, method, wanted=wanted),
     }
 
 
@@ -113,8 +131,12 @@ def beside(ladder: Sequence[Value], first: Sequence[Value], known: dict[Value, f
     missing = [value for value in first if value not in known]
     if missing:
         return missing
-    place = ladder.index(_top(known))
-    return [value for value in ladder[max(0, place - 1) : place + 2] if value not in known]
+    return [value for value in _near(ladder, _top(known)) if value not in known]
+
+
+def _near(ladder: Sequence[Value], value: Value) -> Sequence[Value]:
+    place = ladder.index(value)
+    return ladder[max(0, place - 1) : place + 2]
 
 
 def _finished(rows: Sequence[Row], method: str) -> dict[str, Any] | None:

@@ -28,7 +28,7 @@ FIXED = frozenset(
             "scope",
             "device",
         ),
-        *("space_version", "sha256", "policy_sha256", "encoder_sha256", "run", "dtype", "key_id"),
+        *("space_version", "sha256", "policy_sha256", "encoder_sha256", "run", "dtype", "key_id", "salt"),
         *("files", "base_files", "layers"),
     )
 )

@@ -1,5 +1,7 @@
 """All that `space` writes as JSON: the `space.json` of each folder."""
 
+import secrets
+
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -134,6 +136,10 @@ class ErasureReceipt(Manifest):
         default=0.0, description="Share of the retain budget, which counts from the checkpoint before the first request"
     )
     meter: str = Field(default="", description="What the meter says, in a sentence; empty for a first request")
+    salt: str = Field(
+        default_factory=lambda: secrets.token_hex(16),
+        description="Random, and in no report: the digest of a receipt would confirm a guessed name without it",
+    )
     pseudonymized: Pseudonymized | None = Field(default=None, description="Set where a pseudonym stands for it")
 
 

@@ -27,15 +27,17 @@ class Watch:
         context: The erasure.
         naming: The concept's prompts.
         hardened: Held-out anchors hardened against the unedited checkpoint, [n, p, v].
+        pushed: Whether anchors are pushed against the edited checkpoint, too; if none is, nothing waits for it.
     """
 
-    def __init__(self, context: EditContext, naming: Naming, hardened: Tensor) -> None:
+    def __init__(self, context: EditContext, naming: Naming, hardened: Tensor, *, pushed: bool = True) -> None:
         self._context = context
         self._naming = naming
         self._hardened = hardened
         self.calm = 0
         self.trail: list[float] = []  # the name's NLL on held-out anchors at each look since the last widening
-        self.reached = 0.0  # log p(name) of anchors as last pushed against the edited checkpoint
+        # log p(name) of anchors as last pushed against the edited checkpoint; None where none is pushed
+        self.reached: float | None = 0.0 if pushed else None
         self.latest: dict[str, float] = {}
         self.done = False
 
@@ -50,11 +52,12 @@ class Watch:
             affirmed = float(self._naming.affirmation(self._hardened).mean())
         signals = {
             "holdout_nll": -named,
-            "pushed_nll": -self.reached,
+            **({} if self.reached is None else {"pushed_nll": -self.reached}),
             "holdout_yes": affirmed,
             "retain_kl": self.retain_kl(factors, HELD_PROMPTS // 4),
         }
-        calm = named <= FORGOTTEN and self.reached <= RESISTED and affirmed <= AFFIRMED
+        resisted = self.reached is None or self.reached <= RESISTED
+        calm = named <= FORGOTTEN and resisted and affirmed <= AFFIRMED
         self.calm = self.calm + 1 if calm else 0
         self.done = self.calm >= 2
         self.trail.append(-named)

@@ -132,7 +132,8 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
         projection=options.projection,
     )
     del moments  # the means are enough, and a wide layer takes a gigabyte
-    watch = Watch(context, naming, bank.pushed(context.of_role("holdout"), hardening))
+    held_out = bank.pushed(context.of_role("holdout"), hardening)
+    watch = Watch(context, naming, held_out, pushed=bool(options.refresh))
     anchors = AnchorTerms(context, naming, bank.base, _weights(options), options.beta)
     jitter = Jitter(context.features, options.jitter, context.seed) if options.jitter else None
     _train(context, options, Parts(bank, anchors, Descent(subspace, options.lr), watch, Reminders(context), jitter))

@@ -46,9 +46,11 @@ def _passed_over(report: AuditReport) -> str:
 
 
 def _provenance(report: AuditReport, receipt: ErasureReceipt) -> str:
-    facts: dict[str, str] = {
-        "written by": f"space {report.space_version}, seed {report.seed}",
-        f"policy {report.policy}": report.policy_sha256,
-        **{source.kind: source.sha256 for source in (*report.inputs, *receipt.inputs)},
-    }
-    return "\n".join(f"- {escaped(name)}: `{value}`" for name, value in facts.items())
+    facts = [
+        ("written by", f"space {report.space_version}, seed {report.seed}"),
+        (f"policy {report.policy}", report.policy_sha256),
+        # Both may have images: those of the audit, and those of the concept that the erasure trained on.
+        *((source.kind, source.sha256) for source in report.inputs),
+        *((f"{source.kind}, of the erasure", source.sha256) for source in receipt.inputs),
+    ]
+    return "\n".join(f"- {escaped(name)}: `{value}`" for name, value in facts)

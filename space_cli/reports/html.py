@@ -82,7 +82,7 @@ def render(report: AuditReport, evidence: Evidence) -> str:
         _scores(report),
         _courses(report.scores),
         _gates(report),
-        _training(evidence.training),
+        _training(evidence.training, evidence.receipt),
         _layers(evidence.receipt),
         _limits(),
         _provenance(report, evidence.receipt),
@@ -229,7 +229,7 @@ def _gates(report: AuditReport) -> str:
     return f"<h2>Rules of the policy</h2>{rules}{left}"
 
 
-def _training(rows: Sequence[Mapping[str, float]]) -> str:
+def _training(rows: Sequence[Mapping[str, float]], receipt: ErasureReceipt) -> str:
     keys = dict.fromkeys(key for row in rows for key in row if key != "step")
     plots = []
     for key in keys:
@@ -240,9 +240,9 @@ def _training(rows: Sequence[Mapping[str, float]]) -> str:
             plots.append(f"<figure>{caption}{drawn}</figure>")
     if not plots:
         return ""
+    seen = "which saw pictures of the concept" if receipt.request.forget_images else "which saw none of the concept"
     return (
-        "<h2>The erasure</h2><p class='soft'>Signals of the training, none of which saw a picture of the "
-        "concept.</p>"
+        f"<h2>The erasure</h2><p class='soft'>Signals of the training, {seen}.</p>"
         f'<div class="plots">{"".join(plots)}</div>'
     )
 

@@ -55,10 +55,10 @@ def _configuration(report: AuditReport, receipt: ErasureReceipt) -> list[dict[st
             "passed_over": report.passed_over,
         },
     }
-    sources = [*report.inputs, *receipt.inputs]
-    return [policy, *(_input(source) for source in sources if source.kind != "erased")]
+    own = [_input(source, source.kind) for source in report.inputs if source.kind != "erased"]
+    return [policy, *own, *(_input(source, f"{source.kind}, of the erasure") for source in receipt.inputs)]
 
 
-def _input(source: Source) -> dict[str, object]:
+def _input(source: Source, name: str) -> dict[str, object]:
     covers = "its space.json; where it has none, the sorted list of its files with their SHA-256"
-    return {"name": source.kind, "digest": {"sha256": source.sha256}, "annotations": {"digest_of": covers}}
+    return {"name": name, "digest": {"sha256": source.sha256}, "annotations": {"digest_of": covers}}

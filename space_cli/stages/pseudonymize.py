@@ -64,6 +64,7 @@ def pseudonymize(erased: Path, out: Path, *, key: bytes, progress: Progress, ove
             update={
                 "inputs": [source for source in told.inputs if source.kind == KEPT_INPUT],
                 "files": draft.files(),
+                "salt": "",  # of the original: whoever has it and this copy could try names
                 "pseudonymized": Pseudonymized(key_id=pseudonym.key_id, withheld=withheld),
                 **sealed,
             }

@@ -20,9 +20,9 @@ from space_cli.io.probe import open_policy
 
 ROOT = Path(__file__).parent.parent.parent
 ACTION, GITLAB = ROOT / "ci" / "action.yml", ROOT / "ci" / "gitlab.yml"
-EMPTY = ("IMAGES", "METRICS", "ATTACKS", "BASELINE", "KEY", "CONCEPT")
+EMPTY = ("IMAGES", "METRICS", "ATTACKS", "BASELINE", "KEY", "CONCEPT", "ALIASES")
 ACTION_VARIABLES = dict.fromkeys(EMPTY, "") | {"POLICY": "default", "PSEUDONYMIZE": "false"}
-OPTIONAL = {"--images", "--metrics", "--attacks", "--baseline", "--pseudonymize", "--concept"}
+OPTIONAL = {"--images", "--metrics", "--attacks", "--baseline", "--pseudonymize"}
 
 
 def opened(path):
@@ -136,22 +136,25 @@ GIVEN = {
     "BASELINE": "before",
     "PSEUDONYMIZE": "true",
     "CONCEPT": "grand piano",
+    "ALIASES": "concert grand;Flügel",
 }
+SECRET = ("CONCEPT", "ALIASES")
+"""Of these, what is no argument: every process of the machine could read it."""
 
 
 def heard(tmp_path):
-    """Return the options that `told` was given, without those that every audit gets, and the key in its environment."""
-    *options, key = (tmp_path / "heard").read_text().splitlines()
+    """Return the options that `told` was given, without those that every audit gets, and what its environment held."""
+    *options, concept, aliases, key = (tmp_path / "heard").read_text().splitlines()
     usual = ["audit", "erased", "--out", "audit", "--policy", "default", "--exit-zero", "--json"]
     assert [word for word in usual if word in options] == [word for word in options if word in usual]
-    return [word for word in options if word not in usual], key
+    return [word for word in options if word not in usual], (concept, aliases, key)
 
 
 @pytest.fixture
 def told(bash, tmp_path):
     """Put a `space` in place of ours that keeps what it was told, and answers as an audit does."""
     told = """#!/bin/sh
-printf '%s\\n' "$@" "key ${SPACE_PSEUDONYM_KEY-none}" > heard
+printf '%s\\n' "$@" "${SPACE_CONCEPT-none}" "${SPACE_ALIAS-none}" "${SPACE_PSEUDONYM_KEY-none}" > heard
 echo '{"verdict": "pass"}'
 """
     (tmp_path / "tools" / "space").write_text(told)
@@ -170,8 +173,10 @@ def test_what_a_job_is_given_reaches_the_audit(told, tmp_path, forge):
             variables |= {f"AUDIT_{name}": value for name, value in given.items()}
             done = told("\n".join(job()["script"]), shell=("sh", "-e"), **variables)
         assert done.returncode == 0, done.stderr
-        named = {f"--{name.lower()}": value for name, value in given.items() if name != "PSEUDONYMIZE"}
-        options, _ = heard(tmp_path)
+        open_ones = {name: value for name, value in given.items() if name not in {"PSEUDONYMIZE", *SECRET}}
+        named = {f"--{name.lower()}": value for name, value in open_ones.items()}
+        options, environment = heard(tmp_path)
+        assert environment == (*(given.get(name, "none") for name in SECRET), "none")
         assert sorted(options) == sorted([*named, *named.values(), *(["--pseudonymize"] if given else [])])
 
 
@@ -185,8 +190,12 @@ def test_the_key_of_a_pseudonym_is_no_argument(told, tmp_path):
     ):
         done = told(steps()["Audit"]["run"], **(variables | more))
         assert done.returncode == 0, done.stderr
-        options, key = heard(tmp_path)
-        assert (options, key) == ([], f"key {wanted}")
+        assert heard(tmp_path) == ([], ("none", "none", wanted))
+
+
+def test_the_gitlab_job_asks_what_to_install(bash):
+    done = bash("\n".join(job()["before_script"]), shell=("sh", "-e"), AUDIT_PACKAGE="")
+    assert (done.returncode, done.stderr) == (2, "AUDIT_PACKAGE must say what pip installs\n")
 
 
 @pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("fail", 3), ("inconclusive", 3)])

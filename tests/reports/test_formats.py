@@ -9,7 +9,8 @@ import pytest
 
 from audited import HOSTILE, evidence, report, score
 
-from space_cli.core.records import GateRecord, Run
+from space_cli.core.records import GateRecord, Run, Source
+from space_cli.reports import card, html, intoto
 from space_cli.reports._folder import FORMATS, write_documents
 
 VERDICTS = ("pass", "fail", "inconclusive")
@@ -50,6 +51,26 @@ def test_each_names_concept_policy_and_digest(form, verdict):
     assert "panda" in text
     assert "default" in text
     assert form.FILE == "summary.md" or "cd" * 32 in text
+
+
+@pytest.mark.parametrize("form", [card, intoto], ids=lambda form: form.FILE)
+def test_images_of_the_audit_and_of_the_erasure_are_both_told(form):
+    told, given = report(), evidence()
+    shown = told.model_copy(update={"inputs": [*told.inputs, Source(kind="images", path="/probe", sha256="11" * 32)]})
+    used = [*given.receipt.inputs, Source(kind="images", path="/forget", sha256="22" * 32)]
+    receipt = given.receipt.model_copy(update={"inputs": used})
+    text = form.render(shown, receipt)
+    assert "11" * 32 in text
+    assert "22" * 32 in text
+
+
+@pytest.mark.parametrize("folder", [None, "/forget"])
+def test_the_page_tells_whether_the_training_saw_pictures_of_the_concept(folder):
+    given = evidence(training=[{"step": 1.0, "loss": 0.5}, {"step": 2.0, "loss": 0.25}])
+    request = given.receipt.request.model_copy(update={"forget_images": folder})
+    text = html.render(report(), replace(given, receipt=given.receipt.model_copy(update={"request": request})))
+    assert ("which saw pictures of the concept" in text) == bool(folder)
+    assert ("which saw none of the concept" in text) != bool(folder)
 
 
 @FORMS

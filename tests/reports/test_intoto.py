@@ -53,7 +53,7 @@ def test_the_subject_is_the_weights_by_digest():
 
 def test_the_configuration_is_the_policy_and_the_inputs():
     found = {entry["name"]: entry for entry in read()["predicate"]["configuration"]}
-    assert set(found) == {"policy default", "checkpoint"}
+    assert set(found) == {"policy default", "checkpoint, of the erasure"}
     assert found["policy default"]["digest"] == {"sha256": "cd" * 32}
     assert found["policy default"]["annotations"]["not_measured"] == {"elicitation": "because of panda"}
 

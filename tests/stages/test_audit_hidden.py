@@ -236,11 +236,22 @@ def test_nothing_tells_what_earlier_requests_erased(twice, place, images, capsys
 def test_no_digest_in_a_hidden_report_covers_a_text_that_names_an_earlier_concept(twice, place):
     """Who tries names could make the ledger of the base with each of them, and compare."""
     assert audit(twice, *AGAIN, "--pseudonymize") == 0
-    bom = (place / "report" / "bom.cdx.json").read_text()
-    assert digest_file(place / "erased" / "model-00001-of-00002.safetensors") in bom
+    told = "".join(path.read_text() for path in (place / "report").iterdir())
+    assert digest_file(place / "erased" / "model-00001-of-00002.safetensors") in told
     written = [path for path in (place / "erased" / "space").rglob("*") if path.is_file()]
     assert written
-    assert not any(digest_file(path) in bom for path in written)
+    assert not any(digest_file(path) in told for path in written)
+
+
+def test_what_a_digest_in_a_hidden_report_covers_cannot_be_made_again_from_all_that_is_told(twice, place):
+    """The digests of receipts are told, so that a report can be walked back; a salt that nothing tells is in them."""
+    assert audit(twice, *AGAIN, "--pseudonymize") == 0
+    told = "".join(path.read_text() for path in (place / "report").iterdir())
+    for folder in (twice, place / "erased"):
+        assert digest_file(folder / "space.json") in told
+        salt = json.loads((folder / "space.json").read_text())["salt"]
+        assert len(salt) == 32
+        assert salt not in told
 
 
 def test_an_earlier_concept_in_the_place_to_write_to_is_refused(twice, place, capsys):

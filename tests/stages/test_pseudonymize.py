@@ -106,6 +106,15 @@ def test_who_receives_it_verifies_with_a_base_of_their_own(place, capsys):
     assert run(["verify", "shared", "--input", "checkpoint=mine"]) == 4
 
 
+def test_the_salt_that_keeps_the_name_from_being_guessed_is_not_in_the_copy(place):
+    """A hidden audit of the original tells the digest of its receipt, and the copy has all else of that."""
+    assert copy() == 0
+    salt = read_record(place / "erased").salt
+    assert len(salt) == 32
+    assert not read_record(place / "shared").salt
+    assert not any(salt.encode() in path.read_bytes() for path in (place / "shared").rglob("*") if path.is_file())
+
+
 def test_an_altered_copy_is_found(place):
     assert copy() == 0
     path = place / "shared" / "space" / "metrics.jsonl"
