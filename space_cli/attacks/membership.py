@@ -3,7 +3,8 @@
 Members are images of the concept, the others are images of its nearest names, and every image is scored with the same
 sentences naming the concept. Whether any image was trained on is not known for a pre-trained checkpoint, so this is a
 proxy and no attack accuracy. A ROC-AUC of 0.5 tells nothing; far below 0.5 betrays the concept as much as far above, so
-that the score is the larger of it and of what is left to 1.
+that the score is the larger of it and of what is left to 1. GradNorm is the norm of the gradient on the image's
+features, where the published one is on the weights.
 """
 
 from collections.abc import Sequence

@@ -28,7 +28,7 @@ INTERRUPTED = 130
 TERMINATED = 143
 ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENOMEM}
 STATE_SAVED = "state saved, run the same command again to continue"
-MEMORY_HINT = "close other programs, take a smaller `--batch-size`, or pass `--device cpu`"
+MEMORY_HINT = "close other programs, with `index` take a smaller `--batch-size`, or pass `--device cpu`"
 EPILOG = (
     "Every option has an environment variable SPACE_<OPTION> and a key in space.toml: "
     "flags win over environment, environment over file."

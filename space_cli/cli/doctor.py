@@ -33,6 +33,7 @@ PACKAGES = (
     ("filelock", "filelock"),
     ("psutil", "psutil"),
     ("jaxtyping", "jaxtyping"),
+    ("jinja2", "jinja2"),
     ("typer", "typer"),
     ("rich", "rich"),
 )

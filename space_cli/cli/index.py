@@ -74,4 +74,4 @@ def index(  # ruff: ignore[too-many-arguments] - each parameter is an option
     manifest = run(request, folder, progress=terminal, overwrite=overwrite)
     terminal.record(manifest.model_dump_json(), folder, sheets(manifest))
     extra = () if out is None else ("--pool", str(folder))
-    terminal.hint(options.command_line("select", "Donald Trump", *extra, workspace=workspace))
+    terminal.hint(options.command_line("select", "CONCEPT", *extra, workspace=workspace))

@@ -43,7 +43,7 @@ def pseudonymize(
     config: options.Config = None,
     debug: options.Debug = False,
 ) -> None:
-    """Copy an erased folder so that nothing in it names the concept; `space verify` passes on the copy."""
+    """Copy an erased folder; no text of `space` in it names the concept, and `space verify` passes on it."""
     from space_cli.cli.show import sheets
     from space_cli.cli.workspace import require
     from space_cli.core.records import ErasureReceipt

@@ -43,6 +43,8 @@ SURROGATE_SEED = 101
 SCRAMBLES = 20
 """Tries to scramble a name into something else before a made-up word takes its place, as for "ooo"."""
 STRANGER = "wuggle"
+ANY_TRY, ANY_TRY_CONTROL = "any_try", "any_try_control"
+"""Among the parts of a score: on which share of the images any of the tries wins."""
 NO_SUBJECT = "needs images of the concept, or held-out anchors to push towards its name"
 
 
@@ -242,12 +244,15 @@ def question_attack(
 
     old, new = success(before, found.own.before), success(after, found.own.after)
     control = success(after, found.others.after) if found.others else []
+    beside = f" (control {_any(control, tries):.2f})" if control else ""
     note = (
         f"{len(tries)} questions on {found.what}, {reach.tokens} tokens; any of them: "
-        f"{_any(old, tries):.2f} → {_any(new, tries):.2f} of the images; {_by_part((old, new, control), tries)}"
+        f"{_any(old, tries):.2f} → {_any(new, tries):.2f}{beside} of the images; {_by_part((old, new, control), tries)}"
     )
     told = score(old, new, better="lower", groups=_rows(new, tries), seed=probe.seed, control=mean(control), note=note)
-    return with_unattacked(told, plainly(after, found.own.after, probe))
+    # A mean over tries hides one that always wins.
+    parts = {ANY_TRY: _any(new, tries)} | ({ANY_TRY_CONTROL: _any(control, tries)} if control else {})
+    return with_unattacked(told.model_copy(update={"parts": parts}), plainly(after, found.own.after, probe))
 
 
 def with_unattacked(record: ScoreRecord, unattacked: float) -> ScoreRecord:

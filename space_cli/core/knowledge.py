@@ -96,7 +96,8 @@ def gather(
         affirmed=tuple(p for p in _kept(prompts) if p.answer.lower().startswith("yes")),
         held_out=tuple(prompts[::HELD_OUT]),
         texts=_kept(texts),
-        held_out_texts=tuple(texts[::HELD_OUT]),
+        # Copies of the questions about the concept's own word are among the kept ones, whatever the split.
+        held_out_texts=tuple(one for one in texts[::HELD_OUT] if concept.spoken not in one.question),
     )
 
 

@@ -1,4 +1,8 @@
-"""The questions `space` asks a checkpoint, split so that an audit never repeats what an erasure trained on."""
+"""The questions `space` asks a checkpoint.
+
+Those about images are split, so that an audit never repeats what an erasure trained on. The two without an image are
+not: small checkpoints know one wording of them, so that the audit's text knowledge is what was retained in training.
+"""
 
 ERASE_OPEN = (
     "What is this?",

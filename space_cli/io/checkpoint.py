@@ -73,7 +73,10 @@ def open_checkpoint(folder: Path) -> Checkpoint:
             index does not fit the shards.
     """
     if not folder.is_dir():
-        raise ArtifactFault(f"the checkpoint folder `{folder}` does not exist")
+        raise ArtifactFault(
+            f"the checkpoint folder `{folder}` does not exist",
+            hint="records name it where it was: put it back there, or link it to that place",
+        )
     config = _read_json(folder / CONFIG)
     model_type = config.get("model_type")
     if not isinstance(model_type, str):

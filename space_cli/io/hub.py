@@ -71,7 +71,7 @@ def _refuse_missing_path(name: str, local: str) -> None:
     if os.path.isfile(local):
         raise ArtifactFault(f"`{name}` is a file: a checkpoint folder is needed", hint="pass the folder that holds it")
     if name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1 or "\\" in name:
-        raise ArtifactFault(f"the folder `{name}` does not exist", hint="check the spelling of `--model`")
+        raise ArtifactFault(f"the folder `{name}` does not exist", hint="check the spelling of the name")
 
 
 def _refuse_malformed(name: str, revision: str | None) -> None:
@@ -109,14 +109,14 @@ def _network_fault(name: str, revision: str | None, failure: Exception) -> Space
     if isinstance(failure, RepositoryNotFoundError):
         return NetworkFault(
             f"no folder here and no repository on the hub is called `{wanted}`",
-            hint="check the spelling of `--model`, or set `HF_TOKEN` if the repository is private",
+            hint="check the spelling of the name, or set `HF_TOKEN` if the repository is private",
         )
     if is_offline_mode():
         return NetworkFault(
             f"`{wanted}` is not in the hub's local cache, and offline mode is on",
-            hint="unset `HF_HUB_OFFLINE` to download it, or pass `--model FOLDER`",
+            hint="unset `HF_HUB_OFFLINE` to download it, or pass a folder in its place",
         )
     return NetworkFault(
         f"`{wanted}` could not be downloaded: {type(failure).__name__}",
-        hint="check the network and `HF_ENDPOINT`, or pass `--model FOLDER`",
+        hint="check the network and `HF_ENDPOINT`, or pass a folder in its place",
     )

@@ -16,6 +16,8 @@ Deviations:
       the published losses count the whole answer.
     - The answer's tokens count; `loss_on=all` counts the question's too, which is what the published collator does.
     - The adapters sit on the layers of `--scope`, without dropout; published: every linear layer of the decoder.
+    - `space erase` shrinks a layer's change to `--max-change` and refuses one over its retain budgets; the published
+      runs have no bounds, and the league lifts these.
     - A number of steps replaces the epoch. There is no retain term: expect damage that grows with every step.
 """
 

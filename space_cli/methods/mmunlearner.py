@@ -22,6 +22,7 @@ Deviations:
     - A layer that text-only questions never reach (the connector) is compared with retained images alone; the published
       code says so by module names.
     - Samples are those of `ga-diff`: the opening words before the name ("This is") are given and not scored.
+    - `space erase` bounds the change as for `ga`.
     - A number of steps replaces the epoch, and a forget step follows every `every` retain steps (0 takes the ratio of
       the two sets' sizes, as published). At most `saliency_batches` batches of each set make the mask.
     - At the published τ the mask may let hardly anything through where what is retained is as salient as the concept:

@@ -5,8 +5,9 @@ References:
 
 Deviations:
     Neither code nor hyper-parameters are published. `L = L_task + λ_anc·L_orth + λ_div·L_div` on the anchors that text
-    retrieval finds, with cross-entropy on their own answers; e_c is the concept's text in the decoder's space; the
-    projection follows the optimiser, since one before Adam would not bound the leak. Layers, rate and factors are ours.
+    retrieval finds (`space select --ranking similarity`; its default re-ranks them), with cross-entropy on their own
+    answers; e_c is the concept's text in the decoder's space; the projection follows the optimiser, since one before
+    Adam would not bound the leak. Layers, rate and factors are ours.
 """
 
 from collections.abc import Iterator

@@ -121,7 +121,9 @@ def _refuse_place(erased: Path, out: Path, *, overwrite: bool) -> None:
     if not out.exists():
         return
     if not overwrite:
-        raise UsageFault(f"`{out}` exists already", hint="pass `--overwrite` to replace it")
+        ours = (out / RECORD_NAME).is_file()
+        hint = "pass `--overwrite` to replace it" if ours else "remove it, or choose another folder"
+        raise UsageFault(f"`{out}` exists already", hint=hint)
     if not (out / RECORD_NAME).is_file():
         raise UsageFault(f"`{out}` was not written by space: it will not be replaced", hint="choose another folder")
 

@@ -26,7 +26,7 @@ ERASE = ["erase", "--concept", "panda", "--model", "model"]
 
 def test_the_four_lines_of_the_issue_follow_each_other(stages, tmp_path, capsys):
     assert run(["index", "./images"]) == 0
-    assert "next: space select 'Donald Trump'" in capsys.readouterr().err
+    assert "next: space select CONCEPT" in capsys.readouterr().err
     assert run(["select", "Donald Trump"]) == 0
     assert "next: space erase --concept 'Donald Trump' --model ID_OR_FOLDER" in capsys.readouterr().err
     assert run(["erase", "--concept", "Donald Trump", "--model", "model"]) == 0
@@ -138,7 +138,7 @@ def test_an_audit_is_reused_until_the_checkpoint_changes(stages, capsys):
 
 def test_another_workspace_is_named_in_the_hint(stages, capsys):
     assert run(["index", "images", "--workspace", "my work"]) == 0
-    assert "next: space select 'Donald Trump' --workspace 'my work'" in capsys.readouterr().err
+    assert "next: space select CONCEPT --workspace 'my work'" in capsys.readouterr().err
     assert (Path("my work") / "pool" / "space.json").is_file()
 
 

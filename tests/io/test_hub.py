@@ -107,7 +107,7 @@ def hub_error(kind: type[Exception]) -> Exception:
 @pytest.mark.parametrize(
     "kind, message, hint",
     [
-        (huggingface_hub.errors.RepositoryNotFoundError, "no repository on the hub", "--model"),
+        (huggingface_hub.errors.RepositoryNotFoundError, "no repository on the hub", "spelling of the name"),
         (huggingface_hub.errors.GatedRepoError, "is gated", "HF_TOKEN"),
         (huggingface_hub.errors.RevisionNotFoundError, "has no revision `v1`", "--revision"),
         (huggingface_hub.errors.HfHubHTTPError, "could not be downloaded: HfHubHTTPError", "network"),
