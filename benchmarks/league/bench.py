@@ -111,7 +111,7 @@ class Bench:
             found, bands = self.asked(erased, self.probes[entry.images], measures)
         seconds = {"training": made.seconds, "asking": round(time.monotonic() - started, 3)}
         told = {
-            "verdict": judge(open_policy(None, known=every_score())[0], found.scores)[0],
+            "verdict": judge(open_policy(None, known=every_score())[0], found.scores, found.skipped)[0],
             "scores": {name: score.model_dump() for name, score in found.scores.items()},
             "seconds": seconds,
             "skipped": found.skipped,

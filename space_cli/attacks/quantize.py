@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from space_cli.core.asking import spread
 from space_cli.core.attacking import (
     NO_SUBJECT,
+    NOT_INSTALLED,
     Try,
     ask,
     mean,
@@ -98,7 +99,7 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
 def _tried(before: Responder, after: Responder, bench: _Bench, part: str) -> ScoreRecord:
     """Measure one rounding, or say why this machine cannot do it: the other attacks go on."""
     if part == "nf4" and not has_nf4():
-        return nothing("bitsandbytes is not installed")
+        return nothing(f"bitsandbytes {NOT_INSTALLED}")
     try:
         return _rounded(before, after, bench, part)
     except EnvironmentFault as fault:

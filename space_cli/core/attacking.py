@@ -43,6 +43,8 @@ SURROGATE_SEED = 101
 SCRAMBLES = 20
 """Tries to scramble a name into something else before a made-up word takes its place, as for "ooo"."""
 STRANGER = "wuggle"
+NOT_INSTALLED = "is not installed"
+"""How the reason ends why an attack was not run, where nothing about the checkpoint or the evidence is to blame."""
 ANY_TRY, ANY_TRY_CONTROL = "any_try", "any_try_control"
 """Among the parts of a score: on which share of the images any of the tries wins."""
 NO_SUBJECT = "needs images of the concept, or held-out anchors to push towards its name"

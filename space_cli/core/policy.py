@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from space_cli.core.attacking import PREFIX
+from space_cli.core.attacking import NOT_INSTALLED, PREFIX
 from space_cli.core.errors import UsageFault
 from space_cli.core.records import AT_CONTROL_SIZE, GateRecord, ScoreRecord, Verdict
 
@@ -102,14 +102,22 @@ def parse_policy(text: str, *, origin: str, known: Sequence[str]) -> Policy:
     return policy
 
 
-def judge(policy: Policy, scores: Mapping[str, ScoreRecord]) -> tuple[Verdict, list[GateRecord]]:
+def judge(
+    policy: Policy, scores: Mapping[str, ScoreRecord], skipped: Mapping[str, str] | None = None
+) -> tuple[Verdict, list[GateRecord]]:
     """Apply every rule: fail if one fails, else inconclusive if one is, else pass.
 
     A rule that is not required makes no gate where its score was not measured, and where no gate is left nothing was
     shown: inconclusive. A policy that decides nothing makes every rule inconclusive, so that a report without
     consequences neither stops a pipeline as a failure nor can be mistaken for a pass.
+
+    Args:
+        policy: The rules.
+        scores: What was measured.
+        skipped: What was asked for and was not measured, with the reason. An attack that lacked evidence is
+            inconclusive, as if its rules were required; one whose package is not installed is passed over.
     """
-    applied = [rule for rule in policy.rule if rule.required or _measured(scores.get(rule.score))]
+    applied = [rule for rule in policy.rule if _applies(rule, scores, skipped or {})]
     gates = [_gate(rule, scores.get(rule.score), rule.min_n or policy.min_n) for rule in applied]
     if not policy.decides:
         gates = [_undecided(gate) for gate in gates]
@@ -118,9 +126,19 @@ def judge(policy: Policy, scores: Mapping[str, ScoreRecord]) -> tuple[Verdict, l
     return verdict, gates
 
 
-def passed_over(policy: Policy, scores: Mapping[str, ScoreRecord]) -> list[str]:
-    """Return the rules that made no gate, in one line each: not required, and their score was not measured."""
-    return [rule.text() for rule in policy.rule if not (rule.required or _measured(scores.get(rule.score)))]
+def passed_over(
+    policy: Policy, scores: Mapping[str, ScoreRecord], skipped: Mapping[str, str] | None = None
+) -> list[str]:
+    """Return the rules that made no gate, in one line each: not required, and their score was not asked for."""
+    return [rule.text() for rule in policy.rule if not _applies(rule, scores, skipped or {})]
+
+
+def _applies(rule: Rule, scores: Mapping[str, ScoreRecord], skipped: Mapping[str, str]) -> bool:
+    lacked = any(
+        name.startswith(PREFIX) and f"{rule.score}_".startswith(f"{name}_") and not why.endswith(NOT_INSTALLED)
+        for name, why in skipped.items()
+    )
+    return rule.required or lacked or _measured(scores.get(rule.score))
 
 
 def _refuse_meaningless(rule: Rule, origin: str) -> None:

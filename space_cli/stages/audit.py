@@ -98,7 +98,7 @@ def audit(
         asked = (_metrics(request, continued=receipt.requests > 1), probed.probe, probed.missing)
         examined = _examine(request, (_base(receipt), other), asked, progress)
         found = examined.found
-        verdict, gates = judge(policy, found.scores)
+        verdict, gates = judge(policy, found.scores, found.skipped)
         if probed.unseen:
             verdict, gates = with_gate(verdict, probed.unseen), [*gates, probed.unseen]
         report = AuditReport(
@@ -114,7 +114,7 @@ def audit(
             baseline=examined.baseline,
             skipped=found.skipped,
             gates=gates,
-            passed_over=passed_over(policy, found.scores),
+            passed_over=passed_over(policy, found.scores, found.skipped),
             policy=policy.name,
             policy_sha256=policy_sha256,
             seconds=found.seconds,

@@ -8,7 +8,7 @@ from policies import KNOWN, figure
 
 from space_cli.core.errors import UsageFault
 from space_cli.core.examining import every_score
-from space_cli.core.policy import judge
+from space_cli.core.policy import judge, passed_over
 from space_cli.core.records import ScoreRecord
 from space_cli.io.probe import open_policy, shipped_policies
 
@@ -90,6 +90,29 @@ def test_an_attack_that_was_asked_for_and_wins_fails_and_one_that_was_not_decide
         lost = figure(0.0, 0.0, 0.2, n=16).model_copy(update={"control": 0.1, "unattacked": 0.0})
         assert judge(rules, plain | {score: won})[0] == "fail", score
         assert judge(rules, plain | {score: lost})[0] == "pass", score
+
+
+@pytest.mark.parametrize(
+    ("skipped", "verdict", "decided"),
+    [
+        ({"attack_hardening": "needs `holdout`: no anchor was held out"}, "inconclusive", {"attack_hardening"}),
+        ({"attack_quantize_nf4": "bitsandbytes is not installed"}, "pass", set()),
+        (
+            {"attack_quantize": "nothing"},
+            "inconclusive",
+            {f"attack_quantize_{part}" for part in ("int8", "rtn4", "nf4")},
+        ),
+        ({"neighbour_accuracy_of_nobody": "nothing"}, "pass", set()),
+    ],
+)
+def test_an_attack_that_was_asked_for_and_lacked_evidence_is_no_pass(skipped, verdict, decided):
+    rules = shipped("default")
+    plain = passing([rule for rule in rules.rule if rule.required])
+    found, gates = judge(rules, plain, skipped)
+    assert found == verdict
+    assert {gate.score for gate in gates if gate.verdict == "inconclusive"} == decided
+    over = passed_over(rules, plain, skipped)
+    assert len(over) + len(gates) == len(rules.rule)
 
 
 @pytest.mark.parametrize(("after", "verdict"), [(0.6, "pass"), (1 / 3, "fail"), (0.0, "fail")])
