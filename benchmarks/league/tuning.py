@@ -56,13 +56,7 @@ def open_settings(rows: Sequence[Row], method: str, *, wanted: int) -> list[Sett
 
 
 def around_best(rows: Sequence[Row], method: str, *, wanted: int) -> list[Settings]:
-    """Return what lies around the best point and was not tried yet; empty when the search has come to its end.
-
-    Args:
-        rows: The search so far, of one subject.
-        method: The entry's name.
-        wanted: Dev concepts that a setting must have been tried on.
-    """
+    """Return what `open_settings` leaves around the best point; empty when the search has come to its end."""
     known = scored(rows, method, wanted=wanted)
     rate, steps, tau = _best(known)
     points = [(r, s, tau) for r in _near(RATES, rate) for s in _near(STEPS, steps)]

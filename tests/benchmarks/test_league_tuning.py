@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.league import __main__ as command
 from benchmarks.league.entries import FIRST_RATES, FIRST_STEPS, RATES, RATES_AT, STEPS, TAU, TAUS, entries
-from benchmarks.league.tuning import beside, choice, choices, open_settings, scored, tuned
+from benchmarks.league.tuning import around_best, beside, choice, choices, open_settings, scored, tuned
 from benchmarks.tables import append_row, refusal
 from space_cli.core import registry
 
@@ -47,6 +47,24 @@ def test_a_search_in_the_middle_tries_what_it_began_with():
 def test_a_search_goes_on_beyond_the_edge(best):
     rows = searched(lambda rate, steps: distance(rate, steps, best=best))
     assert choice(rows, "npo", wanted=2)["settings"] == {"lr": best[0], "steps": best[1]}
+
+
+def corner(rate, steps):
+    """Return what is left of a concept where a slow rate forgets in many steps alone, and a fast one never quite."""
+    return {(1e-4, 320): 0.01, (3e-4, 160): 0.05, (1e-3, 80): 0.1, (1e-3, 40): 0.12}.get((rate, steps), 0.5)
+
+
+def test_what_lies_on_neither_row_is_found_around_the_best_point():
+    rows = searched(corner)
+    first = choice(rows, "npo", wanted=2)
+    assert (first["settings"], first["ended"]) == ({"lr": 1e-3, "steps": 80}, False)
+    while missing := around_best(rows, "npo", wanted=2):
+        assert all(one not in [row["settings"] for row in rows] for one in missing)
+        rows += [row(one, name, corner(*one.values())) for one in missing for name in CONCEPTS]
+        assert not open_settings(rows, "npo", wanted=2)
+    last = choice(rows, "npo", wanted=2)
+    assert (last["settings"], last["ended"]) == ({"lr": 1e-4, "steps": 320}, True)
+    assert last["tried"] < len(RATES) * len(STEPS)
 
 
 def test_the_rates_are_compared_at_one_number_of_steps():
