@@ -61,3 +61,8 @@ def test_a_budget_refuses_in_memory_as_in_the_command(cache, job):
     assert "the retain budget would break" in made["reason"]
     assert made["scores"] == {}
     assert bench.compute(entry, job, replace(MEASURES, scores_only=True))["scores"]
+    measured = bench.compute(replace(entry, gated=False), job, MEASURES)
+    assert measured["signals"][bench.OVER] == 1.0
+    assert measured["signals"]["retain_kl"] > 0
+    assert measured["scores"]["retain_kl"]["after"] > 0
+    assert not measured["verdict"].startswith("refused")

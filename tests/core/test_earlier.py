@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+import pytest
 import torch
 
 from fakes import NAMES, Table, knowing, picture
@@ -68,6 +69,17 @@ def test_nothing_changes_where_there_was_no_request():
     responder = Table(knowing())
     others = features(responder, *NAMES[1:])
     assert gather(responder, others, PANDA, 3) == gather(responder, others, PANDA, 3, ())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_questions_about_the_concepts_own_word_are_all_kept_and_none_is_held_out(seed):
+    """There are copies of them: one that was held out would have been trained on as well."""
+    responder = Table(knowing())
+    found = gather(responder, features(responder, *NAMES), PANDA, seed)
+    own = {prompt.question for prompt in found.texts if PANDA.spoken in prompt.question}
+    assert len(own) == 2
+    assert found.held_out_texts
+    assert not any(PANDA.spoken in prompt.question for prompt in found.held_out_texts)
 
 
 def test_the_concept_is_asked_about_though_its_name_holds_an_earlier_one():

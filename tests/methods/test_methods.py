@@ -126,6 +126,17 @@ def test_a_subspace_that_is_too_narrow_is_widened_and_a_killed_run_remembers_it(
     assert all(torch.equal(one.left, other.left) for one, other in zip(edits, again, strict=True))
 
 
+def test_where_nothing_is_pushed_anew_the_stop_rule_waits_for_no_push(monkeypatch):
+    # Whatever a look finds, the name is gone and denied.
+    monkeypatch.setattr(watch, "FORGOTTEN", 100.0)
+    monkeypatch.setattr(watch, "AFFIRMED", 2.0)
+    found = subjects.context()
+    run("dcsi", found, steps=12, check=2, least=4, refresh=0)
+    assert found.outcome.steps == 4
+    assert found.outcome.stopped.startswith("held-out anchors")
+    assert "pushed_nll" not in found.outcome.signals
+
+
 def test_the_drift_of_parts_is_that_of_the_whole(erased, monkeypatch):
     found, edits = erased
     factors = {e.layer: (e.left, e.right) for e in edits}
