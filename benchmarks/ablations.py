@@ -212,7 +212,7 @@ def page(rows: Sequence[Row], lacking: Sequence[str]) -> list[str]:
 
 def _over_budget(rows: Sequence[Row]) -> list[str]:
     """Return the lines that say which erasures would have been refused."""
-    broke = [f"{row['method']} ({row['concept']})" for row in rows if (row.get("signals") or {}).get(OVER)]
+    broke = [f"{row['method']} ({row['concept']})" for row in rows if row["signals"].get(OVER)]
     return [f"Over a retain budget: {', '.join(broke)}.", ""] if broke else []
 
 

@@ -246,14 +246,14 @@ def question_attack(
 
     old, new = success(before, found.own.before), success(after, found.own.after)
     control = success(after, found.others.after) if found.others else []
-    beside = f" (control {_any(control, tries):.2f})" if control else ""
-    note = (
-        f"{len(tries)} questions on {found.what}, {reach.tokens} tokens; any of them: "
-        f"{_any(old, tries):.2f} → {_any(new, tries):.2f}{beside} of the images; {_by_part((old, new, control), tries)}"
-    )
-    told = score(old, new, better="lower", groups=_rows(new, tries), seed=probe.seed, control=mean(control), note=note)
     # A mean over tries hides one that always wins.
     parts = {ANY_TRY: _any(new, tries)} | ({ANY_TRY_CONTROL: _any(control, tries)} if control else {})
+    beside = f" (control {parts[ANY_TRY_CONTROL]:.2f})" if control else ""
+    note = (
+        f"{len(tries)} questions on {found.what}, {reach.tokens} tokens; any of them: "
+        f"{_any(old, tries):.2f} → {parts[ANY_TRY]:.2f}{beside} of the images; {_by_part((old, new, control), tries)}"
+    )
+    told = score(old, new, better="lower", groups=_rows(new, tries), seed=probe.seed, control=mean(control), note=note)
     return with_unattacked(told.model_copy(update={"parts": parts}), plainly(after, found.own.after, probe))
 
 

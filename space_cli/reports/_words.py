@@ -3,7 +3,7 @@
 import json
 import re
 
-from space_cli.core.records import AuditReport, ErasureReceipt, ScoreRecord
+from space_cli.core.records import AuditReport, ErasureReceipt, ScoreRecord, Source
 
 LABELS = {
     "forget_accuracy": "Names the concept when asked openly",
@@ -110,6 +110,12 @@ def plain(text: str) -> str:
         'pan�da'
     """
     return _UNFIT.sub("\ufffd", text)
+
+
+def inputs_of(report: AuditReport, receipt: ErasureReceipt) -> list[tuple[str, Source]]:
+    """Return the inputs of the audit and those of the erasure, told apart: both may have images."""
+    own = [(str(source.kind), source) for source in report.inputs]
+    return [*own, *((f"{source.kind}, of the erasure", source) for source in receipt.inputs)]
 
 
 def weights_of(receipt: ErasureReceipt) -> dict[str, str]:

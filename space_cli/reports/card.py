@@ -2,7 +2,7 @@
 
 from space_cli.core.records import AuditReport, ErasureReceipt
 from space_cli.reports._markdown import escaped, gate_table, score_table
-from space_cli.reports._words import LIMITS, OUTCOMES, PASSED_OVER, headline, label_of
+from space_cli.reports._words import LIMITS, OUTCOMES, PASSED_OVER, headline, inputs_of, label_of
 
 FILE = "model-card.md"
 
@@ -49,8 +49,6 @@ def _provenance(report: AuditReport, receipt: ErasureReceipt) -> str:
     facts = [
         ("written by", f"space {report.space_version}, seed {report.seed}"),
         (f"policy {report.policy}", report.policy_sha256),
-        # Both may have images: those of the audit, and those of the concept that the erasure trained on.
-        *((source.kind, source.sha256) for source in report.inputs),
-        *((f"{source.kind}, of the erasure", source.sha256) for source in receipt.inputs),
+        *((label, source.sha256) for label, source in inputs_of(report, receipt)),
     ]
     return "\n".join(f"- {escaped(name)}: `{value}`" for name, value in facts)

@@ -7,7 +7,7 @@ References:
 """
 
 from space_cli.core.records import AuditReport, ErasureReceipt, Source, Verdict
-from space_cli.reports._words import document, weights_of
+from space_cli.reports._words import document, inputs_of, weights_of
 
 FILE = "attestation.intoto.json"
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -55,10 +55,10 @@ def _configuration(report: AuditReport, receipt: ErasureReceipt) -> list[dict[st
             "passed_over": report.passed_over,
         },
     }
-    own = [_input(source, source.kind) for source in report.inputs if source.kind != "erased"]
-    return [policy, *own, *(_input(source, f"{source.kind}, of the erasure") for source in receipt.inputs)]
+    named = inputs_of(report, receipt)
+    return [policy, *(_input(name, source) for name, source in named if source.kind != "erased")]
 
 
-def _input(source: Source, name: str) -> dict[str, object]:
+def _input(name: str, source: Source) -> dict[str, object]:
     covers = "its space.json; where it has none, the sorted list of its files with their SHA-256"
     return {"name": name, "digest": {"sha256": source.sha256}, "annotations": {"digest_of": covers}}

@@ -120,11 +120,11 @@ def _refuse_place(erased: Path, out: Path, *, overwrite: bool) -> None:
         raise UsageFault(f"`{out}` lies inside `{erased}`, which it would change", hint="choose another folder")
     if not out.exists():
         return
+    ours = (out / RECORD_NAME).is_file()
     if not overwrite:
-        ours = (out / RECORD_NAME).is_file()
         hint = "pass `--overwrite` to replace it" if ours else "remove it, or choose another folder"
         raise UsageFault(f"`{out}` exists already", hint=hint)
-    if not (out / RECORD_NAME).is_file():
+    if not ours:
         raise UsageFault(f"`{out}` was not written by space: it will not be replaced", hint="choose another folder")
 
 
