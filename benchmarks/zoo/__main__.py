@@ -59,7 +59,7 @@ def _group(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo", description="Train a subject on photographs")
     commands = parser.add_subparsers(required=True, metavar="build|group")
-    _add_group(commands.add_parser("group", help="Lay photographs named by WordNet id out as coarse concepts"))
+    _add_group(commands.add_parser("group", help="Lay photographs out as concepts by the names of their files"))
     command = commands.add_parser("build", help="Train, or go on training")
     command.set_defaults(run=_build)
     command.add_argument("--data", type=Path, required=True, help="A folder a class, or train/ and test/ with them")
@@ -85,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_group(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_group)
     command.add_argument("--data", type=Path, action="append", required=True, help="Photographs; repeatable")
-    command.add_argument("--kinds", type=Path, required=True, help="TOML: concepts with kind, home and `wordnet` ids")
+    command.add_argument(
+        "--kinds", type=Path, required=True, help="TOML: concepts with kind, home and `wordnet` ids or `files`"
+    )
     command.add_argument("--out", type=Path, required=True, help="New folder for train/ and test/")
     command.add_argument("--seed", type=int, default=0, help="Splits them into train and test")
 

@@ -49,7 +49,8 @@ class Entry(BaseModel):
     kind: str
     home: str
     name: str = ""  # another name to teach; classes of one name are taught as one
-    wordnet: tuple[str, ...] = ()  # of which photographs `group` makes the class
+    wordnet: tuple[str, ...] = ()  # ids and ranges of them, of which photographs `group` makes the class
+    files: tuple[str, ...] = ()  # what the names of its photographs begin with, up to an underscore
 
 
 def lessons(dataset: DataSet, file: Path | None) -> list[Lesson]:

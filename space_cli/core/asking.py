@@ -40,7 +40,11 @@ def named_rightly(
     responder: Responder, shown: Sequence[ProbeImage], questions: Sequence[str], probe: Probe
 ) -> list[float]:
     """Ask what each image shows; 1 where the answer holds the image's own name."""
-    answers = ask_each(responder, [one.image for one in shown], questions)
+    return rightly(ask_each(responder, [one.image for one in shown], questions), shown, questions, probe)
+
+
+def rightly(answers: Sequence[str], shown: Sequence[ProbeImage], questions: Sequence[str], probe: Probe) -> list[float]:
+    """Return 1 for each answer of `ask_each` that holds its image's own name."""
     truths = [one.name for one in shown for _ in questions]
     others = (*probe.names, probe.name)
     return [

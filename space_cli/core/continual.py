@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
+from PIL.Image import Image
 from torch import Tensor
 
 from space_cli.core.asking import ask_each
@@ -52,13 +53,28 @@ def named_share(
             audit, from which later edits are taken.
     """
     if then:
-        with editing(responder.model, _on_device(one, responder)):
+        with editing(responder.model, _on_device(one.undo, responder)):
             answers = _asked(responder, _features(responder, one), questions)
     elif one.images:
         answers = ask_each(responder, [shown.image for shown in one.images], questions)
     else:
         answers = _asked(responder, _features(responder, one), questions)
     return sum(mentions(answer, one.aliases, others=others) for answer in answers) / len(answers)
+
+
+def asked_at_first(
+    responder: Responder, images: Sequence[Image], questions: Sequence[str], undo: Mapping[str, Change]
+) -> list[str]:
+    """Return the answers that the checkpoint gave before its first request, in the order of `ask_each`.
+
+    Args:
+        responder: The checkpoint under audit.
+        images: Each is asked every question.
+        questions: Put to each image.
+        undo: Takes every request's edits off.
+    """
+    with editing(responder.model, _on_device(undo, responder)):
+        return _asked(responder, responder.features(images), questions)
 
 
 def on_anchors(
@@ -114,11 +130,11 @@ def _opposite(edits: Sequence[Edit]) -> Change:
     return -torch.cat(left, dim=1), torch.cat(right)
 
 
-def _on_device(one: ErasedBefore, responder: Responder) -> dict[str, Change]:
+def _on_device(undo: Mapping[str, Change], responder: Responder) -> dict[str, Change]:
     device = _device(responder)
     return {
         layer: change.to(device) if isinstance(change, Tensor) else (change[0].to(device), change[1].to(device))
-        for layer, change in one.undo.items()
+        for layer, change in undo.items()
     }
 
 

@@ -14,14 +14,21 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from space_cli.core.attacking import NOT_INSTALLED, PREFIX
+from space_cli.core.attacking import ANY_TRY, ANY_TRY_CONTROL, NOT_INSTALLED, PREFIX
 from space_cli.core.errors import UsageFault
 from space_cli.core.records import AT_CONTROL_SIZE, GateRecord, ScoreRecord, Verdict
 
 ORDER = ("low", "mean", "high")
 """Of the figures that a rule may bound."""
 PARTS = ("over_control", "recovery", "after")
-"""Of a score that a rule may bound; none is above the next, since what is subtracted is a share."""
+"""Of a score that a rule may bound; none is above the next, since what is subtracted is a share. What any try wins is a
+figure of its own."""
+WORDED = {
+    "after": "",
+    "recovery": "recovery of ",
+    "over_control": "excess over control of ",
+    ANY_TRY: "excess over control of any try of ",
+}
 DIGITS = 12
 """Of a difference of shares: 0.07 - 0.05 is a little more than 0.02 otherwise."""
 Threshold = Annotated[float, Field(allow_inf_nan=False)]
@@ -36,9 +43,10 @@ class Rule(BaseModel):
     at_most: Threshold | None = None
     at_least: Threshold | None = None
     bound: Literal["mean", "low", "high"] = Field(default="mean", description="Which end of the interval is compared")
-    of: Literal["after", "recovery", "over_control"] = Field(
+    of: Literal["after", "recovery", "over_control", "any_try"] = Field(
         default="after",
-        description="What is compared: after; after - unattacked; after - the larger of control and unattacked",
+        description="What is compared: after; after - unattacked; after - the larger of control and unattacked; the "
+        "share of images on which at least one of an attack's tries won - the same on its control",
     )
     ratio_of_before: bool = Field(default=False, description="Compare after / before in place of after")
     before_at_least: Threshold | None = Field(
@@ -52,7 +60,7 @@ class Rule(BaseModel):
 
     def text(self, *, limits: bool = True) -> str:
         """Say in one line what the rule compares, and with what."""
-        part = {"after": "", "recovery": "recovery of ", "over_control": "excess over control of "}[self.of]
+        part = WORDED[self.of]
         what = f"{part}{self.score}" if self.bound == "mean" else f"{self.bound} end of {part}{self.score}"
         what += " / before" if self.ratio_of_before else ""
         bounds = {"≥": self.at_least, "≤": self.at_most}
@@ -147,9 +155,14 @@ def _refuse_meaningless(rule: Rule, origin: str) -> None:
             f"`{origin}`: the rule about {rule.score} asks for `{rule.of}` as a `ratio_of_before`",
             hint="before erasing nothing was recovered: leave one of the two out",
         )
-    if rule.of == "recovery" and not rule.score.startswith(PREFIX):
+    if rule.of == ANY_TRY and rule.bound != "mean":
         raise UsageFault(
-            f"`{origin}`: the rule about {rule.score} asks for its `recovery`, which only an attack has",
+            f"`{origin}`: the rule about {rule.score} asks for an end of `{ANY_TRY}`, which has no interval",
+            hint='leave `bound` out, or ask for it `of = "over_control"`',
+        )
+    if rule.of in {"recovery", ANY_TRY} and not rule.score.startswith(PREFIX):
+        raise UsageFault(
+            f"`{origin}`: the rule about {rule.score} asks for its `{rule.of}`, which only an attack has",
             hint=f"scores of attacks begin with `{PREFIX}`",
         )
 
@@ -160,7 +173,8 @@ def _refuse_contradictions(policy: Policy, origin: str) -> None:
         # An end that must lie high contradicts only a ceiling on itself or on an end above it; so with `of`.
         if not same or ORDER.index(floor.bound) > ORDER.index(ceiling.bound):
             continue
-        if PARTS.index(floor.of) > PARTS.index(ceiling.of):
+        apart = floor.of != ceiling.of and ANY_TRY in {floor.of, ceiling.of}
+        if apart or (ANY_TRY != floor.of and PARTS.index(floor.of) > PARTS.index(ceiling.of)):
             continue
         least, most = floor.at_least, ceiling.at_most
         if least is not None and most is not None and least > most:
@@ -216,6 +230,8 @@ def _lack(rule: Rule, score: ScoreRecord, enough: int) -> str:
 
 def _needed(rule: Rule, score: ScoreRecord) -> dict[str, float | None]:
     """Return the figures that a rule reads, by name."""
+    if rule.of == ANY_TRY:
+        return {part: score.parts.get(part) for part in (ANY_TRY, ANY_TRY_CONTROL)}
     found = {"after": score.after}
     if rule.bound != "mean":
         found[rule.bound] = score.low if rule.bound == "low" else score.high
@@ -239,6 +255,8 @@ def _subtracted(rule: Rule, score: ScoreRecord) -> dict[str, float | None]:
 
 def _figure(rule: Rule, score: ScoreRecord, bound: str) -> float:
     """Return what a rule compares at one end of the interval; `_lack` has found all of it to be there."""
+    if rule.of == ANY_TRY:
+        return round(score.parts[ANY_TRY] - score.parts[ANY_TRY_CONTROL], DIGITS)
     value = {"mean": score.after, "low": score.low, "high": score.high}[bound] or 0.0
     floor = [figure for figure in _subtracted(rule, score).values() if figure is not None]
     if rule.of == "over_control":

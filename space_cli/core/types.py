@@ -118,6 +118,7 @@ class Probe:
     holdout: Sequence[Image] = ()  # held-out anchors: pool images that erasing did not train on
     general: Sequence[Image] = ()  # pool images of anything else
     earlier: Sequence[ErasedBefore] = ()  # what earlier requests erased
+    undo: Mapping[str, Change] = field(default_factory=dict)  # by layer, takes every request's edits off
     seed: int = 0
 
     @property

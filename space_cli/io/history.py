@@ -1,19 +1,32 @@
 """What an audit needs to look at earlier requests again: their concepts, pictures or kept anchors, and later edits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from space_cli.core.continual import undone
+from space_cli.core.hooks import Change
 from space_cli.core.probing import Notes, described, is_one_of
 from space_cli.core.records import ErasureReceipt
-from space_cli.core.types import ErasedBefore, ProbeImage
+from space_cli.core.types import ErasedBefore, Probe, ProbeImage
 from space_cli.io.ledger import open_earlier, open_edits, open_ledger
+
+
+@dataclass(frozen=True)
+class Past:
+    """What was done to a checkpoint before its last request, and what takes all of it off."""
+
+    earlier: Sequence[ErasedBefore] = ()  # first request first
+    undo: Mapping[str, Change] = field(default_factory=dict)  # by layer, every request's edits, the last one's too
+
+    def erased(self, name: str) -> bool:
+        """Return whether an earlier request erased the concept of this name."""
+        return any(is_one_of(name, one.aliases) for one in self.earlier)
 
 
 def open_history(
     erased: Path, receipt: ErasureReceipt, shown: Sequence[ProbeImage], notes: Mapping[str, Notes] | None = None
-) -> tuple[list[ErasedBefore], list[ProbeImage]]:
+) -> tuple[Past, list[ProbeImage]]:
     """Split pictures into those of concepts that earlier requests erased, and the rest.
 
     Args:
@@ -23,7 +36,7 @@ def open_history(
         notes: What the auditor knows; more names of earlier concepts among it.
 
     Returns:
-        Every earlier concept, first request first; and the pictures of none of them.
+        Every earlier concept, and the pictures of none of them.
 
     Raises:
         ArtifactFault: The ledger is broken, or of another checkpoint.
@@ -31,7 +44,7 @@ def open_history(
     entries = open_ledger(erased, receipt.files)
     before = entries[:-1]
     if not before:
-        return [], list(shown)
+        return Past(), list(shown)
     edits = open_edits(erased, entries)
     found = []
     for entry, kept in zip(before, open_earlier(erased, entries, before), strict=True):
@@ -40,23 +53,24 @@ def open_history(
         later = undone(edits[entry.number :])
         found.append(ErasedBefore(entry.concept.name, names, own, None if own else kept.features.float(), later))
     mine = {id(picture) for one in found for picture in one.images}
-    return found, [picture for picture in shown if id(picture) not in mine]
+    return Past(found, undone(edits)), [picture for picture in shown if id(picture) not in mine]
 
 
-def same_history(erased: Path, receipt: ErasureReceipt, earlier: Sequence[ErasedBefore]) -> list[ErasedBefore]:
-    """Return the same earlier concepts as another checkpoint that was made from the same base is asked about them.
+def same_history(erased: Path, receipt: ErasureReceipt, probe: Probe) -> Probe:
+    """Return the probe with which another checkpoint, made from the same base, is asked about the same concepts.
 
     What must be taken off it to get back to an earlier request are its own edits.
 
     Args:
         erased: The other checkpoint.
         receipt: Its record, each file of which was compared with its digest.
-        earlier: As `open_history` returns them for the one.
+        probe: Of the one, as `open_history` found its history.
 
     Raises:
         ArtifactFault: The ledger is broken, or of another checkpoint.
     """
-    if not earlier:
-        return []
+    if not probe.earlier:
+        return probe
     edits = open_edits(erased, open_ledger(erased, receipt.files))
-    return [replace(one, undo=undone(edits[number:])) for number, one in enumerate(earlier, start=1)]
+    earlier = [replace(one, undo=undone(edits[number:])) for number, one in enumerate(probe.earlier, start=1)]
+    return replace(probe, earlier=earlier, undo=undone(edits))

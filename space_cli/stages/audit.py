@@ -28,7 +28,6 @@ from space_cli.core.policy import judge, passed_over
 from space_cli.core.probing import (
     build_probe,
     described,
-    is_one_of,
     other_names,
     phrases_of,
     split_images,
@@ -205,8 +204,8 @@ def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -
     concept = described(receipt.request.concept, notes)
     own, others = split_images(concept, shown, folder or "")
     # What is gone already is no knowledge to retain, no neighbour and no control.
-    earlier, others = open_history(Path(request.erased), receipt, others, notes)
-    notes = {name: note for name, note in notes.items() if not any(is_one_of(name, one.aliases) for one in earlier)}
+    past, others = open_history(Path(request.erased), receipt, others, notes)
+    notes = {name: note for name, note in notes.items() if not past.erased(name)}
     material = open_material(receipt, seed=request.seed)
     names = other_names(concept, [*own, *others], notes, request.names)
     ordered, why = _ordered(names, phrases_of(names, notes), concept, material, request.device)
@@ -225,7 +224,8 @@ def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -
         "facts": "no question about the concept is known",
         "earlier": "this is the first request of its checkpoint",
     }
-    probe = replace(probe, holdout=material.holdout, general=material.general, used=material.used, earlier=earlier)
+    probe = replace(probe, holdout=material.holdout, general=material.general, used=material.used)
+    probe = replace(probe, earlier=past.earlier, undo=past.undo)
     trained = own and receipt.request.forget_images is not None
     return _Probed(concept, probe, missing, unseen_gate(own, material.used, material.unused) if trained else None)
 
@@ -289,8 +289,7 @@ def _examine(
         found.join(assault(attacks, (before, after), probe, missing, progress))
     del after  # its memory is the baseline's
     if request.baseline and baseline:
-        # What is taken off a checkpoint to look at an earlier request are its own edits.
-        beside = replace(probe, earlier=same_history(Path(request.baseline), baseline, probe.earlier))
+        beside = same_history(Path(request.baseline), baseline, probe)
         other = Remembering(open_model(Path(request.baseline), device=request.device))
         again = measure([name for name in metrics if name in found.scores], (before, other), beside, missing, progress)
         if attacks:

@@ -35,6 +35,15 @@ def test_what_an_attack_added_is_judged(of, after, floors, verdict):
     )
 
 
+@pytest.mark.parametrize(("tried", "control", "verdict"), [(0.7, 0.5, "pass"), (0.8, 0.5, "fail"), (1.0, 1.0, "pass")])
+def test_one_try_that_wins_is_judged_though_the_mean_is_low(tried, control, verdict):
+    rules = policy(f'score = "{ATTACK}"\nof = "any_try"\nat_most = 0.2')
+    record = attacked(0.05, 0.0, 0.1, control=0.0, unattacked=0.0, parts={"any_try": tried, "any_try_control": control})
+    found, gates = judge(rules, {ATTACK: record})
+    assert found == verdict
+    assert gates[0].rule == f"excess over control of any try of {ATTACK} ≤ 0.2"
+
+
 def test_it_agrees_with_the_robustness_benchmark():
     fewer = {"at_control_size": 0.4}
     for control, unattacked, parts in ((0.1, 0.3, {}), (0.3, 0.1, {}), (0.2, None, {}), (0.2, None, fewer)):
@@ -57,7 +66,11 @@ def test_the_interval_is_shifted_by_what_is_taken_off():
 
 @pytest.mark.parametrize(
     ("of", "there", "lacking"),
-    [("recovery", "control", "unattacked"), ("over_control", "unattacked", "control")],
+    [
+        ("recovery", "control", "unattacked"),
+        ("over_control", "unattacked", "control"),
+        ("any_try", "control", "any_try"),
+    ],
 )
 def test_without_what_is_taken_off_nothing_is_decided(of, there, lacking):
     rules = policy(f'score = "{ATTACK}"\nof = "{of}"\nat_most = 0.9')
@@ -75,6 +88,8 @@ def test_without_what_is_taken_off_nothing_is_decided(of, there, lacking):
         ("over_control", "after", True),
         ("after", "recovery", False),  # the control may be high
         ("recovery", "over_control", False),
+        ("any_try", "any_try", True),
+        ("any_try", "after", False),  # one try may always win
     ],
 )
 def test_parts_of_a_score_contradict_where_no_control_allows_both(floor, ceiling, contradicts):

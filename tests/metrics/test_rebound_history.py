@@ -1,5 +1,6 @@
 """Rebound and history, on a checkpoint whose knowledge hangs on the weight of one layer."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ from space_cli.core.hooks import editing
 from space_cli.core.protocols import Silent
 from space_cli.core.recipe import Concept
 from space_cli.core.types import Edit, ErasedBefore, Probe
-from space_cli.metrics import history, rebound
+from space_cli.metrics import history, rebound, retained_since_first
 
 
 class Hinged(Table):
@@ -93,6 +94,20 @@ def test_without_pictures_the_kept_anchors_are_asked():
     found = rebound.measure(after, after, probe_of(one), rebound.Options())
     assert found.after == 1.0
     assert "0 of 1 concepts on images" in found.note
+
+
+def test_what_all_requests_together_cost_is_measured_from_before_the_first():
+    """Request 1 took the tulip and cost the rose, request 2 the bus and nothing more."""
+    after = Hinged(tulip=-1, bus=-1, rose=-1)
+    requests = [[edit(-2, 0, -2)], [edit(0, -2, 0)]]
+    retain = [*shown("rose", 3), *shown("koala", 2)]
+    asked = replace(probe_of(earlier("tulip", requests[1:])), name="bus", retain=retain, undo=undone(requests))
+    before_last = Hinged(tulip=-1, bus=1, rose=-1)
+    found = retained_since_first.measure(before_last, after, asked, retained_since_first.Options())
+    assert (found.before, found.after, found.n, found.better) == (1.0, pytest.approx(0.4), 5, "higher")
+    assert found.note == "5 images; over 2 requests"
+    assert before_last.asked == 0
+    assert after.model.layer.weight.flatten().tolist() == [-1.0, -1.0, -1.0]
 
 
 def test_edits_are_taken_off_for_asking_only():

@@ -37,6 +37,16 @@ def test_earlier_concepts_are_audited_again_and_are_no_knowledge_to_retain(conti
     assert "panda" not in report.scores["neighbour_accuracy"].note
 
 
+def test_a_baseline_is_measured_from_before_its_own_first_request(continued, lifted, images, tmp_path):
+    wanted = {"images": str(images), "baseline": str(lifted), "metrics": ("retained_since_first", "retain_accuracy")}
+    report = run(continued, tmp_path / "audit", **wanted)
+    assert {"retained_since_first"} <= set(stage.plan(AuditRequest(erased=str(continued)))["metrics"])
+    found = report.scores["retained_since_first"]
+    assert (found.before, found.after, found.n) == (1.0, 1.0, report.scores["retain_accuracy"].n)
+    assert found.note.endswith("over 2 requests")
+    assert report.baseline["retained_since_first"].after == 1.0
+
+
 def test_without_their_images_the_kept_anchors_of_earlier_concepts_are_asked(continued, tmp_path):
     report = run(continued, tmp_path / "audit", metrics=("rebound", "history"))
     assert "0 of 1 concepts on images" in report.scores["rebound"].note

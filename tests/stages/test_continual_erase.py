@@ -125,7 +125,8 @@ def test_reverting_the_second_gives_the_first_back(rig, tmp_path):
 @pytest.mark.slow
 def test_what_is_taken_off_leaves_the_checkpoint_after_the_first(rig):
     second, first = open_checkpoint(rig.place / "second"), open_checkpoint(rig.place / "first")
-    (one,), rest = open_history(rig.place / "second", rig.receipts[1], [])
+    past, rest = open_history(rig.place / "second", rig.receipts[1], [])
+    (one,) = past.earlier
     assert (one.name, rest) == ("owl", [])
     assert one.anchors.shape[0] == subjects.COUNTS["forget"]
     for layer in rig.receipts[1].layers:
