@@ -113,12 +113,15 @@ def _erased(record: "ErasureReceipt") -> list[Sheet]:
 
 
 def _audit(record: "AuditReport") -> list[Sheet]:
+    from space_cli.reports._words import difference_text
+
     columns: tuple[str, ...] = ("score", "before", "after", "95 % interval", "n", "better")
     rows = [_score(name, score) for name, score in record.scores.items()]
     beside = {
         "unattacked": [_figure(score, score.unattacked) for score in record.scores.values()],
         "control": [_figure(score, score.control) for score in record.scores.values()],
         "baseline": [_after(record.baseline.get(name)) for name in record.scores],
+        "minus baseline": [difference_text(record.baseline.get(name)) or NOTHING for name in record.scores],
     }
     for column, cells in beside.items():
         if set(cells) - {NOTHING}:  # most audits attack nothing: a column of dashes would only narrow the others

@@ -2,9 +2,9 @@
 
 import secrets
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from space_cli.core.recipe import AuditRequest, Concept, EraseRequest, IndexRequest, SelectRequest
 
@@ -143,6 +143,9 @@ class ErasureReceipt(Manifest):
     pseudonymized: Pseudonymized | None = Field(default=None, description="Set where a pseudonym stands for it")
 
 
+Samples = tuple[tuple[float, float], ...]
+
+
 class ScoreRecord(_Record):
     """One audit number: before, after, and the 95 % bootstrap interval of after."""
 
@@ -163,6 +166,28 @@ class ScoreRecord(_Record):
         default_factory=dict,
         description="`before`, `after` and `control` as [step, value], where the score has a course",
     )
+
+    # No part of the record: it is for what compares two checkpoints while both are at hand.
+    _samples: Samples = PrivateAttr(default=())
+
+    @property
+    def samples(self) -> Samples:
+        """Return sum and number of the answers after erasing, image by image; nothing of a record from a file."""
+        return self._samples
+
+    def sampled(self, samples: Samples) -> Self:
+        """Return the record with its samples."""
+        copy = self.model_copy()
+        copy._samples = samples
+        return copy
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what a reader of the record sees."""
+        return isinstance(other, ScoreRecord) and self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        """Return the same for equal records."""
+        return hash(self.model_dump_json())
 
     @property
     def compared(self) -> float | None:

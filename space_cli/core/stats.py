@@ -17,6 +17,9 @@ from space_cli.core.types import Interval
 RESAMPLES = 2000
 """The 2.5 % tails then rest on 50 draws each: the bounds repeat to about a hundredth between seeds."""
 
+SAME = 1e-12
+"""Means of groups closer than this differ by rounding alone."""
+
 Z = 1.959964
 """The normal quantile of a two-sided 95 % interval."""
 
@@ -42,7 +45,7 @@ def interval(
         return None
     sums, sizes = _by_group(values, groups)
     mean, count = float(sums.sum() / sizes.sum()), len(sums)
-    if not np.allclose(sums / sizes, mean, rtol=0, atol=1e-12):
+    if not np.allclose(sums / sizes, mean, rtol=0, atol=SAME):
         low, high = _percentiles(sums, sizes, seed)
     elif share:
         low, high = wilson(mean, count)
@@ -73,11 +76,7 @@ def paired_difference(
         The interval of the change, in [-1, 1], or None for no values.
     """
     changes = [new - old for old, new in zip(before, after, strict=True)]
-    found = interval(changes, groups=groups, seed=seed, share=False)
-    if found is None or found.low < found.high:
-        return found
-    width = wilson(0.0, found.n)[1]
-    return Interval(found.mean, max(-1.0, found.mean - width), min(1.0, found.mean + width), found.n)
+    return _changed(*_by_group(changes, groups), seed=seed, share=True) if changes else None
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -136,7 +135,7 @@ def score(
             control=control,
         )
     sums, sizes = _by_group(before, groups)
-    return ScoreRecord(
+    record = ScoreRecord(
         before=float(sums.sum() / sizes.sum()),
         after=found.mean,
         low=found.low,
@@ -147,6 +146,36 @@ def score(
         note=note,
         control=control,
     )
+    return record.sampled(tuple(zip(*(column.tolist() for column in _by_group(after, groups)), strict=True)))
+
+
+def difference(one: ScoreRecord, other: ScoreRecord, *, seed: int = 0) -> Interval | None:
+    """Return how much higher the other's `after` is, with the interval over images that both were asked about.
+
+    Args:
+        one: A score of one checkpoint, as `score` made it.
+        other: The same score of another checkpoint, of the same questions in the same order.
+        seed: Of the resampling.
+
+    Returns:
+        The interval, or None where the answers do not pair: another number of images or of answers about one, or
+        records that were read from a file.
+    """
+    (sums, sizes), (others, more) = (np.array(record.samples).reshape(-1, 2).T for record in (one, other))
+    if not len(sizes) or not np.array_equal(sizes, more):
+        return None
+    return _changed(others - sums, sizes, seed=seed, share=one.unit == "share")
+
+
+def _changed(sums: np.ndarray, sizes: np.ndarray, *, seed: int, share: bool) -> Interval:
+    """Return a mean change; where every group changed alike, shares get the Wilson width of groups that all agree."""
+    mean, count = float(sums.sum() / sizes.sum()), len(sums)
+    if not np.allclose(sums / sizes, mean, rtol=0, atol=SAME):
+        return Interval(mean, *_percentiles(sums, sizes, seed), count)
+    if not share:
+        return Interval(mean, mean, mean, count)
+    width = wilson(0.0, count)[1]
+    return Interval(mean, max(-1.0, mean - width), min(1.0, mean + width), count)
 
 
 def _by_group(values: Sequence[float], groups: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:

@@ -1,11 +1,17 @@
-"""Which two erased checkpoints may stand side by side: same base, same concept."""
+"""Which two erased checkpoints may stand side by side: same base, same concept, and images that are new to both."""
 
 from pathlib import Path
 
 from space_cli.core.errors import ArtifactFault
+from space_cli.core.overlap import unseen_gate
 from space_cli.core.pseudonym import Pseudonym
 from space_cli.core.records import ErasureReceipt
+from space_cli.core.types import Probe
 from space_cli.io.artifact import open_artifact
+from space_cli.io.probe import open_material
+
+IMAGES = "baseline_images"
+"""Among what was not measured: whether the images are new to the baseline, where it was trained on any."""
 
 
 def open_baseline(
@@ -40,3 +46,16 @@ def open_baseline(
             hint="compare two erasures of one checkpoint",
         )
     return other
+
+
+def unknown_images(baseline: ErasureReceipt, probe: Probe) -> dict[str, str]:
+    """Refuse images that a baseline was trained on, and say so where that cannot be found out; no rule reads it.
+
+    Raises:
+        UsageFault: It was trained on one of them.
+    """
+    if not probe.forget or baseline.request.forget_images is None:
+        return {}
+    material = open_material(baseline, seed=probe.seed)
+    gate = unseen_gate(probe.forget, material.used, material.unused, eraser="the baseline's `erase`")
+    return {} if gate.verdict == "pass" else {IMAGES: gate.reason}

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from space_cli.core.records import AuditReport, GateRecord, ScoreRecord
-from space_cli.reports._words import figure_text, interval_text, label_of, plain
+from space_cli.reports._words import difference_text, figure_text, interval_text, label_of, plain
 
 _MARKUP = re.compile(r"[\\`*_\[\]<>|~&#$!]|:(?=//)")
 SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
@@ -46,12 +46,12 @@ def score_table(report: AuditReport) -> str:
             figure_text(score.control, score.unit),
             str(score.n),
             score.better,
-            *([_beside(report.baseline.get(name))] if report.baseline else []),
+            *(_beside(report.baseline.get(name)) if report.baseline else ()),
         )
         for name, score in report.scores.items()
     ]
     numeric = ["before", "after", "95 % interval", *(["unattacked"] if attacked else []), "control", "n"]
-    head = ["Score", *numeric, "better", *(["baseline, after"] if report.baseline else [])]
+    head = ["Score", *numeric, "better", *(["baseline, after", "minus baseline"] if report.baseline else [])]
     return table(head, rows, numeric=numeric)
 
 
@@ -61,8 +61,10 @@ def gate_table(gates: Sequence[GateRecord]) -> str:
     return table(("Rule", "Verdict", "Found"), rows)
 
 
-def _beside(score: ScoreRecord | None) -> str:
-    return "–" if score is None else figure_text(score.after, score.unit)
+def _beside(score: ScoreRecord | None) -> tuple[str, str]:
+    if score is None:
+        return "–", "–"
+    return figure_text(score.after, score.unit), difference_text(score) or "–"
 
 
 def _unit(unit: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import re
 
+from space_cli.core.comparing import DIFFERENCE, HIGH, LOW
 from space_cli.core.records import AuditReport, ErasureReceipt, ScoreRecord, Source
 
 LABELS = {
@@ -17,6 +18,9 @@ LABELS = {
     "retain_kl": "Shift of all other answers",
     "fluency": "Perplexity of its answers",
     "elicitation": "Gives the name to a fresh attack",
+    "rebound": "Came back of what earlier requests erased",
+    "history": "Leaves out what earlier requests erased",
+    "retained_since_first": "Names other concepts as before the first request",
     "attack_aliases": "Attack: asked under other names and spellings",
     "attack_jailbreak": "Attack: tricked into the name by templates",
     "attack_prefill": "Attack: the opening of the answer is forced",
@@ -100,6 +104,15 @@ def interval_text(score: ScoreRecord) -> str:
     if score.low is None or score.high is None:
         return "–"
     return f"{figure_text(score.low, score.unit)} to {figure_text(score.high, score.unit)}"
+
+
+def difference_text(baseline: ScoreRecord | None) -> str:
+    """Write how far the audited checkpoint is from a baseline, with the interval; nothing where that is not known."""
+    if baseline is None or DIFFERENCE not in baseline.parts:
+        return ""
+    scale, unit, digits = (100, " points", 1) if baseline.unit == "share" else (1, "", 3)
+    mean, low, high = (f"{baseline.parts[part] * scale:+.{digits}f}" for part in (DIFFERENCE, LOW, HIGH))
+    return f"{mean}{unit} ({low} to {high})"
 
 
 def plain(text: str) -> str:

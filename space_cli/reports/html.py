@@ -12,7 +12,16 @@ from space_cli.core.records import AuditReport, ErasureReceipt, ScoreRecord
 from space_cli.reports._attacks import attacks_said
 from space_cli.reports._page import data_uri, escaped, isolated, mark, page, table, tag
 from space_cli.reports._plot import LEGEND, curve, full_scale, magnitude, score_bar
-from space_cli.reports._words import LABELS, LIMITS, OUTCOMES, PASSED_OVER, figure_text, interval_text, label_of
+from space_cli.reports._words import (
+    LABELS,
+    LIMITS,
+    OUTCOMES,
+    PASSED_OVER,
+    difference_text,
+    figure_text,
+    interval_text,
+    label_of,
+)
 
 LEFT_OUT = "The pictures of the concept are left out: this report may not show what it may not name."
 PSEUDONYM = (
@@ -178,7 +187,9 @@ def _beside(score: ScoreRecord | None) -> str:
     """Return the cell of another erased checkpoint's score."""
     if score is None:
         return "<td class='number'>–</td>"
-    return f"<td class='number'>{figure_text(score.after, score.unit)}<small>{interval_text(score)}</small></td>"
+    found = difference_text(score)
+    apart = f"<small>this one minus it: {found}</small>" if found else ""
+    return f"<td class='number'>{figure_text(score.after, score.unit)}<small>{interval_text(score)}</small>{apart}</td>"
 
 
 def _score(name: str, score: ScoreRecord, beside: str) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 
 from space_cli import __version__
 from space_cli.core import registry
+from space_cli.core.comparing import with_differences
 from space_cli.core.errors import ArtifactFault, NetworkFault
 from space_cli.core.examining import Found, assault, every_score, measure, metric_names, usual_metrics
 from space_cli.core.masking import masked, untraced
@@ -47,7 +48,7 @@ from space_cli.core.remembering import Remembering
 from space_cli.core.types import Probe
 from space_cli.io.artifact import new_artifact, open_artifact, source_of
 from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
-from space_cli.io.comparison import open_baseline
+from space_cli.io.comparison import open_baseline, unknown_images
 from space_cli.io.history import open_history, same_history
 from space_cli.io.identity import identify, refuse_telling
 from space_cli.io.images import probe_images
@@ -60,8 +61,6 @@ from space_cli.reports.html import Evidence, Sample
 
 EVERY = "all"
 """In place of names: every metric, those too that run only when asked for, or every attack."""
-BASELINE_IMAGES = "baseline_images"
-"""Among what was not measured: whether the images are new to the baseline, where it was trained on any."""
 
 
 def audit(
@@ -230,15 +229,6 @@ def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -
     return _Probed(concept, probe, missing, unseen_gate(own, material.used, material.unused) if trained else None)
 
 
-def _unknown(baseline: ErasureReceipt, probe: Probe) -> dict[str, str]:
-    """Refuse images that a baseline was trained on, and say so where that cannot be found out; no rule reads it."""
-    if not probe.forget or baseline.request.forget_images is None:
-        return {}
-    material = open_material(baseline, seed=probe.seed)
-    gate = unseen_gate(probe.forget, material.used, material.unused, eraser="the baseline's `erase`")
-    return {} if gate.verdict == "pass" else {BASELINE_IMAGES: gate.reason}
-
-
 def _ordered(
     names: list[str], phrases: Mapping[str, str], concept: Concept, material: Material, device: str
 ) -> tuple[list[str], str]:
@@ -278,7 +268,7 @@ def _examine(
 ) -> _Examined:
     """Ask the base, the erased checkpoint and the baseline; one of the last two is in memory at a time."""
     (base, baseline), (metrics, probe, missing) = folders, asked
-    unknown = _unknown(baseline, probe) if baseline else {}  # looked at first: it may refuse
+    unknown = unknown_images(baseline, probe) if baseline else {}  # looked at first: it may refuse
     attacks = _attacks(request)
     places = (base, Path(request.erased))
     before, after = both_remembering(*(open_model(place, device=request.device) for place in places))
@@ -294,5 +284,5 @@ def _examine(
         again = measure([name for name in metrics if name in found.scores], (before, other), beside, missing, progress)
         if attacks:
             again.join(assault(attacks, (before, other), beside, missing, progress))
-        examined.baseline = again.scores
+        examined.baseline = with_differences(found.scores, again.scores, seed=request.seed)
     return examined

@@ -56,14 +56,16 @@ def test_a_baseline_must_be_a_finished_erasure(chain, tmp_path, capsys):
 
 def test_a_baseline_stands_beside_in_table_and_json(tmp_path, capsys):
     record = make_chain(tmp_path)
+    other = {"after": 0.625, "parts": {"difference": -0.5, "difference_low": -0.75, "difference_high": -0.25}}
     beside = record.model_copy(
-        update={"baseline": {"forget_accuracy": record.scores["forget_accuracy"].model_copy(update={"after": 0.625})}}
+        update={"baseline": {"forget_accuracy": record.scores["forget_accuracy"].model_copy(update=other)}}
     )
     (tmp_path / "audit" / "space.json").write_text(beside.model_dump_json())
     assert run(["show", str(tmp_path / "audit")]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"better\W+baseline", shown)
     assert "62.5 %" in shown
+    assert "-50.0 points" in shown
     assert run(["show", str(tmp_path / "audit"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["baseline"]["forget_accuracy"]["after"] == 0.625
 

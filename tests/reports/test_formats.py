@@ -96,12 +96,14 @@ def test_hostile_names_reorder_nothing_where_people_read(form):
 
 
 def test_a_baseline_stands_beside_and_changes_no_verdict(tmp_path):
-    other = {"forget_accuracy": score(0.625)}
+    apart = {"difference": -0.5, "difference_low": -0.75, "difference_high": -0.25}
+    other = {"forget_accuracy": score(0.625).model_copy(update={"parts": apart})}
     for name, baseline in (("without", {}), ("with", other)):
         (tmp_path / name).mkdir()
         write_documents(tmp_path / name, report(verdict="pass", baseline=baseline), evidence())
     for file in ("model-card.md", "summary.md", "report.html"):
         assert "62.5 %" in (tmp_path / "with" / file).read_text()
+        assert "-50.0 points (-75.0 to -25.0)" in (tmp_path / "with" / file).read_text()
         assert "62.5 %" not in (tmp_path / "without" / file).read_text()
     for file in ("junit.xml", "attestation.intoto.json", "bom.cdx.json"):
         assert (tmp_path / "with" / file).read_text() == (tmp_path / "without" / file).read_text()

@@ -5,6 +5,7 @@ import torch
 from erased_folder import make_base, make_edits, make_erased
 from fakes import NAMES, Table, knowing, picture, ranking
 
+from space_cli.io import comparison
 from space_cli.stages import audit as stage
 
 
@@ -19,7 +20,8 @@ def erased(tmp_path, monkeypatch):
         folder: Table(knowing("panda"), ranking("panda"), shift=0.05),
     }
     monkeypatch.setattr(stage, "open_model", lambda place, *, device: tables[place])
-    monkeypatch.setattr(stage, "open_material", lambda receipt, *, seed: auditing.material())
+    for part in (stage, comparison):
+        monkeypatch.setattr(part, "open_material", lambda receipt, *, seed: auditing.material())
     monkeypatch.setattr(stage, "_text_embeddings", auditing.embeddings)
     return folder
 

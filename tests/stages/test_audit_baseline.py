@@ -9,6 +9,7 @@ from fakes import picture
 
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.recipe import AuditRequest, Concept
+from space_cli.io import comparison
 from space_cli.io.artifact import read_record
 from space_cli.stages import audit as stage
 from space_cli.stages.verify import verify
@@ -20,6 +21,9 @@ def test_a_baseline_is_measured_beside_and_decides_nothing(erased, other, images
     assert plain.baseline == {}
     assert set(report.baseline) == set(report.scores)
     assert report.baseline["forget_accuracy"].after == pytest.approx(1.0)
+    parts = report.baseline["forget_accuracy"].parts
+    assert parts["difference"] == pytest.approx(-1.0)
+    assert parts["difference_low"] == -1.0 < parts["difference_high"] < -0.5
     assert (report.scores, report.verdict, report.gates) == (plain.scores, plain.verdict, plain.gates)
     assert [source.kind for source in report.inputs] == ["erased", "images", "baseline"]
     assert "baseline, after" in (tmp_path / "audit" / "report.html").read_text()
@@ -85,13 +89,7 @@ def test_what_the_baseline_was_trained_on_and_is_gone_is_told_and_decides_nothin
     erased, trained, images, tmp_path, monkeypatch
 ):
     plain = run(erased, tmp_path / "plain", images=str(images))
-    gone = material(pool=False)
-    opened = stage.open_material
-    monkeypatch.setattr(
-        stage,
-        "open_material",
-        lambda receipt, *, seed: gone if receipt.request.forget_images else opened(receipt, seed=seed),
-    )
+    monkeypatch.setattr(comparison, "open_material", lambda receipt, *, seed: material(pool=False))
     report = run(erased, tmp_path / "audit", images=str(images), baseline=str(trained))
     why = "what the baseline's `erase` was given cannot be compared: the pool is gone"
     assert report.skipped == plain.skipped | {"baseline_images": why}
