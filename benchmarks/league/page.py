@@ -234,6 +234,8 @@ def _concept(row: Row) -> tuple[str, str, int]:
 
 def signal_table(signals: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Return the lines of a table of correlations."""
+    if not signals:
+        return ["Too few erasures, or all of them left the same share: there is nothing that a signal could go with."]
     lines = ["| signal | Pearson | Spearman | n |", "|---|---|---|---|"]
     return lines + [
         f"| {name} | {s['pearson']:+.3f} | {s['spearman']:+.3f} | {int(s['n'])} |" for name, s in signals.items()

@@ -127,10 +127,15 @@ def figures_mean(rows: Sequence[Row]) -> float | None:
     return figure(HARMONIC, _by_unit(rows))["mean"] if rows else None
 
 
+DISTINCT = 3
+"""Values of the true share, at least: with two, a coefficient tells of one or two erasures and not of the signal."""
+
+
 def correlations(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     """Return how each source-free signal goes with the true share of answers that still name the concept.
 
-    Pearson's r and Spearman's ρ over erasures that went through; a signal without spread has neither.
+    Pearson's r and Spearman's ρ over erasures that went through; a signal without spread has neither, and nothing goes
+    with shares that are all the same but for one or two.
     """
     found = {}
     for signal in SIGNALS:
@@ -138,7 +143,7 @@ def correlations(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
             (value, row["scores"][FORGET[0]]["after"]) for row in rows if (value := _signal(row, signal)) is not None
         ]
         x, y = (np.array(side, dtype=float) for side in (zip(*pairs, strict=True) if pairs else ([], [])))
-        if len(pairs) > 2 and np.ptp(x) > 0 and np.ptp(y) > 0:
+        if len(set(x)) > 1 and len(set(y)) >= DISTINCT:
             r, rho = np.corrcoef(x, y)[0, 1], np.corrcoef(_ranks(x), _ranks(y))[0, 1]
             found[signal] = {"n": len(pairs), "pearson": round(float(r), 4), "spearman": round(float(rho), 4)}
     return found

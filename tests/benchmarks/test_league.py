@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.league import cells, scoring
+from benchmarks.league import cells, page, scoring
 from benchmarks.league.entries import OURS, RIVALS, SEARCHED, UNLIMITED, entries
 from benchmarks.league.page import current
 from benchmarks.league.running import Runner, every
@@ -106,6 +106,12 @@ def test_correlations_are_those_of_the_ranks():
     assert found["holdout_nll"]["spearman"] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-4)
     assert found["holdout_nll"]["pearson"] == pytest.approx(np.corrcoef(values, forgets)[0, 1], abs=1e-4)
     assert "pushed_nll" not in found
+
+
+def test_a_share_of_two_values_goes_with_nothing():
+    rows = [with_forget(0.1 * (i == 3), concept=str(i), signals={"holdout_nll": float(i)}) for i in range(6)]
+    assert scoring.correlations(rows) == {}
+    assert "nothing that a signal could go with" in page.signal_table({})[0]
 
 
 def test_every_method_plays_and_only_ours_keeps_its_budgets():
