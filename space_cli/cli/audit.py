@@ -91,6 +91,7 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
             rich_help_panel=options.INPUTS,
         ),
     ] = None,
+    inputs: options.Moved = None,
     limit: Annotated[
         int | None,
         typer.Option("--limit", min=1, help="Images per concept at most", rich_help_panel=options.LIMITS),
@@ -124,6 +125,7 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
         attacks=_plugins("attack", attacks or []),
         policy=_policy(policy),
         baseline=str(baseline.expanduser().absolute()) if baseline else None,
+        inputs={kind: str(path) for kind, path in options.places(inputs).items()},
         pseudonymize=pseudonymize,
         concept=_concept(concept, alias),
         limit=limit,

@@ -4,8 +4,9 @@ import json
 import os
 import shlex
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
@@ -165,3 +166,32 @@ def _json_or_text(value: str) -> object:
         return json.loads(value)
     except ValueError:
         return value
+
+
+Moved = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="KIND=PATH",
+        help="Where an input is now, as `checkpoint=DIR`; repeatable",
+        rich_help_panel=INPUTS,
+    ),
+]
+
+
+def places(given: Sequence[str] | None) -> dict[str, Path]:
+    """Return the folders of `--input KIND=PATH`, by kind.
+
+    Raises:
+        UsageFault: One is written otherwise.
+    """
+    from space_cli.core.records import SourceKind
+
+    found: dict[str, Path] = {}
+    for one in given or ():
+        kind, _, path = one.partition("=")
+        if kind not in get_args(SourceKind) or not path:
+            kinds = ", ".join(get_args(SourceKind))
+            raise UsageFault(f"`--input {one}` is no place of an input", hint=f"write KIND=PATH; kinds are {kinds}")
+        found[kind] = Path(path).expanduser().absolute()
+    return found

@@ -35,15 +35,7 @@ def verify(
             rich_help_panel=options.INPUTS,
         ),
     ] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            metavar="KIND=PATH",
-            help="Where an input is now, as `checkpoint=DIR`; repeatable",
-            rich_help_panel=options.INPUTS,
-        ),
-    ] = None,
+    inputs: options.Moved = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     config: options.Config = None,
@@ -54,7 +46,7 @@ def verify(
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     place = folder.expanduser().absolute()
-    checks = check(place, signed=_signed(signature, public_key), places=_places(inputs or []))
+    checks = check(place, signed=_signed(signature, public_key), places=options.places(inputs))
     passed = all(entry.passed for entry in checks)
     rows = [(entry.name, "ok" if entry.passed else "fail", entry.detail) for entry in checks]
     terminal.sheet(Sheet(f"checks of {place}", ("check", "verdict", "detail"), rows))
@@ -73,18 +65,3 @@ def _signed(signature: Path | None, public_key: Path | None) -> "Signed | None":
     from space_cli.stages.verify import Signed
 
     return Signed(signature.expanduser(), public_key.expanduser())
-
-
-def _places(inputs: list[str]) -> dict[str, Path]:
-    from typing import get_args
-
-    from space_cli.core.records import SourceKind
-
-    found: dict[str, Path] = {}
-    for given in inputs:
-        kind, _, path = given.partition("=")
-        if kind not in get_args(SourceKind) or not path:
-            kinds = ", ".join(get_args(SourceKind))
-            raise UsageFault(f"`--input {given}` is no place of an input", hint=f"write KIND=PATH; kinds are {kinds}")
-        found[kind] = Path(path).expanduser().absolute()
-    return found

@@ -151,6 +151,7 @@ class AuditRequest(_Request):
     attacks: tuple[str, ...] = Field(default=(), description="Empty means none; `all` means all")
     policy: str | None = Field(default=None, description="A shipped policy's name or a TOML file; `default` if None")
     baseline: str | None = Field(default=None, description="Another erased folder to measure beside this one")
+    inputs: dict[str, str] = Field(default_factory=dict, description="Where inputs of the erasure are now, by kind")
     pseudonymize: bool = Field(default=False, description="The report names the concept by a keyed hash only")
     concept: Concept | None = Field(default=None, description="What was erased, where the erased folder hides it")
     limit: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Images per concept at most")

@@ -4,7 +4,7 @@ import hashlib
 import json
 import tomllib
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -106,19 +106,24 @@ def shipped_policies() -> list[str]:
     return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
 
 
-def open_material(receipt: ErasureReceipt, *, seed: int) -> Material:
+def open_material(receipt: ErasureReceipt, *, seed: int, places: Mapping[str, str] | None = None) -> Material:
     """Open the anchors and the pool behind an erasure, where they are still what they were."""
-    return material_behind(_inputs(receipt), trained=receipt.request.forget_images is not None, seed=seed)
+    trained = receipt.request.forget_images is not None
+    return material_behind(_inputs(receipt), trained=trained, seed=seed, places=places)
 
 
-def material_behind(inputs: list[Source], *, trained: bool, seed: int) -> Material:
+def material_behind(
+    inputs: list[Source], *, trained: bool, seed: int, places: Mapping[str, str] | None = None
+) -> Material:
     """Do the same for recorded inputs.
 
     Args:
         inputs: Of an erasure.
         trained: Whether it trained on images of the concept, which are then among the inputs.
         seed: Draws the pool images.
+        places: Where inputs are now, by kind.
     """
+    inputs = at_hand(inputs, places or {})
     try:
         folder = unchanged(inputs, "anchors")
         manifest, anchors = open_anchors(folder)
@@ -127,11 +132,24 @@ def material_behind(inputs: list[Source], *, trained: bool, seed: int) -> Materi
         return Material([], [], None, fault.message, unused=fault.message)
     used, unused = _used(inputs, anchors, trained=trained)
     try:
-        pool = open_pool(unchanged(manifest.inputs, "pool"))
+        pool = open_pool(unchanged(at_hand(manifest.inputs, places or {}), "pool"))
         general = _far_items(pool, anchors, seed)
     except ArtifactFault as fault:
         return Material(holdout, [], None, fault.message, used, unused)
-    return Material(holdout, general, pool.manifest, "", used, unused)
+    return Material(holdout, general, with_encoder(pool.manifest, places or {}), "", used, unused)
+
+
+def with_encoder(pool: PoolManifest, places: Mapping[str, str]) -> PoolManifest:
+    """Return the manifest with the place where its encoder is now, if it is another.
+
+    Raises:
+        ArtifactFault: What lies there is not the encoder that indexed the pool.
+    """
+    inputs = at_hand(pool.inputs, places)
+    if inputs == pool.inputs:
+        return pool
+    request = pool.request.model_copy(update={"encoder": str(unchanged(inputs, "encoder"))})
+    return pool.model_copy(update={"request": request})
 
 
 def _used(inputs: list[Source], anchors: Sequence[Anchor], *, trained: bool) -> tuple[list[Image], str]:
@@ -149,6 +167,21 @@ def _inputs(receipt: ErasureReceipt) -> list[Source]:
     return [*receipt.inputs, *(receipt.pseudonymized.withheld if receipt.pseudonymized else ())]
 
 
+def at_hand(inputs: Sequence[Source], places: Mapping[str, str]) -> list[Source]:
+    """Return recorded inputs with the place where each is: where it was, else where the reader has it.
+
+    Args:
+        inputs: Of a record.
+        places: Where inputs are now, by kind.
+    """
+    return [
+        source.model_copy(update={"path": places[source.kind]})
+        if source.kind in places and not Path(source.path).exists()
+        else source
+        for source in inputs
+    ]
+
+
 def unchanged(inputs: list[Source], kind: SourceKind) -> Path:
     """Return the folder of a recorded input.
 
@@ -160,7 +193,9 @@ def unchanged(inputs: list[Source], kind: SourceKind) -> Path:
         raise ArtifactFault(f"no folder of the kind `{kind}` is recorded")
     folder = Path(source.path)
     if not folder.is_dir():
-        raise ArtifactFault(f"the {kind} folder `{folder}` is gone", hint="put it back, or run the stage again")
+        raise ArtifactFault(
+            f"the {kind} folder `{folder}` is gone", hint=f"put it back, or say where it is with `--input {kind}=DIR`"
+        )
     found = source_of(folder, kind).sha256
     if found != source.sha256:
         raise ArtifactFault(

@@ -53,7 +53,7 @@ from space_cli.io.history import open_history, same_history
 from space_cli.io.identity import identify, refuse_telling
 from space_cli.io.images import probe_images
 from space_cli.io.model import open_model, pick_device
-from space_cli.io.probe import Material, open_material, open_notes, open_policy, open_training
+from space_cli.io.probe import Material, at_hand, open_material, open_notes, open_policy, open_training
 from space_cli.io.towers import both_remembering
 from space_cli.reports._folder import write_documents
 from space_cli.reports._sampling import pseudonymized, samples
@@ -94,7 +94,7 @@ def audit(
     with new_artifact(out, told.model_dump_json(), overwrite=overwrite) as draft:
         probed = _probe(request, receipt, progress)
         asked = (_metrics(request, continued=receipt.requests > 1), probed.probe, probed.missing)
-        examined = _examine(request, (_base(receipt), other), asked, progress)
+        examined = _examine(request, (_base(receipt, request.inputs), other), asked, progress)
         found = examined.found
         verdict, gates = judge(policy, found.scores, found.skipped)
         if probed.unseen:
@@ -168,10 +168,13 @@ def _receipt(request: AuditRequest, *, verify: bool = True) -> ErasureReceipt:
     return record
 
 
-def _base(receipt: ErasureReceipt) -> Path:
-    source = next((source for source in receipt.inputs if source.kind == "checkpoint"), None)
+def _base(receipt: ErasureReceipt, places: Mapping[str, str]) -> Path:
+    source = next((source for source in at_hand(receipt.inputs, places) if source.kind == "checkpoint"), None)
     if source is None:
         raise ArtifactFault("the receipt names no checkpoint among its inputs: there is nothing to compare with")
+    if not Path(source.path).is_dir():
+        hint = "put it back, or say where it is with `--input checkpoint=DIR`"
+        raise ArtifactFault(f"the checkpoint `{source.path}` that was erased from is gone", hint=hint)
     checkpoint = open_checkpoint(Path(source.path))
     check_recorded(checkpoint, receipt.base_files)
     return checkpoint.folder
@@ -205,7 +208,7 @@ def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -
     # What is gone already is no knowledge to retain, no neighbour and no control.
     past, others = open_history(Path(request.erased), receipt, others, notes)
     notes = {name: note for name, note in notes.items() if not past.erased(name)}
-    material = open_material(receipt, seed=request.seed)
+    material = open_material(receipt, seed=request.seed, places=request.inputs)
     names = other_names(concept, [*own, *others], notes, request.names)
     ordered, why = _ordered(names, phrases_of(names, notes), concept, material, request.device)
     if why:

@@ -1,5 +1,7 @@
 import json
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from space_cli.core.types import Anchor, Item
 from space_cli.io.anchors import write_anchors
 from space_cli.io.artifact import digest_file, new_artifact, source_of
 from space_cli.io.pool import Embedded, write_pool
-from space_cli.io.probe import open_material, open_notes, open_training
+from space_cli.io.probe import at_hand, open_material, open_notes, open_training, with_encoder
 
 FACTS = {"space_version": "0", "seed": 0}
 
@@ -122,6 +124,40 @@ def test_a_pool_that_is_gone_leaves_the_held_out_anchors(receipt, tmp_path):
     assert reds(material.holdout) == [2]
     assert material.general == []
     assert "is gone" in material.missing
+
+
+def test_anchors_and_pool_are_found_where_the_reader_has_them(receipt, tmp_path):
+    whole = open_material(receipt, seed=1)
+    places = {kind: str(tmp_path / "moved" / kind) for kind in ("anchors", "pool")}
+    (tmp_path / "moved").mkdir()
+    for kind, place in places.items():
+        (tmp_path / kind).rename(place)
+    assert "is gone" in open_material(receipt, seed=1).missing
+    found = open_material(receipt, seed=1, places=places)
+    assert (reds(found.holdout), reds(found.general)) == (reds(whole.holdout), reds(whole.general))
+    assert found.pool == whole.pool
+    # What lies there must be what was used.
+    (Path(places["pool"]) / "space.json").write_text("{}")
+    assert "made anew" in open_material(receipt, seed=1, places=places).missing
+
+
+def test_a_place_is_used_only_where_the_recorded_one_leads_nowhere(tmp_path):
+    here, other = Source(kind="anchors", path=str(tmp_path), sha256="0"), Source(kind="pool", path="/gone", sha256="1")
+    places = {"anchors": "/elsewhere", "pool": "/pool"}
+    assert at_hand([here, other], places) == [here, other.model_copy(update={"path": "/pool"})]
+
+
+def test_an_encoder_that_moved_must_be_the_one_that_indexed(receipt, tmp_path):
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "config.json").write_text("{}")
+    manifest = open_material(receipt, seed=1).pool
+    known = source_of(tmp_path / "encoder", "encoder").model_copy(update={"path": "/gone"})
+    places = {"encoder": str(tmp_path / "encoder")}
+    moved = with_encoder(manifest.model_copy(update={"inputs": [known]}), places)
+    assert moved.request.encoder == str(tmp_path / "encoder")
+    (tmp_path / "encoder" / "config.json").write_text("{ }")
+    with pytest.raises(ArtifactFault, match="made anew"):
+        with_encoder(manifest.model_copy(update={"inputs": [known]}), places)
 
 
 def test_pool_images_that_are_gone_are_said(receipt, tmp_path):

@@ -21,7 +21,7 @@ def erased(tmp_path, monkeypatch):
     }
     monkeypatch.setattr(stage, "open_model", lambda place, *, device: tables[place])
     for part in (stage, comparison):
-        monkeypatch.setattr(part, "open_material", lambda receipt, *, seed: auditing.material())
+        monkeypatch.setattr(part, "open_material", lambda receipt, *, seed, places=None: auditing.material())
     monkeypatch.setattr(stage, "_text_embeddings", auditing.embeddings)
     return folder
 

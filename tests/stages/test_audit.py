@@ -71,13 +71,13 @@ def test_without_images_only_source_free_metrics_run(erased, tmp_path):
 def test_efficacy_asks_about_what_erasing_used(erased, images, tmp_path, monkeypatch):
     report = run(erased, tmp_path / "audit", images=str(images), metrics=("efficacy",))
     assert (report.scores["efficacy"].before, report.scores["efficacy"].after) == (0.0, 1.0)
-    monkeypatch.setattr(stage, "open_material", lambda receipt, *, seed: material(pool=False))
+    monkeypatch.setattr(stage, "open_material", lambda receipt, *, seed, places=None: material(pool=False))
     report = run(erased, tmp_path / "other", images=str(images), metrics=("efficacy",))
     assert report.skipped == {"efficacy": "needs `used`: the pool is gone"}
 
 
 def test_without_the_pool_neighbours_are_skipped_with_the_reason(erased, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(stage, "open_material", lambda receipt, *, seed: material(pool=False))
+    monkeypatch.setattr(stage, "open_material", lambda receipt, *, seed, places=None: material(pool=False))
     report = run(erased, tmp_path / "audit", images=str(images))
     assert report.skipped == dict.fromkeys(NEAR, "needs `neighbours`: the pool is gone")
     assert report.scores["forget_choice_accuracy"].before == pytest.approx(1.0)
@@ -114,6 +114,25 @@ def test_an_existing_report_is_kept(erased, tmp_path):
     run(erased, tmp_path / "audit", metrics=("text_knowledge",))
     with pytest.raises(UsageFault, match="exists already"):
         run(erased, tmp_path / "audit", metrics=("text_knowledge",))
+
+
+def test_a_base_that_moved_is_audited_where_it_is_said_to_be(erased, images, tmp_path, monkeypatch):
+    opened = stage.open_model
+    monkeypatch.setattr(
+        stage,
+        "open_model",
+        lambda place, *, device: opened(tmp_path / "base" if place.name == "moved" else place, device=device),
+    )
+    (tmp_path / "base").rename(tmp_path / "moved")
+    with pytest.raises(ArtifactFault, match="was erased from is gone") as fault:
+        run(erased, tmp_path / "audit", images=str(images))
+    assert "--input checkpoint=DIR" in fault.value.hint
+    report = run(erased, tmp_path / "audit", images=str(images), inputs={"checkpoint": str(tmp_path / "moved")})
+    assert report.scores["forget_accuracy"].before == 1.0
+    next((tmp_path / "moved").glob("*.safetensors")).write_bytes(b"other")
+    with pytest.raises(ArtifactFault) as fault:
+        run(erased, tmp_path / "again", images=str(images), inputs={"checkpoint": str(tmp_path / "moved")})
+    assert fault.value.exit_code == 4
 
 
 def test_a_base_that_changed_is_refused(erased, images, tmp_path):

@@ -89,7 +89,7 @@ def test_what_the_baseline_was_trained_on_and_is_gone_is_told_and_decides_nothin
     erased, trained, images, tmp_path, monkeypatch
 ):
     plain = run(erased, tmp_path / "plain", images=str(images))
-    monkeypatch.setattr(comparison, "open_material", lambda receipt, *, seed: material(pool=False))
+    monkeypatch.setattr(comparison, "open_material", lambda receipt, *, seed, places=None: material(pool=False))
     report = run(erased, tmp_path / "audit", images=str(images), baseline=str(trained))
     why = "what the baseline's `erase` was given cannot be compared: the pool is gone"
     assert report.skipped == plain.skipped | {"baseline_images": why}

@@ -132,7 +132,7 @@ def test_new_images_pass_a_rule_of_their_own(trained, images, tmp_path):
 def test_images_that_cannot_be_compared_are_inconclusive(trained, images, tmp_path, monkeypatch):
     full = auditing.material()
     gone = type(full)(full.holdout, full.general, full.pool, unused="the images folder is gone")
-    monkeypatch.setattr(stage, "open_material", lambda receipt, *, seed: gone)
+    monkeypatch.setattr(stage, "open_material", lambda receipt, *, seed, places=None: gone)
     report = audit(trained, tmp_path / "audit", images=str(images))
     assert report.verdict == "inconclusive"
     assert report.gates[-1].reason == "what `erase` was given cannot be compared: the images folder is gone"
