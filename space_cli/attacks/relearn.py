@@ -4,6 +4,12 @@ A checkpoint that only hides a concept finds it again sooner than it learns to c
 the control is the same training on the same pictures towards names of other things, as long and as well known as words,
 which these pictures never had; towards a scrambled name where no other is at hand, which is harder to teach. Where no
 name is taught, it is the same training on pictures that have nothing to do with the concept.
+
+Deviations from relearning as it is usually run (LoRA of rank 8 at 1e-4; control: a concept that was never known):
+    - The rate is 1e-3: on checkpoints of a few million weights 1e-4 teaches no name at all within 50 steps. At 1e-3
+      every name is taught in the end, and the area under the curve, not its last point, tells the two apart.
+    - The control's names are known as words and unknown of these pictures. A name that nobody ever knew is learnt
+      later, because its tokens are rare, and would flatter the attack.
 """
 
 from collections.abc import Sequence
