@@ -73,6 +73,15 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
             rich_help_panel=options.METHOD,
         ),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME.OPTION=VALUE",
+            help="A metric's or an attack's own option, as `relearn.lr=3e-4`; repeatable; the report says so",
+            rich_help_panel=options.METHOD,
+        ),
+    ] = None,
     policy: Annotated[
         str | None,
         typer.Option(
@@ -123,6 +132,7 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
         names=tuple(name or ()),
         metrics=_plugins("metric", metrics or []),
         attacks=_plugins("attack", attacks or []),
+        budgets=_budgets(settings),
         policy=_policy(policy),
         baseline=str(baseline.expanduser().absolute()) if baseline else None,
         inputs={kind: str(path) for kind, path in options.places(inputs).items()},
@@ -230,6 +240,16 @@ def _images(folder: str | None) -> str | None:
     if not os.path.isdir(path):
         raise UsageFault(f"`{folder}` is no folder: one with a sub-folder of images per concept is needed")
     return path
+
+
+def _budgets(pairs: list[str] | None) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in options.parse_set(pairs).items():
+        name, dot, option = key.partition(".")
+        if not dot or not option:
+            raise UsageFault(f"`--set {key}=…` names no option", hint="write `--set relearn.lr=3e-4`")
+        found.setdefault(name.replace("-", "_"), {})[option] = value
+    return found
 
 
 def _plugins(kind: str, names: list[str]) -> tuple[str, ...]:

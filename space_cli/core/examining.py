@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from pydantic import BaseModel
-
 from space_cli.core import registry
 from space_cli.core.attacking import PREFIX, score_names, scores_of
+from space_cli.core.budgets import Budgets, budget
 from space_cli.core.protocols import Progress, Responder
 from space_cli.core.records import ScoreRecord
 from space_cli.core.types import Probe
@@ -39,10 +38,6 @@ def every_score() -> list[str]:
     """Return the name of every score that a policy may have a rule about."""
     attacks = (score_names(name, registry.load("attacks", name)) for name in registry.names("attacks"))
     return [*metric_names(), *itertools.chain.from_iterable(attacks)]
-
-
-class _NoOptions(BaseModel):
-    """For a plug-in without any."""
 
 
 @dataclass
@@ -84,6 +79,8 @@ def measure(
     probe: Probe,
     missing: Mapping[str, str],
     progress: Progress,
+    *,
+    budgets: Budgets | None = None,
 ) -> Found:
     """Run metrics.
 
@@ -93,12 +90,13 @@ def measure(
         probe: What they may look at.
         missing: Why each empty field of the probe is empty.
         progress: Told about each.
+        budgets: Options in place of their own, which `check_budgets` has found to fit.
     """
     found = Found()
     with progress.task("audit", total=len(metrics)) as step:
         for name in metrics:
             metric = registry.load("metrics", name)
-            found.run(name, _lack(metric.NEEDS, probe, missing), partial(_measured, name, responders, probe))
+            found.run(name, _lack(metric.NEEDS, probe, missing), partial(_measured, name, responders, probe, budgets))
             step(1, metric=name)
     return found
 
@@ -109,6 +107,8 @@ def assault(
     probe: Probe,
     missing: Mapping[str, str],
     progress: Progress,
+    *,
+    budgets: Budgets | None = None,
 ) -> Found:
     """Run attacks, saying which one is under way and about how long the rest will take; as `measure` otherwise."""
     found = Found()
@@ -121,20 +121,24 @@ def assault(
             progress.note(f"attack {place + 1} of {len(attacks)}: {name}, time left: {left}")
             step(0, attack=name)
             lack = _lack(attack.NEEDS, probe, missing)
-            if found.run(PREFIX + name.replace("-", "_"), lack, partial(_attacked, name, responders, probe)):
+            if found.run(PREFIX + name.replace("-", "_"), lack, partial(_attacked, name, responders, probe, budgets)):
                 paid += costs[place]
             step(1)
     return found
 
 
-def _measured(name: str, responders: tuple[Responder, Responder], probe: Probe) -> dict[str, ScoreRecord]:
+def _measured(
+    name: str, responders: tuple[Responder, Responder], probe: Probe, budgets: Budgets | None
+) -> dict[str, ScoreRecord]:
     metric = registry.load("metrics", name)
-    return {name: metric.measure(*responders, probe, getattr(metric, "Options", _NoOptions)())}
+    return {name: metric.measure(*responders, probe, budget("metrics", name, budgets or {}))}
 
 
-def _attacked(name: str, responders: tuple[Responder, Responder], probe: Probe) -> dict[str, ScoreRecord]:
+def _attacked(
+    name: str, responders: tuple[Responder, Responder], probe: Probe, budgets: Budgets | None
+) -> dict[str, ScoreRecord]:
     attack = registry.load("attacks", name)
-    return scores_of(name, attack.attack(*responders, probe, attack.Options()))
+    return scores_of(name, attack.attack(*responders, probe, budget("attacks", name, budgets or {})))
 
 
 def _lack(needs: frozenset[str], probe: Probe, missing: Mapping[str, str]) -> str:

@@ -149,6 +149,9 @@ class AuditRequest(_Request):
     names: tuple[str, ...] = Field(default=(), description="More names for forced choice")
     metrics: tuple[str, ...] = Field(default=(), description="Empty means those that run by default; `all` means all")
     attacks: tuple[str, ...] = Field(default=(), description="Empty means none; `all` means all")
+    budgets: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Options of metrics and attacks in place of their own, by name"
+    )
     policy: str | None = Field(default=None, description="A shipped policy's name or a TOML file; `default` if None")
     baseline: str | None = Field(default=None, description="Another erased folder to measure beside this one")
     inputs: dict[str, str] = Field(default_factory=dict, description="Where inputs of the erasure are now, by kind")

@@ -4,8 +4,9 @@ import re
 
 from collections.abc import Sequence
 
+from space_cli.core.budgets import budgets_text
 from space_cli.core.records import AuditReport, GateRecord, ScoreRecord
-from space_cli.reports._words import difference_text, figure_text, interval_text, label_of, plain
+from space_cli.reports._words import BUDGETS, difference_text, figure_text, interval_text, label_of, plain
 
 _MARKUP = re.compile(r"[\\`*_\[\]<>|~&#$!]|:(?=//)")
 SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
@@ -59,6 +60,12 @@ def gate_table(gates: Sequence[GateRecord]) -> str:
     """Return every rule with what it decided."""
     rows = [(escaped(gate.rule), f"{SIGNS[gate.verdict]} {gate.verdict}", escaped(gate.reason)) for gate in gates]
     return table(("Rule", "Verdict", "Found"), rows)
+
+
+def tried_with(report: AuditReport) -> str:
+    """Return which budgets this audit changed, or nothing."""
+    told = budgets_text(report.request.budgets)
+    return f"{BUDGETS} {escaped(told)}" if told else ""
 
 
 def _beside(score: ScoreRecord | None) -> tuple[str, str]:

@@ -60,6 +60,9 @@ LIMITS = (
     "A few images give wide intervals; “not enough evidence” is never counted as passed.",
 )
 
+BUDGETS = "Tried with other budgets than the shipped ones, which the limits of the shipped policies are made for:"
+"""Before the options of metrics and attacks that this audit set."""
+
 PASSED_OVER = "Passed over, neither met nor failed, since nobody measured their scores:"
 """Before the rules that made no gate."""
 

@@ -1,7 +1,7 @@
 """An audit as a section of a model card: Markdown to paste into the README of the edited checkpoint."""
 
 from space_cli.core.records import AuditReport, ErasureReceipt
-from space_cli.reports._markdown import escaped, gate_table, score_table
+from space_cli.reports._markdown import escaped, gate_table, score_table, tried_with
 from space_cli.reports._words import LIMITS, OUTCOMES, PASSED_OVER, headline, inputs_of, label_of
 
 FILE = "model-card.md"
@@ -19,6 +19,7 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
         "### Rules of the policy",
         gate_table(report.gates),
         _passed_over(report),
+        tried_with(report),
         "### What this does not show",
         "\n".join(f"- {limit}" for limit in LIMITS),
         "### Provenance",

@@ -8,19 +8,18 @@ from dataclasses import dataclass
 
 from PIL.Image import Image
 
+from space_cli.core.budgets import budgets_text
 from space_cli.core.records import AuditReport, ErasureReceipt, ScoreRecord
 from space_cli.reports._attacks import attacks_said
 from space_cli.reports._page import data_uri, escaped, isolated, mark, page, table, tag
-from space_cli.reports._plot import LEGEND, curve, full_scale, magnitude, score_bar
+from space_cli.reports._plot import curve, magnitude
+from space_cli.reports._scores import courses, scores
 from space_cli.reports._words import (
-    LABELS,
+    BUDGETS,
     LIMITS,
     OUTCOMES,
     PASSED_OVER,
-    difference_text,
     figure_text,
-    interval_text,
-    label_of,
 )
 
 LEFT_OUT = "The pictures of the concept are left out: this report may not show what it may not name."
@@ -54,9 +53,6 @@ SENTENCES = {
 }
 """The summary, in this order; a score without a sentence stands in the table alone."""
 
-COURSES = {"before": "before erasing", "after": "after erasing", "control": "control, after erasing"}
-"""What each curve of a score is of."""
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -88,8 +84,8 @@ def render(report: AuditReport, evidence: Evidence) -> str:
         "<main>",
         _summary(report),
         _pictures(evidence.samples),
-        _scores(report),
-        _courses(report.scores),
+        scores(report),
+        courses(report.scores),
         _gates(report),
         _training(evidence.training, evidence.receipt),
         _layers(evidence.receipt),
@@ -171,63 +167,6 @@ def _answer(text: str) -> str:
     return isolated(text) if text.strip() else "<i>(no words)</i>"
 
 
-def _scores(report: AuditReport) -> str:
-    order = [*LABELS, *report.scores]
-    names = [name for name in dict.fromkeys(order) if name in report.scores]
-    if not names:
-        return ""
-    beside = {name: _beside(report.baseline.get(name)) if report.baseline else "" for name in names}
-    rows = [_score(name, report.scores[name], beside[name]) for name in names]
-    head = [("Score", ""), ("before", "number"), ("after", "number"), ("", ""), ("n", "number")]
-    head += [("baseline, after", "number")] if report.baseline else []
-    return f"<h2>Scores</h2>{LEGEND}{table(head, rows)}"
-
-
-def _beside(score: ScoreRecord | None) -> str:
-    """Return the cell of another erased checkpoint's score."""
-    if score is None:
-        return "<td class='number'>–</td>"
-    found = difference_text(score)
-    apart = f"<small>this one minus it: {found}</small>" if found else ""
-    return f"<td class='number'>{figure_text(score.after, score.unit)}<small>{interval_text(score)}</small>{apart}</td>"
-
-
-def _score(name: str, score: ScoreRecord, beside: str) -> str:
-    label = label_of(name)
-    facts = [] if score.unit == "share" else [score.unit]
-    facts += [f"{score.better} is better"]
-    note = f"<small>{escaped(score.note)}</small>" if score.note else ""
-    return (
-        f"<tr><th scope='row'>{escaped(label)}<small><span class='code'>{escaped(name)}</span>: "
-        f"{escaped(', '.join(facts))}</small>{note}</th>"
-        f"<td class='number'>{figure_text(score.before, score.unit)}</td>"
-        f"<td class='number'><b>{figure_text(score.after, score.unit)}</b></td>"
-        f"<td>{score_bar(score, label)}{_range_text(score)}</td><td class='number'>{score.n}</td>{beside}</tr>"
-    )
-
-
-def _range_text(score: ScoreRecord) -> str:
-    if score.low is None:
-        return ""
-    control = "" if score.control is None else f", control {figure_text(score.control, score.unit)}"
-    if score.unattacked is not None:
-        control += f", without the attack {figure_text(score.unattacked, score.unit)}"
-    low, high = (figure_text(value, score.unit) for value in (score.low, score.high))
-    scale = "" if score.unit == "share" else f"; the bar ends at {full_scale(score):.3g}"
-    return f"<small>{low} to {high}{control}{scale}</small>"
-
-
-def _courses(scores: Mapping[str, ScoreRecord]) -> str:
-    plots = []
-    for name, score in scores.items():
-        span = (0.0, 1.0) if score.unit == "share" else None
-        for key, points in score.curves.items():
-            words = f"{label_of(name)}, {COURSES.get(key, key)}"
-            drawn = curve([step for step, _ in points], [value for _, value in points], words, span=span)
-            plots.append(f"<figure><figcaption>{escaped(words)}</figcaption>{drawn}</figure>")
-    return f'<h2>Scores over steps</h2><div class="plots">{"".join(plots)}</div>' if plots else ""
-
-
 def _gates(report: AuditReport) -> str:
     rows = [
         f"<tr><th scope='row' class='code'>{escaped(gate.rule)}</th><td>{tag(gate.verdict)}</td>"
@@ -237,7 +176,9 @@ def _gates(report: AuditReport) -> str:
     rules = table([("Rule", ""), ("Verdict", ""), ("Found", "")], rows)
     over = ", ".join(f"<span class='code'>{escaped(rule)}</span>" for rule in report.passed_over)
     left = f"<p><small>{PASSED_OVER} {over}</small></p>" if over else ""
-    return f"<h2>Rules of the policy</h2>{rules}{left}"
+    told = budgets_text(report.request.budgets)
+    tried = f"<p><small>{BUDGETS} <span class='code'>{escaped(told)}</span></small></p>" if told else ""
+    return f"<h2>Rules of the policy</h2>{rules}{left}{tried}"
 
 
 def _training(rows: Sequence[Mapping[str, float]], receipt: ErasureReceipt) -> str:

@@ -74,6 +74,7 @@ def facts(report: AuditReport) -> dict[str, object]:
         "policy": {"name": report.policy, "sha256": report.policy_sha256},
         "inputs": [{"kind": source.kind, "sha256": source.sha256} for source in report.inputs],
         "seed": report.seed,
+        "budgets": report.request.budgets,
         "gates": [gate.model_dump(mode="json") for gate in report.gates],
         "passed_over": report.passed_over,
         "scores": {name: figures_of(score) for name, score in report.scores.items()},

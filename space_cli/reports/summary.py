@@ -1,7 +1,7 @@
 """An audit as one screen of Markdown, for the page of a CI job."""
 
 from space_cli.core.records import AuditReport, ErasureReceipt
-from space_cli.reports._markdown import SIGNS, escaped, gate_table, score_table
+from space_cli.reports._markdown import SIGNS, escaped, gate_table, score_table, tried_with
 from space_cli.reports._words import OUTCOMES, headline, label_of
 
 FILE = "summary.md"
@@ -15,6 +15,7 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
         f"**{escaped(headline(report))}** ({OUTCOMES[report.verdict]})",
         f"{escaped(receipt.request.model)}, edited with {escaped(receipt.request.method)}",
         gate_table(report.gates),
+        tried_with(report),
         f"<details><summary>Scores</summary>\n\n{score_table(report)}\n\n</details>" if report.scores else "",
         f"Not measured: {skipped}" if skipped else "",
         "It tests suppression in answers. It does not show that the information is gone, or that it stays away.",

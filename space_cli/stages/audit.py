@@ -19,6 +19,7 @@ import numpy as np
 
 from space_cli import __version__
 from space_cli.core import registry
+from space_cli.core.budgets import check_budgets
 from space_cli.core.comparing import with_differences
 from space_cli.core.errors import ArtifactFault, NetworkFault
 from space_cli.core.examining import Found, assault, every_score, measure, metric_names, usual_metrics
@@ -88,6 +89,7 @@ def audit(
     policy, policy_sha256 = open_policy(request.policy, known=every_score())
     identity = identify(request, _receipt(request), key)
     receipt, pseudonym = identity.receipt, identity.pseudonym
+    check_budgets(request.budgets, _metrics(request, continued=receipt.requests > 1), _attacks(request))
     refuse_telling(out.absolute(), pseudonym)
     other = open_baseline(Path(request.baseline), receipt, pseudonym=pseudonym) if request.baseline else None
     told = masked(request, pseudonym) if pseudonym else request
@@ -132,6 +134,7 @@ def plan(request: AuditRequest) -> dict[str, Any]:
     if request.baseline:
         open_baseline(Path(request.baseline), receipt, verify=False)
     policy, _ = open_policy(request.policy, known=every_score())
+    check_budgets(request.budgets, _metrics(request, continued=receipt.requests > 1), _attacks(request))
     folders = (
         sorted(path.name for path in Path(request.images or "").iterdir() if path.is_dir()) if request.images else []
     )
@@ -275,17 +278,18 @@ def _examine(
     attacks = _attacks(request)
     places = (base, Path(request.erased))
     before, after = both_remembering(*(open_model(place, device=request.device) for place in places))
-    found = measure(metrics, (before, after), probe, missing, progress)
+    found = measure(metrics, (before, after), probe, missing, progress, budgets=request.budgets)
     found.skipped |= unknown
     examined = _Examined(found, samples(before, after, probe))
     if attacks:
-        found.join(assault(attacks, (before, after), probe, missing, progress))
+        found.join(assault(attacks, (before, after), probe, missing, progress, budgets=request.budgets))
     del after  # its memory is the baseline's
     if request.baseline and baseline:
         beside = same_history(Path(request.baseline), baseline, probe)
         other = Remembering(open_model(Path(request.baseline), device=request.device))
-        again = measure([name for name in metrics if name in found.scores], (before, other), beside, missing, progress)
+        metrics = [name for name in metrics if name in found.scores]
+        again = measure(metrics, (before, other), beside, missing, progress, budgets=request.budgets)
         if attacks:
-            again.join(assault(attacks, (before, other), beside, missing, progress))
+            again.join(assault(attacks, (before, other), beside, missing, progress, budgets=request.budgets))
         examined.baseline = with_differences(found.scores, again.scores, seed=request.seed)
     return examined

@@ -45,6 +45,22 @@ def test_all_metrics_may_be_asked_for(chain):
     assert asked(chain).metrics == ("all",)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("relearn=3", "names no option"), ("relearn.=3", "names no option"), ("relearn", "is not a pair")],
+)
+def test_a_budget_written_otherwise_is_refused(given, said, chain, capsys):
+    assert run(["audit", "--attacks", "relearn", "--set", given]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_budgets_are_read_by_metric_and_attack(chain, capsys):
+    given = ["--set", "relearn.lr=3e-4", "--set", "relearn.stops=[5, 20]", "--set", "retain-kl.prompts=9"]
+    assert run(["audit", "--attacks", "relearn", *given, "--dry-run", "--json"]) == 0
+    asked = json.loads(capsys.readouterr().out)["audit"]
+    assert asked["budgets"] == {"relearn": {"lr": 3e-4, "stops": [5, 20]}, "retain_kl": {"prompts": 9}}
+
+
 def test_a_baseline_must_be_a_finished_erasure(chain, tmp_path, capsys):
     assert run(["audit", "--baseline", "nowhere", "--overwrite"]) == 4
     assert run(["audit", "--baseline", str(PLACE / "pool"), "--overwrite"]) == 4

@@ -1,3 +1,4 @@
+import html
 import json
 
 import pytest
@@ -12,6 +13,7 @@ from space_cli.core.recipe import AuditRequest
 from space_cli.io.artifact import open_artifact
 from space_cli.reports._folder import FORMATS
 from space_cli.stages import audit as stage
+from space_cli.stages.verify import verify
 
 NEAR = ("neighbour_accuracy", "worst_neighbour")
 
@@ -114,6 +116,32 @@ def test_an_existing_report_is_kept(erased, tmp_path):
     run(erased, tmp_path / "audit", metrics=("text_knowledge",))
     with pytest.raises(UsageFault, match="exists already"):
         run(erased, tmp_path / "audit", metrics=("text_knowledge",))
+
+
+def test_a_budget_that_was_changed_is_used_and_told_everywhere(erased, images, tmp_path):
+    asked = {"images": str(images), "metrics": ("retain_accuracy",)}
+    plain = run(erased, tmp_path / "plain", **asked)
+    report = run(erased, tmp_path / "audit", **asked, budgets={"retain_accuracy": {"phrasings": 5}})
+    assert report.scores["retain_accuracy"].n == plain.scores["retain_accuracy"].n, "images, however often asked about"
+    for file in ("report.html", "model-card.md", "summary.md"):
+        for place, told in (("audit", True), ("plain", False)):
+            assert ("retain_accuracy.phrasings = 5" in unescaped(tmp_path / place / file)) == told
+    assert [check for check in verify(tmp_path / "audit") if not check.passed] == []
+    record = tmp_path / "audit" / "space.json"
+    record.write_text(
+        record.read_text().replace('"phrasings":5', '"phrasings":2').replace('"phrasings": 5', '"phrasings": 2')
+    )
+    assert [check.name for check in verify(tmp_path / "audit") if not check.passed] == ["record and audit.sarif"]
+
+
+def unescaped(path):
+    return html.unescape(path.read_text()).replace("\\", "")
+
+
+def test_a_budget_of_what_is_not_run_is_refused(erased, tmp_path):
+    with pytest.raises(UsageFault, match="about nothing that this audit runs"):
+        run(erased, tmp_path / "audit", metrics=("retain_accuracy",), budgets={"relearn": {"lr": 1e-4}})
+    assert not (tmp_path / "audit").exists()
 
 
 def test_a_base_that_moved_is_audited_where_it_is_said_to_be(erased, images, tmp_path, monkeypatch):

@@ -1,0 +1,66 @@
+"""Options of metrics and attacks that an auditor sets: another budget than the one that is tried by default."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from space_cli.core import registry
+from space_cli.core.errors import UsageFault
+
+Budgets = Mapping[str, Mapping[str, Any]]
+"""Options by the name of the metric or attack, as its score has it."""
+
+
+class _NoOptions(BaseModel):
+    """For a plug-in without any."""
+
+
+def budget(kind: str, name: str, budgets: Budgets) -> BaseModel:
+    """Return the options of a metric or an attack.
+
+    Args:
+        kind: "metrics" or "attacks".
+        name: Of the plug-in.
+        budgets: What the auditor set.
+
+    Raises:
+        UsageFault: It has no such option, or a value does not fit.
+    """
+    schema: type[BaseModel] = getattr(registry.load(kind, name), "Options", _NoOptions)
+    given = dict(budgets.get(name.replace("-", "_"), {}))
+    unknown = sorted({*given} - {*schema.model_fields})
+    hint = f"its options are {', '.join(schema.model_fields) or 'none'}"
+    if unknown:
+        raise UsageFault(f"`{name}` has no option `{unknown[0]}`", hint=hint)
+    try:
+        return schema.model_validate(given)
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageFault(f"option `{where}` of `{name}`: {first['msg']}", hint=hint) from None
+
+
+def check_budgets(budgets: Budgets, metrics: Iterable[str], attacks: Iterable[str]) -> None:
+    """Refuse options of what is not run, and options that do not fit.
+
+    Raises:
+        UsageFault: One of both.
+    """
+    kinds = dict.fromkeys(metrics, "metrics") | {name.replace("-", "_"): "attacks" for name in attacks}
+    for name in budgets:
+        if name not in kinds:
+            raise UsageFault(
+                f"`--set {name}.…` is about nothing that this audit runs", hint=f"it runs {', '.join(kinds)}"
+            )
+        budget(kinds[name], name, budgets)
+
+
+def budgets_text(budgets: Budgets) -> str:
+    """Write in one line what was set.
+
+    Example:
+        >>> budgets_text({"relearn": {"lr": 0.0003, "stops": [5, 50]}})
+        'relearn.lr = 0.0003, relearn.stops = [5, 50]'
+    """
+    return ", ".join(f"{name}.{key} = {value}" for name, given in budgets.items() for key, value in given.items())

@@ -1,0 +1,36 @@
+"""Options of metrics and attacks that an auditor sets."""
+
+import pytest
+
+from space_cli.core.budgets import budget, check_budgets
+from space_cli.core.errors import UsageFault
+
+
+def test_what_is_set_replaces_the_own_option_alone():
+    plain, changed = (budget("attacks", "relearn", given) for given in ({}, {"relearn": {"lr": 0.0003}}))
+    assert (plain.lr, changed.lr) == (0.001, 0.0003)
+    assert changed.model_copy(update={"lr": plain.lr}) == plain
+    assert budget("metrics", "retain_accuracy", {"retain_accuracy": {"phrasings": 3}}).phrasings == 3
+
+
+@pytest.mark.parametrize(
+    ("budgets", "said"),
+    [
+        ({"relearn": {"rate": 1}}, "`relearn` has no option `rate`"),
+        ({"relearn": {"lr": 0}}, "option `lr` of `relearn`"),
+        ({"relearn": {"lr": "fast"}}, "option `lr` of `relearn`"),
+        ({"jailbreak": {"images": 4}}, "about nothing that this audit runs"),
+        ({"elicitation": {"images": 4}}, "about nothing that this audit runs"),
+    ],
+)
+def test_what_does_not_fit_or_is_not_run_is_refused(budgets, said):
+    with pytest.raises(UsageFault, match=said) as fault:
+        check_budgets(budgets, ["retain_accuracy"], ["relearn"])
+    assert fault.value.exit_code == 2
+    assert fault.value.hint
+
+
+def test_what_fits_is_accepted():
+    check_budgets(
+        {"relearn": {"stops": [5, 50]}, "retain_accuracy": {"phrasings": 1}}, ["retain_accuracy"], ["relearn"]
+    )
