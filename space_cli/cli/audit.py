@@ -163,6 +163,9 @@ def run(
 
     done = None if overwrite else done_already(folder, masked(request, hidden.pseudonym) if hidden else request)
     if isinstance(done, AuditReport):
+        from space_cli.stages.verify import refuse_altered
+
+        refuse_altered(folder)
         terminal.note(f"audit: done already in `{folder}`, reused")
         return done
     forbid_existing(folder, overwrite=overwrite)

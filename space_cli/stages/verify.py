@@ -83,6 +83,27 @@ def verify(folder: Path, *, signed: Signed | None = None, places: Mapping[str, P
     return first + _verify(folder, record, _Walk(places or {}, {folder: digest_file(folder / RECORD_NAME)}))
 
 
+def refuse_altered(folder: Path) -> None:
+    """Refuse a finished audit that is not what was written: before its verdict is told again.
+
+    Args:
+        folder: An audit folder.
+
+    Raises:
+        ArtifactFault: A file was altered or added, or the record and its document tell different things.
+    """
+    record = read_record(folder)
+    checks = [_file_check(folder, entry) for entry in record.files] + _added_checks(folder, record)
+    if isinstance(record, AuditReport):
+        checks.append(_report_check(folder, record))
+    for check in checks:
+        if not check.passed:
+            raise ArtifactFault(
+                f"the audit in `{folder}` was altered: {check.name}: {check.detail}",
+                hint="pass `--overwrite` to audit again",
+            )
+
+
 def _signature_check(folder: Path, signed: Signed) -> Check:
     try:
         check_signature(folder, signed.signature, public_key=signed.public_key)

@@ -14,7 +14,8 @@ from space_cli.core.records import (
     Run,
     ScoreRecord,
 )
-from space_cli.io.artifact import source_of
+from space_cli.io.artifact import file_records, read_record, source_of
+from space_cli.reports import sarif
 
 
 def written(folder: Path, record):
@@ -111,7 +112,15 @@ def make_audit(
         policy_sha256="0" * 64,
         seconds={},
     )
-    return written(folder, record)
+    return sealed(folder, record)
+
+
+def sealed(folder: Path, record: AuditReport) -> AuditReport:
+    """Write the record, with its document and every other file of the folder in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / sarif.FILE).write_text(sarif.render(record, read_record(Path(record.request.erased))))
+    files = [entry for entry in file_records(folder) if entry.path != "space.json"]
+    return written(folder, record.model_copy(update={"files": files}))
 
 
 def make_chain(workspace: Path, **audit) -> AuditReport:

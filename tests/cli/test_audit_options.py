@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_records import make_audit, make_chain, make_erased
+from cli_records import make_audit, make_chain, make_erased, sealed
 
 from space_cli.cli.app import run
 from space_cli.cli.workspace import done_already
@@ -95,15 +95,17 @@ def page(tmp_path, monkeypatch):
 
 
 def test_the_summary_is_appended_to_the_page_of_a_job(stages, page):
-    make_chain(PLACE.absolute(), verdict="inconclusive")
+    report = make_chain(PLACE.absolute(), verdict="inconclusive")
     (PLACE / "audit" / "summary.md").write_text("## audited\n")
+    sealed(PLACE / "audit", report)
     assert run(["audit"]) == 3
     assert page.read_text() == "# before\n## audited\n"
 
 
 def test_a_page_that_cannot_be_written_changes_no_exit_code(stages, page, monkeypatch, tmp_path, capsys):
-    make_chain(PLACE.absolute())
+    report = make_chain(PLACE.absolute())
     (PLACE / "audit" / "summary.md").write_text("## audited\n")
+    sealed(PLACE / "audit", report)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
     assert run(["audit"]) == 0
     assert "cannot be written" in capsys.readouterr().err

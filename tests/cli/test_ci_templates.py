@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from cli_records import make_audit, make_chain
+from cli_records import make_audit, make_chain, sealed
 from ruamel.yaml import YAML
 
 from space_cli.cli.app import app
@@ -71,8 +71,8 @@ def audited(tmp_path):
         request = record.request.model_copy(update={"policy": "default"})
         digest = open_policy("default", known=every_score())[1]
         record = record.model_copy(update={"request": request, "policy_sha256": digest})
-        (tmp_path / "audit" / "space.json").write_text(record.model_dump_json())
         (tmp_path / "audit" / "summary.md").write_text("## audited\n")
+        sealed(tmp_path / "audit", record)
         return tmp_path / "erased"
 
     return make

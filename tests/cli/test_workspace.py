@@ -136,6 +136,20 @@ def test_an_audit_is_reused_until_the_checkpoint_changes(stages, capsys):
     assert names(stages) == ["audit"]
 
 
+@pytest.mark.parametrize("part", ["space.json", "audit.sarif", "added.txt"])
+def test_an_altered_audit_is_not_told_again(stages, capsys, part):
+    make_chain(PLACE)
+    make_audit(PLACE / "audit", (PLACE / "erased").absolute(), verdict="fail")
+    place = PLACE / "audit" / part
+    place.write_text(place.read_text().replace('"fail"', '"pass"') if place.exists() else "more")
+    assert run(["audit"]) == 4
+    said = capsys.readouterr()
+    assert "was altered" in said.err
+    assert "--overwrite" in said.err
+    assert "verdict" not in said.out
+    assert run(["audit", "--overwrite"]) == 0
+
+
 def test_another_workspace_is_named_in_the_hint(stages, capsys):
     assert run(["index", "images", "--workspace", "my work"]) == 0
     assert "next: space select CONCEPT --workspace 'my work'" in capsys.readouterr().err
