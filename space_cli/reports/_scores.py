@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from space_cli.core.records import AuditReport, ScoreRecord
 from space_cli.reports._page import escaped, table
 from space_cli.reports._plot import LEGEND, curve, full_scale, score_bar
-from space_cli.reports._words import LABELS, difference_text, figure_text, interval_text, label_of
+from space_cli.reports._words import LABELS, difference_parts, figure_text, interval_text, label_of
 
 COURSES = {"before": "before erasing", "after": "after erasing", "control": "control, after erasing"}
 """What each curve of a score is of."""
@@ -28,8 +28,9 @@ def _beside(score: ScoreRecord | None) -> str:
     """Return the cell of another erased checkpoint's score."""
     if score is None:
         return "<td class='number'>–</td>"
-    found = difference_text(score)
-    apart = f"<small>this one minus it: {found}</small>" if found else ""
+    # On lines of their own: the cell does not wrap, and a long line would take its width from the first column.
+    lines = ("difference", *difference_parts(score)) if difference_parts(score) else ()
+    apart = "".join(f"<small>{line}</small>" for line in lines)
     return f"<td class='number'>{figure_text(score.after, score.unit)}<small>{interval_text(score)}</small>{apart}</td>"
 
 

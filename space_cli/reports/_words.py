@@ -111,11 +111,17 @@ def interval_text(score: ScoreRecord) -> str:
 
 def difference_text(baseline: ScoreRecord | None) -> str:
     """Write how far the audited checkpoint is from a baseline, with the interval; nothing where that is not known."""
+    parts = difference_parts(baseline)
+    return f"{parts[0]} ({parts[1]})" if parts else ""
+
+
+def difference_parts(baseline: ScoreRecord | None) -> tuple[str, ...]:
+    """Return the difference and its interval as texts, or nothing."""
     if baseline is None or DIFFERENCE not in baseline.parts:
-        return ""
+        return ()
     scale, unit, digits = (100, " points", 1) if baseline.unit == "share" else (1, "", 3)
     mean, low, high = (f"{baseline.parts[part] * scale:+.{digits}f}" for part in (DIFFERENCE, LOW, HIGH))
-    return f"{mean}{unit} ({low} to {high})"
+    return f"{mean}{unit}", f"{low} to {high}"
 
 
 def plain(text: str) -> str:
