@@ -2,6 +2,7 @@
 
 import secrets
 
+from collections.abc import Hashable
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
@@ -143,7 +144,8 @@ class ErasureReceipt(Manifest):
     pseudonymized: Pseudonymized | None = Field(default=None, description="Set where a pseudonym stands for it")
 
 
-Samples = tuple[tuple[float, float], ...]
+Samples = tuple[tuple[Hashable, float, float], ...]
+"""What was asked about, sum of the answers about it, and their number."""
 
 
 class ScoreRecord(_Record):
@@ -172,7 +174,7 @@ class ScoreRecord(_Record):
 
     @property
     def samples(self) -> Samples:
-        """Return sum and number of the answers after erasing, image by image; nothing of a record from a file."""
+        """Return what was answered after erasing, image by image; nothing of a record from a file."""
         return self._samples
 
     def sampled(self, samples: Samples) -> Self:

@@ -146,7 +146,10 @@ def score(
         note=note,
         control=control,
     )
-    return record.sampled(tuple(zip(*(column.tolist() for column in _by_group(after, groups)), strict=True)))
+    keys = dict.fromkeys(range(len(after)) if groups is None else groups)
+    return record.sampled(
+        tuple(zip(keys, *(column.tolist() for column in _by_group(after, groups)), strict=True)),
+    )
 
 
 def difference(one: ScoreRecord, other: ScoreRecord, *, seed: int = 0) -> Interval | None:
@@ -158,13 +161,14 @@ def difference(one: ScoreRecord, other: ScoreRecord, *, seed: int = 0) -> Interv
         seed: Of the resampling.
 
     Returns:
-        The interval, or None where the answers do not pair: another number of images or of answers about one, or
+        The interval, or None where the answers do not pair: other images or another number of answers about one, or
         records that were read from a file.
     """
-    (sums, sizes), (others, more) = (np.array(record.samples).reshape(-1, 2).T for record in (one, other))
-    if not len(sizes) or not np.array_equal(sizes, more):
+    asked, again = ([(key, size) for key, _, size in record.samples] for record in (one, other))
+    if not asked or asked != again:
         return None
-    return _changed(others - sums, sizes, seed=seed, share=one.unit == "share")
+    sums = np.array([new - old for (_, old, _), (_, new, _) in zip(one.samples, other.samples, strict=True)])
+    return _changed(sums, np.array([size for _, size in asked]), seed=seed, share=one.unit == "share")
 
 
 def _changed(sums: np.ndarray, sizes: np.ndarray, *, seed: int, share: bool) -> Interval:

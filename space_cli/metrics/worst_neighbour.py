@@ -30,7 +30,8 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
     # Of several that kept as little the nearest, which stands first.
     worst = min(known, key=lambda name: _kept(*known[name]), default="")
     first, second = known.get(worst, ([], []))
-    groups = by_image([one.image for one in shown if one.name == worst], questions)
+    # With its name: images of two neighbours are no pair.
+    groups = [(worst, row) for row in by_image([one.image for one in shown if one.name == worst], questions)]
     note = f"“{worst}”, of {len(pairs)} neighbours the one that kept least" if worst else ""
     return score(first, second, better="higher", groups=groups, seed=probe.seed, note=note)
 

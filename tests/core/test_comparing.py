@@ -46,6 +46,8 @@ def test_a_figure_that_is_no_share_has_no_width_where_all_agree():
 def test_answers_that_do_not_pair_have_no_difference():
     whole = scored(HARD)
     assert parts_of(whole, scored(HARD[:10])) == {}
+    elsewhere = score(HARD, HARD, better="lower", groups=[("other", image) for image in GROUPS])
+    assert parts_of(whole, elsewhere) == {}, "as many images, of something else"
     assert parts_of(ScoreRecord.model_validate(whole.model_dump()), whole) == {}, "a record from a file has no answers"
     assert with_differences({}, {"x": whole}, seed=0)["x"].parts == {}
 
