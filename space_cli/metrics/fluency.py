@@ -66,9 +66,9 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
         note=f"{_unique(told[1]):.2f} of an answer's words are unique, {_unique(told[0]):.2f} before; "
         f"{sum(not answer.strip() for answer in told[1])} of {len(images)} answers are empty{_itself(own, shared)}",
     )
-    return record.model_copy(
-        update={key: _exponent(getattr(record, key)) for key in ("before", "after", "low", "high")}
-    )
+    exponents = {key: _exponent(getattr(record, key)) for key in ("before", "after", "low", "high")}
+    # A difference of the answers would be one of logarithms.
+    return record.model_copy(update=exponents).sampled(())
 
 
 @torch.inference_mode()

@@ -4,6 +4,7 @@ import pytest
 
 from fakes import NAMES, Table, knowing, picture, probe, ranking, shown
 
+from space_cli.core.comparing import with_differences
 from space_cli.core.remembering import Looks, Remembering
 from space_cli.metrics import (
     fluency,
@@ -162,6 +163,7 @@ def test_fluency_leaves_names_out():
     assert record.after == pytest.approx(record.before)
     odd = measure(fluency, saying("This is a sprocket."))
     assert odd.after != pytest.approx(odd.before)
+    assert with_differences({"fluency": odd}, {"fluency": record}, seed=0)["fluency"].parts == {}
 
 
 def test_fluency_tells_empty_and_repeated_answers():
