@@ -46,6 +46,7 @@ def ensure_anchors(
     recorded = recorded_anchors(place)
     pool = pool_of(place, request, wish, recorded)
     reason = why_select(recorded, request, wish, pool=pool, model=model)
+    refuse_unfit(place, reason)
     if not reason:
         terminal.note(f"select: anchors for `{request.concept.name}` are there already")
         return
@@ -53,6 +54,23 @@ def ensure_anchors(
 
     terminal.note(f"select: {reason}")
     select(select_request(recorded, request, wish, pool), place.anchors, progress=terminal, overwrite=True)
+
+
+def refuse_unfit(place: Workspace, reason: str) -> None:
+    """Refuse chosen anchors that cannot serve: what a person looked at is not selected anew.
+
+    Args:
+        place: With the chosen anchors, or without any.
+        reason: Of `why_select`.
+
+    Raises:
+        UsageFault: They cannot.
+    """
+    if place.chosen and reason:
+        raise UsageFault(
+            f"the anchors in `{place.chosen}` cannot serve: {reason}",
+            hint="select them again with `space select … --out`, or leave `--anchors` out",
+        )
 
 
 def ensure_pool(

@@ -2,6 +2,7 @@
 
 import os
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -43,6 +44,15 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     pool: Annotated[
         str | None,
         typer.Option("--pool", help="Finished pool, or images to index first", rich_help_panel=options.INPUTS),
+    ] = None,
+    anchors: Annotated[
+        Path | None,
+        typer.Option(
+            "--anchors",
+            metavar="DIR",
+            help="Finished anchors of this concept, never replaced; the workspace's if not given",
+            rich_help_panel=options.INPUTS,
+        ),
     ] = None,
     encoder: options.Encoder = options.DEFAULT_ENCODER,
     exclude: options.Exclude = None,
@@ -94,14 +104,23 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     """Erase concepts from a checkpoint; runs `index` and `select` where they are missing or stale."""
     from space_cli.cli import chain, requests
     from space_cli.cli.show import sheets
-    from space_cli.cli.workspace import forbid_existing, open_workspace
+    from space_cli.cli.workspace import forbid_existing, open_workspace, require
     from space_cli.core.recipe import EraseRequest
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     place = open_workspace(workspace)
+    if anchors is not None:
+        place = replace(place, chosen=anchors.expanduser().absolute())
+        require(place.anchors, "anchors")
     folder = (out or place.erased).absolute()
     names = requests.read_names(concept or [], concepts_file)
-    details = {"--alias": alias, "--phrase": phrase, "--kind": kind, "--forget-images": forget_images}
+    details = {
+        "--alias": alias,
+        "--phrase": phrase,
+        "--kind": kind,
+        "--anchors": anchors,
+        "--forget-images": forget_images,
+    }
     requests.forbid_details(names, details)
     concepts = [_recorded_concept(place, chain.make_concept(name, alias, phrase, kind)) for name in names]
     request = EraseRequest(
@@ -198,6 +217,7 @@ def _plan(place: "Workspace", request: "EraseRequest", wish: "Wish") -> dict[str
     if indexing is not None:
         plans["select"] = {"waits_for": str(place.pool)}
     elif reason := chain.why_select(recorded, request, wish, pool=pool, model=model):
+        chain.refuse_unfit(place, reason)
         selecting = chain.select_request(recorded, request, wish, pool)
         plans["select"] = {"reason": reason, **chain.plan("select", selecting)}
     plans["erase"] = chain.plan("erase", request)

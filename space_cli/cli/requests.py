@@ -114,7 +114,7 @@ def erase_each(
     receipts: list[ErasureReceipt] = []
     for number, concept in enumerate(concepts, start=1):
         asked = request.model_copy(update={"concept": concept})
-        own = Workspace(run.place.folder / "requests" / _key(asked, pool))
+        own = Workspace(run.place.folder / "requests" / _key(asked, pool), run.place.chosen)
         asked = asked.model_copy(update={"anchors": str(own.anchors)})
         terminal.note(f"request {number} of {len(concepts)}: {concept.name}")
         receipts.append(_one(run, own, asked, wish, terminal, last=number == len(concepts)))

@@ -119,7 +119,8 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
         return
     manifest = _run(request, folder, terminal, overwrite=overwrite)
     terminal.record(manifest.model_dump_json(), folder, sheets(manifest))
-    words = ("erase", "--concept", wanted.name, "--model", request.model or "ID_OR_FOLDER")
+    extra = () if out is None else ("--anchors", str(folder))
+    words = ("erase", "--concept", wanted.name, *extra, "--model", request.model or "ID_OR_FOLDER")
     terminal.hint(options.command_line(*words, workspace=workspace))
 
 

@@ -22,6 +22,7 @@ class Workspace:
     """The four default places, one for each stage's result."""
 
     folder: Path
+    chosen: Path | None = None  # anchors that somebody selected elsewhere, and that nothing replaces
 
     @property
     def pool(self) -> Path:
@@ -30,8 +31,8 @@ class Workspace:
 
     @property
     def anchors(self) -> Path:
-        """Where `select` writes."""
-        return self.folder / "anchors"
+        """Where `select` writes, or the chosen ones lie."""
+        return self.chosen or self.folder / "anchors"
 
     @property
     def erased(self) -> Path:

@@ -53,6 +53,31 @@ def test_fresh_anchors_are_reused(stages, capsys):
     assert "there already" in capsys.readouterr().err
 
 
+def test_anchors_selected_elsewhere_are_used_and_never_replaced(stages, capsys):
+    make_pool(PLACE / "pool")
+    chosen = Path("looked at").absolute()
+    make_anchors(chosen, (PLACE / "pool").absolute(), model=Path("model").absolute())
+    before = (chosen / "space.json").read_bytes()
+    assert run([*ERASE, "--anchors", "looked at"]) == 0
+    assert names(stages) == ["erase"]
+    assert stages[0][1].anchors == str(chosen)
+    make_pool(PLACE / "pool", images=9)
+    for more in ([], ["--dry-run"]):
+        assert run([*ERASE, "--anchors", "looked at", "--overwrite", *more]) == 2
+        said = capsys.readouterr().err
+        assert "cannot serve: the anchors were selected from another state of the pool" in said
+    assert (chosen / "space.json").read_bytes() == before
+    assert run([*ERASE, "--anchors", "nowhere"]) == 4
+    assert run([*ERASE, "--concept", "koala", "--anchors", "looked at"]) == 2
+    assert "`--anchors` belongs to one concept" in capsys.readouterr().err
+
+
+def test_a_selection_elsewhere_says_how_to_erase_with_it(stages, capsys):
+    make_pool(PLACE / "pool")
+    assert run(["select", "panda", "--out", "looked at"]) == 0
+    assert f"--anchors '{Path('looked at').absolute()}'" in capsys.readouterr().err
+
+
 def test_another_pool_given_by_folder_selects_again(stages):
     make_pool(PLACE / "pool")
     make_anchors(PLACE / "anchors", (PLACE / "pool").absolute(), model=Path("model").absolute())
