@@ -52,7 +52,8 @@ class Watch:
             affirmed = float(self._naming.affirmation(self._hardened).mean())
         signals = {
             "holdout_nll": -named,
-            **({} if self.reached is None else {"pushed_nll": -self.reached}),
+            # Not -reached: a push that reaches all there is would be told as -0.
+            **({} if self.reached is None else {"pushed_nll": 0.0 - self.reached}),
             "holdout_yes": affirmed,
             "retain_kl": self.retain_kl(factors, HELD_PROMPTS // 4),
         }

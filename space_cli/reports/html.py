@@ -20,6 +20,7 @@ from space_cli.reports._words import (
     OUTCOMES,
     PASSED_OVER,
     figure_text,
+    inputs_of,
 )
 
 LEFT_OUT = "The pictures of the concept are left out: this report may not show what it may not name."
@@ -228,8 +229,7 @@ def _limits() -> str:
 
 
 def _provenance(report: AuditReport, receipt: ErasureReceipt) -> str:
-    sources = [*report.inputs, *receipt.inputs]
-    entries: list[tuple[str, str, str]] = [(source.kind, source.path, source.sha256) for source in sources]
+    entries = [(label, source.path, source.sha256) for label, source in inputs_of(report, receipt)]
     entries.append(("policy", report.request.policy or report.policy, report.policy_sha256))
     rows = [
         f"<tr><th scope='row'>{escaped(kind)}</th><td class='code'>{isolated(path)}</td>"
