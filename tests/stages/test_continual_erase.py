@@ -11,11 +11,14 @@ import torch
 from space_cli.bundled.checkpoint import checkpoint_folder
 from space_cli.bundled.concepts import find
 from space_cli.bundled.drawings import render
+from space_cli.core.asking import ask_each
+from space_cli.core.continual import asked_at_first
 from space_cli.core.earlier import Earlier
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.isolation import drift_terms
 from space_cli.core.linalg import energy
 from space_cli.core.losses import token_kl
+from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Silent
 from space_cli.core.recipe import Concept, EraseRequest
 from space_cli.core.subspace import Subspace
@@ -25,6 +28,7 @@ from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.history import open_history
 from space_cli.io.images import content_hash
 from space_cli.io.ledger import LEDGER, read_ledger
+from space_cli.io.model import open_model
 from space_cli.io.subject import Aim, subject_of
 from space_cli.stages.erase import erase
 from space_cli.stages.revert import revert
@@ -134,6 +138,23 @@ def test_what_is_taken_off_leaves_the_checkpoint_after_the_first(rig):
         then = second.tensor(layer.parameter).float() + left @ right
         was = first.tensor(layer.parameter).float()
         assert torch.allclose(then, was, atol=2e-3)
+
+
+@pytest.mark.slow
+def test_the_checkpoint_before_the_first_request_is_asked_without_a_folder_of_it(rig):
+    past, _ = open_history(rig.place / "second", rig.receipts[1], [])
+    base, second = (open_model(rig.place / name, device="cpu") for name in ("base", "second"))
+    images = [render(find(name).symbol, "colour", seed) for name in ("owl", "cat", "panda") for seed in (1, 2)]
+    assert asked_at_first(second, images, AUDIT_OPEN[:2], past.undo) == ask_each(base, images, AUDIT_OPEN[:2])
+    # One step of these erasures moves no answer, so the weights are compared as well.
+    before, after = open_checkpoint(rig.place / "base"), open_checkpoint(rig.place / "second")
+    layers = {layer.layer: layer.parameter for receipt in rig.receipts for layer in receipt.layers}
+    assert set(past.undo) == set(layers)
+    for layer, parameter in layers.items():
+        left, right = past.undo[layer]
+        was, now = before.tensor(parameter).float(), after.tensor(parameter).float()
+        assert torch.allclose(now + left @ right, was, atol=2e-3)
+        assert not torch.equal(now, was)
 
 
 @pytest.mark.slow
