@@ -9,10 +9,6 @@ Deviations:
     - A request that edited nothing but the chat template (`prompt`) cannot be taken off.
 """
 
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
-
 from space_cli.core.asking import by_image, named_rightly, rightly
 from space_cli.core.continual import asked_at_first
 from space_cli.core.phrasing import AUDIT_OPEN
@@ -20,19 +16,12 @@ from space_cli.core.protocols import Responder
 from space_cli.core.records import ScoreRecord
 from space_cli.core.stats import score
 from space_cli.core.types import Probe
+from space_cli.metrics.retain_accuracy import Options
 
 NEEDS = frozenset({"earlier", "retain"})
 DEFAULT = False
 """It runs where `--metrics` names it, and by itself on a checkpoint with earlier requests."""
 CONTINUED = True
-
-
-class Options(BaseModel):
-    """How hard to ask."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    phrasings: Annotated[int, Field(ge=1, le=len(AUDIT_OPEN))] = 2
 
 
 def measure(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:
