@@ -41,9 +41,17 @@ METRICS = ("forget_accuracy", "forget_choice_accuracy", "retain_accuracy, relati
 def result_of(cells: Sequence[Row]) -> dict[str, Any]:
     """Return what stands in `robustness.json`, but for machine, commit and command."""
     rows = attack_rows(cells)
+    subjects = dict.fromkeys(row["subject"] for row in rows)
+    return {
+        "rows": rows,
+        "summary": _summary(rows),
+        "subjects": {name: _summary([row for row in rows if row["subject"] == name]) for name in subjects},
+    }
+
+
+def _summary(rows: Sequence[Row]) -> dict[str, Summary]:
     there = {row["method"] for row in rows}
-    whole = completed(rows)
-    return {"rows": rows, "summary": summary_of(whole, [name for name in entries() if name in there])}
+    return summary_of(completed(rows), [name for name in entries() if name in there])
 
 
 def write(out: Path, cells: Sequence[Row], *, command: str, earlier: Sequence[Row] = ()) -> str:
@@ -57,7 +65,7 @@ def write(out: Path, cells: Sequence[Row], *, command: str, earlier: Sequence[Ro
     """
     result = result_of(cells) | {"machine": machine(), "commit": commit(), "command": command.strip()}
     (out / "robustness.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    page = "\n".join(_page(result, result_of(earlier)["summary"].get(OURS, {}))) + "\n"
+    page = "\n".join(_page(result, result_of(earlier)["subjects"])) + "\n"
     (out / "robustness.md").write_text(page, encoding="utf-8")
     return page
 
@@ -85,9 +93,8 @@ def _goal(name: str, found: Stats | None, goal: str, limit: float | None, *, str
     return f"| {name} | {value} | {goal}{bound} | {'yes' if met else 'no'} |"
 
 
-def _page(result: Mapping[str, Any], earlier: Summary) -> list[str]:
-    rows, summary = result["rows"], result["summary"]
-    attacks = list(dict.fromkeys(row["attack"] for row in rows if row["attack"] != PLAIN))
+def _page(result: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Summary]]) -> list[str]:
+    rows = result["rows"]
     commits = ", ".join(f"`{name}`" for name in dict.fromkeys(row["commit"] for row in rows))
     lines = [
         "# Robustness",
@@ -95,16 +102,26 @@ def _page(result: Mapping[str, Any], earlier: Summary) -> list[str]:
         f"`{result['command']}` at commit `{result['commit']}`, on {result['machine']['cores']} cores "
         f"({result['machine']['processor']}), torch {result['machine']['torch']}; rows computed at {commits or '-'}.",
         "",
-        "Every [attack](../attacks.md) of `space audit` on erasures by ours and by others. Means over test concepts, "
-        "with 95 % bootstrap intervals over concepts. [How it is measured](method.md#robustness).",
+        "Every [attack](../attacks.md) of `space audit` on erasures by ours and by others, a section a subject. Means "
+        "over test concepts, with 95 % bootstrap intervals over concepts. [How it is measured](method.md#robustness).",
         "",
         *_taking_part(rows),
-        "",
-        "## Goals",
+    ]
+    for subject, summary in result["subjects"].items():
+        own = [row for row in rows if row["subject"] == subject]
+        lines += ["", f"## {subject}", "", *_section(own, summary, earlier.get(subject, {}).get(OURS, {}))]
+    return lines
+
+
+def _section(rows: Sequence[Row], summary: Mapping[str, Summary], earlier: Summary) -> list[str]:
+    """Return the lines about one subject, whose entries are compared with each other."""
+    attacks = list(dict.fromkeys(row["attack"] for row in rows if row["attack"] != PLAIN))
+    lines = [
+        "### Goals",
         "",
         *goals(summary, earlier),
         "",
-        f"## {BOTH.capitalize()}",
+        f"### {BOTH.capitalize()}",
         "",
         "After the attack, minus the larger of what the erased checkpoint says without it and what the same attack "
         "brings forth where there is nothing to find; of `probe` and `membership`, minus the latter alone. Of `probe` "
@@ -112,7 +129,7 @@ def _page(result: Mapping[str, Any], earlier: Summary) -> list[str]:
         "",
         *_matrix(summary, attacks, f", {BOTH}"),
         "",
-        "## Success",
+        "### Success",
         "",
         "On the erased checkpoint; on the one before erasing in brackets. Of `probe` it is accuracy, of `membership` "
         "the larger of ROC-AUC and 1 − ROC-AUC: chance is 0.5; of its `…_tpr` the true positive rate at 1 % false "
@@ -120,13 +137,13 @@ def _page(result: Mapping[str, Any], earlier: Summary) -> list[str]:
         "",
         *_successes(summary, attacks),
         "",
-        "## Without an attack",
+        "### Without an attack",
         "",
         *_plain(summary),
         *_left_out(rows),
     ]
     for name, found in summary.items():
-        lines += ["", f"## {name}, all figures", "", *table(found)]
+        lines += ["", f"### {name}, all figures", "", *table(found)]
     return lines
 
 
@@ -185,5 +202,5 @@ def _left_out(rows: Sequence[Row]) -> list[str]:
             reasons |= {name: why for name, why in row["skipped"].items() if name.startswith(PREFIX)}
             if row["verdict"].startswith("refused"):
                 reasons[f"{row['method']} on {row['concept']}"] = row.get("reason", row["verdict"])
-    lines = ["", "## Not measured", ""] if reasons else []
+    lines = ["", "### Not measured", ""] if reasons else []
     return lines + [f"- {name}: {why}" for name, why in sorted(reasons.items())]

@@ -168,9 +168,23 @@ def test_the_page_has_a_column_an_entry_and_a_row_an_attack(tmp_path):
     assert "- attack_quantize_nf4: bitsandbytes is not installed" in page
     assert "- npo on panda: error: too much" in page
     told = json.loads((tmp_path / "robustness.json").read_text())
-    assert set(told) == {"rows", "summary", "machine", "commit", "command"}
+    assert set(told) == {"rows", "summary", "subjects", "machine", "commit", "command"}
     assert {row["attack"] for row in told["rows"]} == {"aliases", "none"}
     assert write(tmp_path, [], command="")
+
+
+def test_subjects_are_not_mixed(tmp_path):
+    drawn, shown = (cell(scores={"aliases": score(after, control=0.0)}) for after in (0.2, 0.6))
+    page = write(tmp_path, [drawn, shown | {"subject": "produce"}], command="")
+    first, second = page.split("\n## ")[1:]
+    assert first.startswith("bundled\n")
+    assert second.startswith("produce\n")
+    assert "| aliases | 0.200 (1.000) |" in first
+    assert "| aliases | 0.600 (1.000) |" in second
+    told = json.loads((tmp_path / "robustness.json").read_text())
+    assert {name: found["dcsi"]["attack_aliases"]["mean"] for name, found in told["subjects"].items()} == {
+        "bundled": 0.2, "produce": 0.6,
+    }  # fmt: skip
 
 
 class Drawn:
