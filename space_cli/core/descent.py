@@ -32,13 +32,23 @@ class Descent:
         """Take one step down the sum of the terms, and return its row of the log.
 
         Each group is differentiated before the next one's forward pass: the sum of the gradients is the gradient of the
-        sum, and only one group's activations are held at a time.
+        sum, and only one group's activations are held at a time. A group that passes none of the edited layers, as text
+        alone passes no connector, has nothing to differentiate.
+
+        Raises:
+            RuntimeError: No group depends on what is trained.
         """
         self._optimiser.zero_grad()
         row: dict[str, float] = {}
+        reached = False
         for group in terms:
-            torch.stack(list(group.values())).sum().backward()
+            loss = torch.stack(list(group.values())).sum()
+            if loss.requires_grad:
+                loss.backward()
+                reached = True
             row |= {name: row.get(name, 0.0) + term.item() for name, term in group.items()}
+        if not reached:
+            raise RuntimeError("no term of the loss depends on an edited layer")
         self.subspace.step(self._optimiser)
         return {"step": number, "loss": sum(row.values()), **row}
 

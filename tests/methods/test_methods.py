@@ -60,6 +60,17 @@ def test_edits_lie_in_the_safe_subspace_to_the_last_bit_of_float32(erased):
         assert float(outside.norm()) < 1e-5 * max(float(edit.delta().norm()), 1e-9)
 
 
+@pytest.mark.parametrize("name", list(QUICK))
+@pytest.mark.parametrize("scope", ["connector", "blocks", "all"])
+def test_every_scope_can_be_erased_in(name, scope):
+    """Text alone passes no connector: its terms have no gradient there, and the others have."""
+    layers = subjects.bundled().family.layers(scope)
+    found = subjects.context(layers=layers)
+    edits = run(name, found, **({"steps": 4, "check": 2, "least": 2} if name == "dcsi" else {"steps": 2}))
+    assert {edit.layer for edit in edits} == {layer for layer in layers}
+    assert all(float(edit.delta().norm()) > 0 for edit in edits)
+
+
 def test_over_the_retain_budget_training_goes_on_with_the_neighbours_that_lost_their_names():
     rough = {"lr": 6e-2}
     found, limited = subjects.context(), subjects.context(budget=Budget(neighbours=0.0))
