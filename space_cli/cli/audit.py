@@ -165,7 +165,7 @@ def run(
     if isinstance(done, AuditReport):
         from space_cli.stages.verify import refuse_altered
 
-        refuse_altered(folder)
+        refuse_altered(folder, done)
         terminal.note(f"audit: done already in `{folder}`, reused")
         return done
     forbid_existing(folder, overwrite=overwrite)

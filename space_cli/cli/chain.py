@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from space_cli.cli.options import DEFAULT_ENCODER
 from space_cli.cli.render import Terminal
 from space_cli.cli.workspace import Workspace, is_complete, require, stale_anchors
 from space_cli.core import registry
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
+from space_cli.core.plugin_options import fitted
 from space_cli.core.recipe import Concept, EraseRequest, IndexRequest, SelectRequest
 from space_cli.core.records import AnchorsManifest
 from space_cli.io.artifact import RECORD_NAME
@@ -221,14 +222,7 @@ def check_method(method: str, options: dict[str, Any]) -> None:
     Raises:
         UsageFault: There is no such method or option, or a value does not fit.
     """
-    schema = registry.load("methods", method).Options
-    try:
-        schema.model_validate(options)
-    except ValidationError as failure:
-        first = failure.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        hint = f"its options are {', '.join(schema.model_fields)}"
-        raise UsageFault(f"option `{where}` of the method `{method}`: {first['msg']}", hint=hint) from None
+    fitted(registry.load("methods", method).Options, options, f"the method `{method}`")
 
 
 def needs_images(method: str, options: dict[str, Any]) -> bool:

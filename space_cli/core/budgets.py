@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from space_cli.core import registry
 from space_cli.core.errors import UsageFault
+from space_cli.core.plugin_options import fitted, told
 
 Budgets = Mapping[str, Mapping[str, Any]]
 """Options by the name of the metric or attack, as its score has it."""
@@ -28,17 +29,11 @@ def budget(kind: str, name: str, budgets: Budgets) -> BaseModel:
         UsageFault: It has no such option, or a value does not fit.
     """
     schema: type[BaseModel] = getattr(registry.load(kind, name), "Options", _NoOptions)
-    given = dict(budgets.get(name.replace("-", "_"), {}))
+    given = budgets.get(name.replace("-", "_"), {})
     unknown = sorted({*given} - {*schema.model_fields})
-    hint = f"its options are {', '.join(schema.model_fields) or 'none'}"
     if unknown:
-        raise UsageFault(f"`{name}` has no option `{unknown[0]}`", hint=hint)
-    try:
-        return schema.model_validate(given)
-    except ValidationError as failure:
-        first = failure.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageFault(f"option `{where}` of `{name}`: {first['msg']}", hint=hint) from None
+        raise UsageFault(f"`{name}` has no option `{unknown[0]}`", hint=told(schema))
+    return fitted(schema, given, f"`{name}`")
 
 
 def check_budgets(budgets: Budgets, metrics: Iterable[str], attacks: Iterable[str]) -> None:

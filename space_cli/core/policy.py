@@ -173,14 +173,20 @@ def _refuse_contradictions(policy: Policy, origin: str) -> None:
         # An end that must lie high contradicts only a ceiling on itself or on an end above it; so with `of`.
         if not same or ORDER.index(floor.bound) > ORDER.index(ceiling.bound):
             continue
-        apart = floor.of != ceiling.of and ANY_TRY in {floor.of, ceiling.of}
-        if apart or (ANY_TRY != floor.of and PARTS.index(floor.of) > PARTS.index(ceiling.of)):
+        if not _never_above(floor.of, ceiling.of):
             continue
         least, most = floor.at_least, ceiling.at_most
         if least is not None and most is not None and least > most:
             one, other = floor.text(limits=False), ceiling.text(limits=False)
             again = "" if one == other else f"{other} "
             raise UsageFault(f"`{origin}` contradicts itself: {one} must be ≥ {least:g} and {again}≤ {most:g}")
+
+
+def _never_above(part: str, other: str) -> bool:
+    """Return whether one part of a score is never above another of the same score."""
+    if ANY_TRY in {part, other}:
+        return part == other
+    return PARTS.index(part) <= PARTS.index(other)
 
 
 def _undecided(gate: GateRecord) -> GateRecord:

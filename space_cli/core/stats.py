@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from space_cli.core.records import ScoreRecord
+from space_cli.core.records import Samples, ScoreRecord
 from space_cli.core.types import Interval
 
 RESAMPLES = 2000
@@ -146,10 +146,7 @@ def score(
         note=note,
         control=control,
     )
-    keys = dict.fromkeys(range(len(after)) if groups is None else groups)
-    return record.sampled(
-        tuple(zip(keys, *(column.tolist() for column in _by_group(after, groups)), strict=True)),
-    )
+    return record.sampled(_samples(after, groups))
 
 
 def difference(one: ScoreRecord, other: ScoreRecord, *, seed: int = 0) -> Interval | None:
@@ -183,13 +180,17 @@ def _changed(sums: np.ndarray, sizes: np.ndarray, *, seed: int, share: bool) -> 
 
 
 def _by_group(values: Sequence[float], groups: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
+    _, sums, sizes = zip(*_samples(values, groups), strict=True)
+    return np.array(sums, dtype=np.float64), np.array(sizes, dtype=np.float64)
+
+
+def _samples(values: Sequence[float], groups: Sequence[Hashable] | None) -> Samples:
     keys = range(len(values)) if groups is None else groups
-    sums: dict[Hashable, float] = {}
-    sizes: dict[Hashable, int] = {}
+    found: dict[Hashable, tuple[float, float]] = {}
     for key, value in zip(keys, values, strict=True):
-        sums[key] = sums.get(key, 0.0) + value
-        sizes[key] = sizes.get(key, 0) + 1
-    return np.array(list(sums.values()), dtype=np.float64), np.array(list(sizes.values()), dtype=np.float64)
+        total, size = found.get(key, (0.0, 0.0))
+        found[key] = total + value, size + 1
+    return tuple((key, total, size) for key, (total, size) in found.items())
 
 
 def _percentiles(sums: np.ndarray, sizes: np.ndarray, seed: int) -> tuple[float, float]:

@@ -51,8 +51,8 @@ class Watch:
             named = max(float(way.mean()) for way in ways)
             affirmed = float(self._naming.affirmation(self._hardened).mean())
         signals = {
-            "holdout_nll": -named,
-            # Not -reached: a push that reaches all there is would be told as -0.
+            # Not -named and -reached: what is as likely as can be would be told as -0.
+            "holdout_nll": 0.0 - named,
             **({} if self.reached is None else {"pushed_nll": 0.0 - self.reached}),
             "holdout_yes": affirmed,
             "retain_kl": self.retain_kl(factors, HELD_PROMPTS // 4),

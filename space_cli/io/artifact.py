@@ -12,7 +12,7 @@ import platform
 import shutil
 import time
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -280,3 +280,14 @@ def _move_into_place(partial: Path, folder: Path) -> None:
         folder.rename(retired)
     partial.rename(folder)
     shutil.rmtree(retired, ignore_errors=True)
+
+
+def place_of(source: Source, places: Mapping[str, Path | str]) -> Path:
+    """Return where a recorded input is: where it was, else where the reader has it.
+
+    Args:
+        source: Of a record.
+        places: Where inputs are now, by kind.
+    """
+    recorded = Path(source.path)
+    return recorded if recorded.exists() else Path(places.get(source.kind, recorded))

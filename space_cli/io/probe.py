@@ -20,7 +20,7 @@ from space_cli.core.probing import Notes
 from space_cli.core.records import ErasureReceipt, PoolManifest, Source, SourceKind
 from space_cli.core.types import Anchor
 from space_cli.io.anchors import open_anchors
-from space_cli.io.artifact import source_of
+from space_cli.io.artifact import place_of, source_of
 from space_cli.io.images import load_items, readable_images
 from space_cli.io.pool import Pool, open_pool
 
@@ -145,8 +145,10 @@ def with_encoder(pool: PoolManifest, places: Mapping[str, str]) -> PoolManifest:
     Raises:
         ArtifactFault: What lies there is not the encoder that indexed the pool.
     """
-    inputs = at_hand(pool.inputs, places)
-    if inputs == pool.inputs:
+    # Alone: `images` among the places are those of the erasure, not the pool's.
+    recorded = [source for source in pool.inputs if source.kind == "encoder"]
+    inputs = at_hand(recorded, places)
+    if inputs == recorded:
         return pool
     request = pool.request.model_copy(update={"encoder": str(unchanged(inputs, "encoder"))})
     return pool.model_copy(update={"request": request})
@@ -168,18 +170,13 @@ def _inputs(receipt: ErasureReceipt) -> list[Source]:
 
 
 def at_hand(inputs: Sequence[Source], places: Mapping[str, str]) -> list[Source]:
-    """Return recorded inputs with the place where each is: where it was, else where the reader has it.
+    """Return recorded inputs, each with the place where it is now.
 
     Args:
         inputs: Of a record.
         places: Where inputs are now, by kind.
     """
-    return [
-        source.model_copy(update={"path": places[source.kind]})
-        if source.kind in places and not Path(source.path).exists()
-        else source
-        for source in inputs
-    ]
+    return [source.model_copy(update={"path": str(place_of(source, places))}) for source in inputs]
 
 
 def unchanged(inputs: list[Source], kind: SourceKind) -> Path:

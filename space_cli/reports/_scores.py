@@ -29,8 +29,8 @@ def _beside(score: ScoreRecord | None) -> str:
     if score is None:
         return "<td class='number'>–</td>"
     # On lines of their own: the cell does not wrap, and a long line would take its width from the first column.
-    lines = ("difference", *difference_parts(score)) if difference_parts(score) else ()
-    apart = "".join(f"<small>{line}</small>" for line in lines)
+    found = difference_parts(score)
+    apart = "".join(f"<small>{line}</small>" for line in ("difference", *found)) if found else ""
     return f"<td class='number'>{figure_text(score.after, score.unit)}<small>{interval_text(score)}</small>{apart}</td>"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from torch import Tensor
 
 from space_cli import __version__
@@ -15,11 +15,12 @@ from space_cli.core import registry
 from space_cli.core.budget import within_budget
 from space_cli.core.context import Budget, EditContext, Outcome
 from space_cli.core.continual import on_anchors, undone
-from space_cli.core.errors import ArtifactFault, UsageFault
+from space_cli.core.errors import ArtifactFault
 from space_cli.core.forget_set import check_images
 from space_cli.core.keeping import kept_anchors
 from space_cli.core.ledger import checkpoint_digest
 from space_cli.core.meter import by_layer, reading, spent_share, used_share
+from space_cli.core.plugin_options import fitted
 from space_cli.core.protocols import Progress
 from space_cli.core.recipe import EraseRequest
 from space_cli.core.records import AnchorsManifest, ErasureReceipt, LayerReceipt, Source
@@ -114,16 +115,7 @@ def method_of(request: EraseRequest) -> tuple[Any, BaseModel]:
         UsageFault: There is no such method or option, or the images it needs are missing.
     """
     method = registry.load("methods", request.method)
-    try:
-        options = method.Options(**request.options)
-    except ValidationError as failure:
-        first = failure.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(method.Options.model_fields)
-        raise UsageFault(
-            f"option `{where}` of the method `{request.method}`: {first['msg']}",
-            hint=f"known options: {known}",
-        ) from None
+    options = fitted(method.Options, request.options, f"the method `{request.method}`")
     check_images(request.method, method, options, request.forget_images)
     return method, options
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.records import AuditReport, ErasureReceipt, FileRecord, Record, Source
 from space_cli.core.types import Edit
-from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, read_record, source_of, unlisted
+from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, place_of, read_record, source_of, unlisted
 from space_cli.io.chat_template import unlike_instructed
 from space_cli.io.checkpoint import Checkpoint, carried_files, check_recorded, open_checkpoint
 from space_cli.io.edits import recorded_edits
@@ -51,9 +51,8 @@ class _Walk:
     digests: dict[Path, str] = field(default_factory=dict)  # of the folders that were walked through
 
     def place(self, source: Source) -> Path:
-        """Return where an input is: where it was, else where the reader has it."""
-        recorded = Path(source.path)
-        return recorded if recorded.exists() else self.places.get(source.kind, recorded)
+        """Return where an input is."""
+        return place_of(source, self.places)
 
 
 def verify(folder: Path, *, signed: Signed | None = None, places: Mapping[str, Path] | None = None) -> list[Check]:
@@ -83,20 +82,17 @@ def verify(folder: Path, *, signed: Signed | None = None, places: Mapping[str, P
     return first + _verify(folder, record, _Walk(places or {}, {folder: digest_file(folder / RECORD_NAME)}))
 
 
-def refuse_altered(folder: Path) -> None:
+def refuse_altered(folder: Path, report: AuditReport) -> None:
     """Refuse a finished audit that is not what was written: before its verdict is told again.
 
     Args:
         folder: An audit folder.
+        report: Its record.
 
     Raises:
         ArtifactFault: A file was altered or added, or the record and its document tell different things.
     """
-    record = read_record(folder)
-    checks = [_file_check(folder, entry) for entry in record.files] + _added_checks(folder, record)
-    if isinstance(record, AuditReport):
-        checks.append(_report_check(folder, record))
-    for check in checks:
+    for check in (*_file_checks(folder, report), _report_check(folder, report)):
         if not check.passed:
             raise ArtifactFault(
                 f"the audit in `{folder}` was altered: {check.name}: {check.detail}",
@@ -113,8 +109,7 @@ def _signature_check(folder: Path, signed: Signed) -> Check:
 
 
 def _verify(folder: Path, record: Record, walk: _Walk) -> list[Check]:
-    checks = [_file_check(folder, entry) for entry in record.files]
-    checks += _added_checks(folder, record)
+    checks = _file_checks(folder, record)
     for source in record.inputs:
         checks += _input_checks(source, walk)
     if isinstance(record, ErasureReceipt):
@@ -123,6 +118,10 @@ def _verify(folder: Path, record: Record, walk: _Walk) -> list[Check]:
     if isinstance(record, AuditReport):
         checks += [_report_check(folder, record), *_subject_check(record)]
     return checks
+
+
+def _file_checks(folder: Path, record: Record) -> list[Check]:
+    return [*(_file_check(folder, entry) for entry in record.files), *_added_checks(folder, record)]
 
 
 def _file_check(folder: Path, entry: FileRecord) -> Check:

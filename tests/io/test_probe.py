@@ -155,6 +155,10 @@ def test_an_encoder_that_moved_must_be_the_one_that_indexed(receipt, tmp_path):
     places = {"encoder": str(tmp_path / "encoder")}
     moved = with_encoder(manifest.model_copy(update={"inputs": [known]}), places)
     assert moved.request.encoder == str(tmp_path / "encoder")
+    # Images of the concept that moved are no images of the pool, and say nothing of its encoder.
+    shown = Source(kind="images", path="/gone too", sha256="1")
+    plain = manifest.model_copy(update={"inputs": [known, shown]})
+    assert with_encoder(plain, {"images": str(tmp_path)}) is plain
     (tmp_path / "encoder" / "config.json").write_text("{ }")
     with pytest.raises(ArtifactFault, match="made anew"):
         with_encoder(manifest.model_copy(update={"inputs": [known]}), places)
