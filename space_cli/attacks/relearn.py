@@ -2,12 +2,13 @@
 
 A checkpoint that only hides a concept finds it again sooner than it learns to call the same pictures something else. So
 the control is the same training on the same pictures towards names of other things, as long and as well known as words,
-which these pictures never had; towards a scrambled name where no other is at hand, which is harder to teach. Where no
+which these pictures never had; towards a scrambled name, which is harder to teach, where it knows no other. Where no
 name is taught, it is the same training on pictures that have nothing to do with the concept.
 
 Deviations from relearning as it is usually run (LoRA of rank 8 at 1e-4; control: a concept that was never known):
-    - The rate is 1e-3: on checkpoints of a few million weights 1e-4 teaches no name at all within 50 steps. At 1e-3
-      every name is taught in the end, and the area under the curve, not its last point, tells the two apart.
+    - There are two rates, 3e-4 and 1e-3, and what counts is the one at which the concept is farthest ahead of its
+      control: on checkpoints of a few million weights 1e-4 teaches no name at all within 50 steps, 1e-3 teaches every
+      name in the end, and it is in between that what was hidden shows.
     - The control's names are known as words and unknown of these pictures. A name that nobody ever knew is learnt
       later, because its tokens are rare, and would flatter the attack.
 """
@@ -26,28 +27,23 @@ from space_cli.core.attacking import (
     NO_SUBJECT,
     concept_of,
     forms,
-    mean,
     named,
     nonsense_of,
     nothing,
     surrogates,
-    with_unattacked,
 )
 from space_cli.core.phrasing import AUDIT_OPEN, ERASE_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.recipe import Concept
 from space_cli.core.records import ScoreRecord
-from space_cli.core.relearning import Course, area, relearn
-from space_cli.core.stats import score
+from space_cli.core.relearning import Course, relearn
+from space_cli.core.relearning_courses import AREA, Courses, Curve
 from space_cli.core.types import Probe, ProbeImage, Prompt
 
 NEEDS: frozenset[str] = frozenset()
-COST = 10.0
+COST = 16.0
 """Time beside `jailbreak`'s, on the bundled checkpoint."""
 LESSONS = ("images", "proxies", "neighbours")
-AREA = "_area"
-"""After the name of a score: of its curve, the mean height over the steps. Every name is taught in the end, so how soon
-tells more than how far."""
 PARTS = (*LESSONS, *(f"{lesson}{AREA}" for lesson in LESSONS))
 TAUGHT = ERASE_OPEN[:3]
 """Questions of the training; what is judged is asked in others."""
@@ -61,7 +57,7 @@ class Options(BaseModel):
 
     stops: tuple[Annotated[int, Field(ge=1)], ...] = (5, 20, 50)  # steps, ascending
     rank: Annotated[int, Field(ge=1)] = 8
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    rates: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (3e-4, 1e-3)  # each on its own
     batch: Annotated[int, Field(ge=1)] = 4  # prompts a step
     images: Annotated[int, Field(ge=1)] = 4  # of the concept, to train on
     tests: Annotated[int, Field(ge=1)] = 16  # others of it, to judge on
@@ -100,7 +96,7 @@ class _Bench:
     test: _Test
     wording: dict[str, AnswerForm]
 
-    def curve(self, responder: Responder, lesson: _Lesson, sought: Concept) -> list[list[float]]:
+    def curve(self, responder: Responder, lesson: _Lesson, sought: Concept, rate: float) -> Curve:
         """Train, and return at each stop 1 for each answer about the test that gives the sought name."""
         features = self.test.features(responder)
         prompts = [
@@ -114,9 +110,20 @@ class _Bench:
             responder,
             prompts,
             responder.features(lesson.images),
-            Course((0, *self.options.stops), self.options.rank, self.options.lr, self.options.batch),
+            Course((0, *self.options.stops), self.options.rank, rate, self.options.batch),
             lambda: named(responder, features, self.probe, asked, names=names),
             seed=self.probe.seed + SEED,
+        )
+
+    def courses(self, what: str) -> Courses:
+        """Return how a lesson's courses are run and told."""
+        options = self.options
+        return Courses(
+            options.rates,
+            (0, *options.stops),
+            options.questions,
+            self.probe.seed,
+            f"LoRA of rank {options.rank}, {options.batch} prompts a step; {what}; judged on {self.test.what}",
         )
 
 
@@ -168,22 +175,31 @@ def _taught(
     if not images:
         return _nothing(why)
 
-    def curve(responder: Responder, concept: Concept) -> list[list[float]]:
-        return bench.curve(responder, _Lesson(images, [concept] * len(images)), concept)
+    def curve(responder: Responder, concept: Concept, rate: float) -> Curve:
+        return bench.curve(responder, _Lesson(images, [concept] * len(images)), concept, rate)
 
-    old, new = (curve(responder, concept_of(bench.probe)) for responder in (before, after))
     strangers = matched(bench.probe, bench.options.controls)
-    curves = [curve(after, stranger) for stranger in strangers or [nonsense_of(bench.probe)]]
-    control = [[value for values in stop for value in values] for stop in zip(*curves, strict=True)]
+
+    def control(rate: float) -> Curve:
+        curves = [curve(after, stranger, rate) for stranger in strangers or [nonsense_of(bench.probe)]]
+        return [[value for values in stop for value in values] for stop in zip(*curves, strict=True)]
+
     # The letters of a scrambled name are the concept's: whoever reads them has the name.
     called = ", ".join(f"`{stranger.name}`" for stranger in strangers) or "a scrambled name"
-    return _record(bench, old, new, control, f"{len(images)} pictures, control: taught {called} instead")
+    concept, told = concept_of(bench.probe), f"{len(images)} pictures, control: taught {called} instead"
+    return bench.courses(told).records(
+        lambda rate: curve(before, concept, rate), lambda rate: curve(after, concept, rate), control
+    )
 
 
 def matched(probe: Probe, count: int) -> list[Concept]:
-    """Return other names to teach with the concept's pictures: of as many words, from the half farthest from it."""
-    far = probe.names[len(probe.names) // 2 :]
-    alike = [name for name in far if len(name.split()) == len(probe.name.split()) and name not in probe.neighbours]
+    """Return other names to teach with the concept's pictures, from the half farthest from it.
+
+    They have as many words as the name, or as nearly as many as there are: a longer name is harder to learn.
+    """
+    far = [name for name in probe.names[len(probe.names) // 2 :] if name not in probe.neighbours]
+    off = [abs(len(name.split()) - len(probe.name.split())) for name in far]
+    alike = [name for name, words in zip(far, off, strict=True) if words == min(off)]
     taken = alike[:: max(1, len(alike) // count)][:count]
     return [Concept(name=name, phrase=probe.phrases.get(name, "")) for name in taken]
 
@@ -196,9 +212,11 @@ def _beside(
         return _nothing("needs images of neighbours")
     concept = concept_of(bench.probe)
     lesson, other = (_own_names(shown, bench.probe) for shown in (near, far))
-    old, new = (bench.curve(responder, lesson, concept) for responder in (before, after))
-    control = bench.curve(after, other, concept) if far else []
-    return _record(bench, old, new, control, f"{len(near)} pictures of neighbours, control: {len(far)} of other things")
+    return bench.courses(f"{len(near)} pictures of neighbours, control: {len(far)} of other things").records(
+        lambda rate: bench.curve(before, lesson, concept, rate),
+        lambda rate: bench.curve(after, lesson, concept, rate),
+        (lambda rate: bench.curve(after, other, concept, rate)) if far else None,
+    )
 
 
 def _own_names(shown: Sequence[ProbeImage], probe: Probe) -> _Lesson:
@@ -212,36 +230,3 @@ def _neighbours(probe: Probe, options: Options) -> tuple[list[ProbeImage], list[
     near = spread(probe.near, options.proxies)
     far = spread(probe.far, len(near))
     return near, far
-
-
-def _record(
-    bench: _Bench, old: list[list[float]], new: list[list[float]], control: list[list[float]], what: str
-) -> dict[str, ScoreRecord]:
-    """Return the success after the last step, and that of the whole course."""
-    options, stops = bench.options, (0, *bench.options.stops)
-    courses = {"before": old, "after": new, "control": control}
-    heights = {key: [mean(values) or 0.0 for values in course] for key, course in courses.items() if course}
-    curves = {key: list(zip(map(float, stops), course, strict=True)) for key, course in heights.items()}
-    told = [
-        ", ".join(f"{stop:g} steps {height:.2f}" for stop, height in curves.get(key, ())) or "none"
-        for key in ("after", "control")
-    ]
-    note = (
-        f"LoRA of rank {options.rank}, lr {options.lr:g}, {options.batch} prompts a step; {what}; "
-        f"judged on {bench.test.what}: {told[0]}; control: {told[1]}"
-    )
-
-    def record(before: list[float], after: list[float], beside: float | None, told: str) -> ScoreRecord:
-        groups = [row // options.questions for row in range(len(after))]
-        seed = bench.probe.seed
-        found = score(before, after, better="lower", groups=groups, seed=seed, control=beside, note=told)
-        return with_unattacked(found, heights["after"][0])
-
-    def areas(curve: list[list[float]]) -> list[float]:
-        return [area(stops, values) for values in zip(*curve, strict=True)]
-
-    beside = (heights["control"][-1], area(stops, heights["control"])) if control else (None, None)
-    return {
-        "": record(old[-1], new[-1], beside[0], note).model_copy(update={"curves": curves}),
-        AREA: record(areas(old), areas(new), beside[1], f"area under the curve of these steps; {note}"),
-    }

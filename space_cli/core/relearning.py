@@ -5,7 +5,7 @@ Shapes: p = visual tokens, v = tower width, r = rank.
 
 import random
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -14,12 +14,15 @@ import torch
 
 from torch import Tensor, nn
 
-from space_cli.core.hooks import Change, editing
+from space_cli.core.hooks import editing
 from space_cli.core.losses import answer_log_likelihood
+from space_cli.core.memory import rows_at_once
 from space_cli.core.protocols import Responder
 from space_cli.core.types import Prompt
 
 Look = TypeVar("Look")
+Adapters = dict[str, tuple[Tensor, Tensor]]
+"""Layer -> (left [d_out, r], right [r, d_in]), which are trained."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,8 @@ def relearn(
         What `look` returned, by stop.
     """
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
-    factors = _adapters(responder, prompts[0], features, course.rank, generator)
-    tensors = [tensor for pair in factors.values() for tensor in pair]
-    optimiser = torch.optim.AdamW(tensors, lr=course.lr, weight_decay=0.0)
+    factors = adapters(linears(responder, prompts[0], features), course.rank, generator)
+    optimiser = optimiser_of(factors, course.lr)
     found = []
     with editing(responder.model, factors):
         for step in range(course.stops[-1] + 1):
@@ -65,7 +67,7 @@ def relearn(
                 with torch.no_grad():
                     found.append(look())
             if step < course.stops[-1]:
-                _step(responder, rng.sample(list(prompts), min(course.batch, len(prompts))), features, optimiser)
+                teach(responder, rng.sample(list(prompts), min(course.batch, len(prompts))), features, optimiser)
     return found
 
 
@@ -93,25 +95,42 @@ def linears(responder: Responder, prompt: Prompt, features: Tensor) -> dict[str,
     return {name: part for name, part in parts.items() if part in seen and part.out_features != words}
 
 
-def _adapters(
-    responder: Responder, prompt: Prompt, features: Tensor, rank: int, generator: torch.Generator
-) -> dict[str, Change]:
-    found: dict[str, Change] = {}
-    for name, part in linears(responder, prompt, features).items():
+def adapters(parts: Mapping[str, nn.Linear], rank: int, generator: torch.Generator) -> Adapters:
+    """Return trainable factors of each linear, at first without effect.
+
+    Args:
+        parts: By name.
+        rank: Of each.
+        generator: On the CPU, so that every device starts from the same numbers.
+    """
+    found: Adapters = {}
+    for name, part in parts.items():
         device = part.weight.device
-        # Drawn on the CPU, so that every device starts from the same numbers.
         right = torch.randn(rank, part.in_features, generator=generator) / part.in_features**0.5
         left = torch.zeros(part.out_features, rank)
         found[name] = (left.to(device).requires_grad_(True), right.to(device).requires_grad_(True))
     return found
 
 
-def _step(responder: Responder, prompts: Sequence[Prompt], features: Tensor, optimiser: torch.optim.Optimizer) -> None:
-    batch = responder.batch(prompts)
-    loss = -answer_log_likelihood(responder.answer_logits(batch, features), batch).mean()
+def optimiser_of(factors: Adapters, lr: float) -> torch.optim.Optimizer:
+    """Return what trains adapters."""
+    return torch.optim.AdamW([tensor for pair in factors.values() for tensor in pair], lr=lr, weight_decay=0.0)
+
+
+def teach(responder: Responder, prompts: Sequence[Prompt], features: Tensor, optimiser: torch.optim.Optimizer) -> None:
+    """Take one step towards the answers of some prompts, as many a pass as fit, with adapters in place."""
     optimiser.zero_grad()
-    loss.backward()
+    for some in split_rows(responder, prompts, features):
+        batch = responder.batch(some)
+        told = answer_log_likelihood(responder.answer_logits(batch, features), batch)
+        (-told.sum() / len(prompts)).backward()
     optimiser.step()
+
+
+def split_rows(responder: Responder, prompts: Sequence[Prompt], features: Tensor) -> list[Sequence[Prompt]]:
+    """Split prompts about an image each into as few parts as can be differentiated at once."""
+    together = rows_at_once(responder.model, features.shape[1])
+    return [prompts[start : start + together] for start in range(0, len(prompts), together)]
 
 
 @contextmanager

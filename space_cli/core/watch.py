@@ -17,7 +17,7 @@ RISE = 1.0
 AFFIRMED = 0.3
 """Probability of "Yes" to the concept's questions about held-out anchors that counts as denied."""
 HELD_PROMPTS = 256
-"""Held-out prompts of the final measurement at most; a look on the way takes a quarter."""
+"""Held-out prompts of the final measurement at most; a look on the way, which decides nothing by them, takes few."""
 
 
 class Watch:
@@ -55,7 +55,7 @@ class Watch:
             "holdout_nll": 0.0 - named,
             **({} if self.reached is None else {"pushed_nll": 0.0 - self.reached}),
             "holdout_yes": affirmed,
-            "retain_kl": self.retain_kl(factors, HELD_PROMPTS // 4),
+            "retain_kl": self.retain_kl(factors, HELD_PROMPTS // 16),
         }
         resisted = self.reached is None or self.reached <= RESISTED
         calm = named <= FORGOTTEN and resisted and affirmed <= AFFIRMED

@@ -13,6 +13,8 @@ Deviations:
       in its place and against "yes", the concept's kind as the answer to the question for it, divergence terms on
       retained prompts, on retained "yes", on text-only questions about the concept and on identity-free questions, and
       an explicit leak term join the three published terms;
+    - an adversary relearns the name on plain proxies while training goes on, and the name is pressed down with its
+      adapters in place;
     - images of retained prompts are shown with noise on their features, fresh at each step, to both checkpoints;
     - at the end the retained prompts that drifted most are trained on more often;
     - on a checkpoint that was erased from before, knowledge is what it was before the first request, and the leak is
@@ -26,10 +28,10 @@ from itertools import chain
 
 import torch
 
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from space_cli.core import isolation
+from space_cli.core.adversary import Adversary, Effort
 from space_cli.core.anchor_bank import AnchorBank, anchor_prompts, identity_free_prompts
 from space_cli.core.anchor_terms import AnchorTerms
 from space_cli.core.budget import broken, cost
@@ -37,77 +39,17 @@ from space_cli.core.context import EditContext, Saved
 from space_cli.core.descent import Descent
 from space_cli.core.easing import ease
 from space_cli.core.hardening import Hardening
+from space_cli.core.isolation_options import Options
 from space_cli.core.jitter import Jitter
 from space_cli.core.naming import Naming
 from space_cli.core.rehearsing import Rehearsal
 from space_cli.core.reminding import Reminders
-from space_cli.core.subspace import LEAK, Projection, Subspace
+from space_cli.core.subspace import Subspace
 from space_cli.core.types import Edit, Prompt
 from space_cli.core.watch import Watch
 
 IMAGES_OPTION = "oracle"
 """The option with which this method, which needs no image of the concept, trains on some."""
-
-
-class Options(BaseModel):
-    """Settings of the method; one set serves every concept and model."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    steps: int = Field(default=60, ge=1, description="Training steps at most")
-    least: int = Field(
-        default=30, ge=0, description="Training steps at least: anchors fall silent before photographs do"
-    )
-    lr: float = Field(default=1e-2, gt=0, description="Adam's step, in units of the factors")
-    rank: int = Field(default=64, ge=1, description="Trained directions a layer")
-    leak: float = Field(default=LEAK, ge=0, lt=0.25, description="Share of retained energy left unprotected")
-    widenings: int = Field(
-        default=1, ge=0, le=2, description="Times that share is doubled while held-out anchors stay named"
-    )
-    prolonged: int = Field(default=30, ge=1, description="Steps more for each of these times")
-    projection: Projection = Field(
-        default="parametrised", description="What keeps updates safe; the others are there to be compared with"
-    )
-    batch: int = Field(default=8, ge=1, description="Anchors a step")
-    retain_batch: int = Field(default=20, ge=1, description="Retained prompts a step")
-    affirm_batch: int = Field(default=8, ge=1, description="Retained questions answered with yes, a step")
-    jitter: float = Field(
-        default=1.0, ge=0, description="Noise on the images of retained prompts, in deviations of each visual feature"
-    )
-    refresh: int = Field(default=5, ge=0, description="Steps between two re-hardenings; 0 for none")
-    refresh_rows: int = Field(default=16, ge=1, description="Anchors hardened again each time")
-    harden_steps: int = Field(default=24, ge=0, description="Of the first hardening; 0 keeps the proxies as they are")
-    radius: float = Field(default=0.9, gt=0, description="Shift of a token, in units of its image's mean token norm")
-    share: float = Field(default=0.5, ge=0, le=1, description="Of a push, that all tokens of an image take together")
-    depths: int = Field(default=2, ge=0, description="Depths of the decoder at which hidden states are pushed, too")
-    depth: float = Field(default=0.5, ge=0, le=1, description="Where L_orth and L_div look, as a share of the layers")
-    beta: float = Field(default=1.0, gt=0, description="Sharpness of the preference, per nat")
-    lambda_task: float = 1.5
-    lambda_name: float = 1.5
-    lambda_begin: float = Field(default=0.75, description="Of the name's first token, in the usual wordings and others")
-    lambda_stutter: float = Field(default=0.75, description="Of the word before the name in the name's place")
-    lambda_deny: float = 0.8
-    lambda_attribute: float = 1.0
-    lambda_anchor: float = Field(default=0.1, description="λ_anc of L_orth")
-    lambda_diversity: float = Field(default=0.05, description="λ_div of L_div")
-    lambda_retain: float = 8.0
-    lambda_affirm: float = Field(default=8.0, description="Of the divergence on retained questions answered with yes")
-    lambda_earlier: float = Field(default=1.5, description="Of the names that earlier requests erased")
-    lambda_rehearsed: float = Field(default=8.0, description="Of the divergence on retained prompts that drifted most")
-    lambda_word: float = Field(default=4.0, description="Of the divergence on text-only questions about the concept")
-    lambda_leak: float = 100.0
-    lambda_size: float = 1.0
-    oracle: bool = Field(
-        default=False,
-        description="Train on `--forget-images` in place of hardened anchors",
-    )
-    check: int = Field(default=5, ge=1, description="Steps between two looks at the stop rule")
-    easings: int = Field(default=3, ge=0, description="Times the whole change is scaled down to the retain budget")
-    rehearsals: int = Field(
-        default=2, ge=0, description="Times `check` steps are added on the retained prompts that drifted most"
-    )
-    rehearsed_batch: int = Field(default=8, ge=1, description="Of these a step, and as many lost neighbours")
-    repairs: int = Field(default=8, ge=0, description="Times as many more where the retain budget would break, at most")
 
 
 def edits(context: EditContext, options: Options) -> Iterator[Edit]:
@@ -136,7 +78,10 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     watch = Watch(context, naming, held_out, pushed=bool(options.refresh))
     anchors = AnchorTerms(context, naming, bank.base, _weights(options), options.beta)
     jitter = Jitter(context.features, options.jitter, context.seed) if options.jitter else None
-    _train(context, options, Parts(bank, anchors, Descent(subspace, options.lr), watch, Reminders(context), jitter))
+    effort = Effort(options.relearn_steps, options.relearn_lr)
+    adversary = Adversary(context, naming, bank.proxies, effort) if effort.steps else None
+    descent = Descent(subspace, options.lr)
+    _train(context, options, Parts(bank, anchors, descent, watch, Reminders(context), jitter, adversary))
     yield from subspace.edits()
 
 
@@ -163,6 +108,7 @@ class Parts:
     watch: Watch
     reminders: Reminders
     jitter: Jitter | None
+    adversary: Adversary | None
 
     @property
     def subspace(self) -> Subspace:
@@ -184,6 +130,8 @@ def _train(context: EditContext, options: Options, parts: Parts) -> None:
             if step and options.refresh and step % options.refresh == 0:
                 context.save(_state(step, parts))
                 watch.reached = bank.refresh(parts.subspace.factors(), options.refresh_rows, step // options.refresh)
+            if step and parts.adversary and step % (options.refresh or options.check) == 0:
+                parts.adversary.begin(step)
             row = descent.step(step + 1, _terms(context, options, parts, step, text))
             step += 1
             if step % options.check == 0:
@@ -222,6 +170,8 @@ def _settle(context: EditContext, options: Options, parts: Parts, text: tuple[in
             if kept or turn == options.rehearsals + options.repairs:
                 break
         rehearsal.look(factors, f"{first} {turn}")
+        if parts.adversary:
+            parts.adversary.begin(first + turn * options.check)
         with context.progress.task("rehearse", options.check) as advance:
             for step in range(first + turn * options.check, first + (turn + 1) * options.check):
                 parts.bank.reseed(step)
@@ -253,6 +203,10 @@ def _terms(
         return isolation.drift_terms(context, prompts, context.features, factors, turn)
 
     yield from parts.anchors.of(features, rows, factors, step)
+    if parts.adversary and parts.adversary.begun:
+        parts.adversary.attack(factors, step)
+        for share in parts.adversary.terms(features, factors, step, options.beta):
+            yield {"relearn": options.lambda_relearn * share}
     with context.edited(factors):
         if parts.reminders:
             erased = parts.reminders.named(step, options.batch)

@@ -49,16 +49,19 @@ def test_the_control_of_relearning_is_other_names_for_the_same_pictures(monkeypa
     )
     assert [one.name for one in relearn.matched(look, 2)] == ["tulip", "violin"]
     assert [one.name for one in relearn.matched(replace(look, name="snowy owl"), 2)] == ["tennis ball"]
+    # No name has three words, so one of two words is next.
+    assert [one.name for one in relearn.matched(replace(look, name="great snowy owl"), 2)] == ["tennis ball"]
     assert relearn.matched(replace(look, names=()), 2) == []
     taught = []
 
-    def curve(bench, responder, lesson, sought):
+    def curve(bench, responder, lesson, sought, rate):
         taught.append((sought.name, {one.name for one in lesson.taught}, len(lesson.images)))
         return [[0.0, 0.0], [1.0 if sought.name == "tulip" else 0.0] * 2]
 
     monkeypatch.setattr(relearn._Bench, "curve", curve)
-    found = relearn.attack(bundled(), bundled(), look, relearn.Options(stops=(1,), tests=2, proxies=2, images=2))
-    assert taught[:4] == [(name, {name}, 2) for name in ("owl", "owl", "tulip", "violin")]
+    budget = relearn.Options(stops=(1,), tests=2, proxies=2, images=2, rates=(1e-3,))
+    found = relearn.attack(bundled(), bundled(), look, budget)
+    assert taught[:4] == [(name, {name}, 2) for name in ("owl", "tulip", "violin", "owl")]
     assert (found["proxies"].control, found["proxies_area"].control) == (0.5, 0.25)
     assert found["proxies"].after == found["proxies_area"].after == pytest.approx(0.0)
     assert "control: taught `tulip`, `violin` instead" in found["proxies"].note
@@ -70,7 +73,7 @@ def test_the_control_of_relearning_is_other_names_for_the_same_pictures(monkeypa
 
 @pytest.mark.parametrize("name", ["owl", "tennis ball", "Donald Trump"])
 def test_no_note_tells_the_letters_of_the_name(monkeypatch, name):
-    monkeypatch.setattr(relearn._Bench, "curve", lambda bench, responder, lesson, sought: [[0.0, 0.0]] * 2)
+    monkeypatch.setattr(relearn._Bench, "curve", lambda *_: [[0.0, 0.0]] * 2)
     look = replace(unknown(drawn(), name), names=(), neighbours=())
     found = relearn.attack(bundled(), bundled(), look, relearn.Options(stops=(1,), tests=2, proxies=2, images=2))
     assert "control: taught a scrambled name instead" in found["proxies"].note
