@@ -78,7 +78,7 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
         typer.Option(
             "--set",
             metavar="NAME.OPTION=VALUE",
-            help="A metric's or an attack's own option, as `relearn.lr=3e-4`; repeatable; the report says so",
+            help="A metric's or an attack's own option, as `relearn.rank=4`; repeatable; the report says so",
             rich_help_panel=options.METHOD,
         ),
     ] = None,
@@ -250,7 +250,7 @@ def _budgets(pairs: list[str] | None) -> dict[str, dict[str, Any]]:
     for key, value in options.parse_set(pairs).items():
         name, dot, option = key.partition(".")
         if not dot or not option:
-            raise UsageFault(f"`--set {key}=…` names no option", hint="write `--set relearn.lr=3e-4`")
+            raise UsageFault(f"`--set {key}=…` names no option", hint="write `--set relearn.rank=4`")
         found.setdefault(name.replace("-", "_"), {})[option] = value
     return found
 

@@ -55,7 +55,7 @@ def budgets_text(budgets: Budgets) -> str:
     """Write in one line what was set.
 
     Example:
-        >>> budgets_text({"relearn": {"lr": 0.0003, "stops": [5, 50]}})
-        'relearn.lr = 0.0003, relearn.stops = [5, 50]'
+        >>> budgets_text({"relearn": {"rank": 4, "stops": [5, 50]}})
+        'relearn.rank = 4, relearn.stops = [5, 50]'
     """
     return ", ".join(f"{name}.{key} = {value}" for name, given in budgets.items() for key, value in given.items())

@@ -1,9 +1,10 @@
 """Dual-constraint semantic isolation: the terms that are trained inside the safe subspace of retained knowledge.
 
-What asks about the anchors is put together in `core/anchor_terms.py`.
+What asks about the anchors is put together in `core/anchor_terms.py`; L_relearn comes from `core/adversary.py`.
 
     L = L_task + λ_name·L_name + λ_beg·L_begin + λ_stu·L_stutter + λ_deny·L_deny + λ_anc·L_orth + λ_div·L_div
-        + λ_ear·L_earlier + λ_attr·L_attr + λ_ret·KL_retain + λ_aff·KL_yes + λ_word·KL_word + λ_leak·leak + λ_size·size
+        + λ_rel·L_relearn + λ_ear·L_earlier + λ_attr·L_attr + λ_ret·KL_retain + λ_aff·KL_yes + λ_word·KL_word
+        + λ_leak·leak + λ_size·size
 
 Shapes: b = anchors in a step, p = visual tokens, v = tower width, h = decoder width.
 """

@@ -55,10 +55,10 @@ def test_a_budget_written_otherwise_is_refused(given, said, chain, capsys):
 
 
 def test_budgets_are_read_by_metric_and_attack(chain, capsys):
-    given = ["--set", "relearn.lr=3e-4", "--set", "relearn.stops=[5, 20]", "--set", "retain-kl.prompts=9"]
+    given = ["--set", "relearn.rates=[3e-4]", "--set", "relearn.stops=[5, 20]", "--set", "retain-kl.prompts=9"]
     assert run(["audit", "--attacks", "relearn", *given, "--dry-run", "--json"]) == 0
     asked = json.loads(capsys.readouterr().out)["audit"]
-    assert asked["budgets"] == {"relearn": {"lr": 3e-4, "stops": [5, 20]}, "retain_kl": {"prompts": 9}}
+    assert asked["budgets"] == {"relearn": {"rates": [3e-4], "stops": [5, 20]}, "retain_kl": {"prompts": 9}}
 
 
 def test_a_baseline_must_be_a_finished_erasure(chain, tmp_path, capsys):

@@ -7,9 +7,9 @@ from space_cli.core.errors import UsageFault
 
 
 def test_what_is_set_replaces_the_own_option_alone():
-    plain, changed = (budget("attacks", "relearn", given) for given in ({}, {"relearn": {"lr": 0.0003}}))
-    assert (plain.lr, changed.lr) == (0.001, 0.0003)
-    assert changed.model_copy(update={"lr": plain.lr}) == plain
+    plain, changed = (budget("attacks", "relearn", given) for given in ({}, {"relearn": {"rates": [1e-4]}}))
+    assert (plain.rates, changed.rates) == ((3e-4, 1e-3), (1e-4,))
+    assert changed.model_copy(update={"rates": plain.rates}) == plain
     assert budget("metrics", "retain_accuracy", {"retain_accuracy": {"phrasings": 3}}).phrasings == 3
 
 
@@ -17,8 +17,9 @@ def test_what_is_set_replaces_the_own_option_alone():
     ("budgets", "said"),
     [
         ({"relearn": {"rate": 1}}, "`relearn` has no option `rate`"),
-        ({"relearn": {"lr": 0}}, "option `lr` of `relearn`"),
-        ({"relearn": {"lr": "fast"}}, "option `lr` of `relearn`"),
+        ({"relearn": {"rates": []}}, "option `rates` of `relearn`"),
+        ({"relearn": {"rates": [0]}}, "option `rates.0` of `relearn`"),
+        ({"relearn": {"rank": "high"}}, "option `rank` of `relearn`"),
         ({"jailbreak": {"images": 4}}, "about nothing that this audit runs"),
         ({"elicitation": {"images": 4}}, "about nothing that this audit runs"),
     ],

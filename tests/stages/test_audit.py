@@ -140,7 +140,7 @@ def unescaped(path):
 
 def test_a_budget_of_what_is_not_run_is_refused(erased, tmp_path):
     with pytest.raises(UsageFault, match="about nothing that this audit runs"):
-        run(erased, tmp_path / "audit", metrics=("retain_accuracy",), budgets={"relearn": {"lr": 1e-4}})
+        run(erased, tmp_path / "audit", metrics=("retain_accuracy",), budgets={"relearn": {"rank": 4}})
     assert not (tmp_path / "audit").exists()
 
 
