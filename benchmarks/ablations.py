@@ -27,8 +27,8 @@ from space_cli.core.errors import SpaceError, UsageFault
 OUT = Path("docs/benchmarks")
 LAMBDAS = (
     "lambda_task", "lambda_name", "lambda_begin", "lambda_stutter", "lambda_deny", "lambda_relearn", "lambda_attribute",
-    "lambda_anchor", "lambda_diversity", "lambda_retain", "lambda_affirm", "lambda_rehearsed", "lambda_word", "lambda_leak",
-    "lambda_size",
+    "lambda_anchor", "lambda_diversity", "lambda_retain", "lambda_affirm", "lambda_rehearsed", "lambda_word",
+    "lambda_leak", "lambda_size",
 )  # fmt: skip
 LEAKS = (1e-3, 7e-3, 3e-2, 1e-1)
 """ρ beside the default."""
@@ -153,8 +153,8 @@ def wanted(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
 def missing(known: set[str]) -> list[str]:
     """Return the wanted ablations that cannot be, and those whose option is gone."""
     parts = (
-        "harden_steps", "refresh", "depths", "share", "relearn_steps", "widenings", "jitter", "rehearsals", "projection",
-        "oracle",
+        "harden_steps", "refresh", "depths", "share", "relearn_steps", "widenings", "jitter", "rehearsals",
+        "projection", "oracle",
     )  # fmt: skip
     ours = (*LAMBDAS, "leak", *parts)
     return [NEVER, *(f"{option} (the method has no such option)" for option in ours if option not in known)]

@@ -28,6 +28,7 @@ from rich.text import Text
 PLAIN_SECONDS = 5.0
 """Off a terminal, how often a running task says where it is: a log stays readable over hours."""
 PLAIN_WIDTH = 120  # columns of a table in a file or pipe; rich would fold at 80
+NAMES = 34  # columns that names beside numbers keep at most: those of the longest score
 LINE_LIMIT = 2000  # characters of one message; a 10 kB argument must not fill the screen
 STYLES = {
     "pass": "bold green",
@@ -121,7 +122,10 @@ class Terminal:
         table = Table(title=plain(self.mask(sheet.title)), title_justify="left", title_style="bold")
         for position, column in enumerate(sheet.columns):
             numeric = sheet.numeric and position > 0
-            table.add_column(plain(column), justify="right" if numeric else "left", overflow="fold")
+            # Beside numbers the names keep their width, and the columns of numbers fold.
+            least = min(max((len(row[0]) for row in sheet.rows), default=0), NAMES, self._out.width // 3)
+            named = least if sheet.numeric and not position else None
+            table.add_column(plain(column), justify="right" if numeric else "left", overflow="fold", min_width=named)
         for row in sheet.rows:
             table.add_row(*(Text(plain(self.mask(cell)), style=STYLES.get(cell, "")) for cell in row))
         self._out.print(table)

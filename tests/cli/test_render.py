@@ -83,6 +83,17 @@ def test_awkward_names_are_printed_literally(name, capsys):
     assert shown.err.count(name) == 3
 
 
+def test_beside_many_numbers_a_name_stays_in_one_piece(capsys, monkeypatch):
+    monkeypatch.setattr(render, "PLAIN_WIDTH", 110)
+    names = ("attack_membership_min_k_plus_tpr", "attack_relearn_neighbours_area")
+    columns = ("score", "before", "after", "95 % interval", "n", "better", "unattacked", "control", "baseline", "minus")
+    number = "+12.3 points, -4.5 to 29.1"
+    Terminal().sheet(Sheet("audit", columns, [(name, *[number] * 9) for name in names], numeric=True))
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in names)
+    assert max(map(len, shown.splitlines())) <= 110
+
+
 def test_control_characters_never_reach_the_terminal(capsys):
     render.complain("a\x1b[31mb\nc")
     assert capsys.readouterr().err == "error: a\\x1b[31mb c\n"
