@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from space_cli.core import phrasing
 from space_cli.core.answer_form import AnswerForm
-from space_cli.core.losses import answer_log_likelihood, first_token
+from space_cli.core.losses import answer_log_likelihood, answer_mask, first_token
 from space_cli.core.memory import rows_at_once
 from space_cli.core.protocols import Responder
 from space_cli.core.recipe import Concept, spoken_form
@@ -120,6 +120,11 @@ class Naming:
     def activation(self, features: Tensor) -> Tensor:
         """Return log p(name | image) [n], mean over the open questions, nats per token."""
         return self._of_all(self.names, features).mean(1)
+
+    def whole(self, features: Tensor) -> Tensor:
+        """Return log p of all tokens of the name together [n], mean over the open questions, nats."""
+        tokens = answer_mask(self._responder.batch(self.names)).sum(-1)
+        return (self._of_all(self.names, features) * tokens.to(features.device)).mean(1)
 
     def begun(self, features: Tensor) -> Tensor:
         """Return log p of the name's first token [n], mean over some wordings; together, images get all."""

@@ -7,13 +7,15 @@ from space_cli.core.drifting import drifts
 from space_cli.core.naming import Naming
 
 FORGOTTEN = -8.0
-"""Nats per token on held-out hardened anchors: on development concepts the name then came up in at most one answer
-in twenty about real pictures; at -4.6 it still came up in one of four (docs/benchmarks/development.md)."""
+"""Nats of the name on held-out hardened anchors: on development concepts it then came up in at most one answer in
+twenty about real pictures; at -4.6 it still came up in one of four (docs/benchmarks/development.md). All its tokens
+count together, and the first one alone: of "beef tomato" the second token follows from the first, so that a mean over
+both stays high however unlikely the name is."""
 RESISTED = -2.0
 """Nats per token that anchors reach when pushed anew against the edited checkpoint: below it the audit's own, longer
 attack on held-out anchors found the name in about one of three (docs/benchmarks/development.md)."""
 RISE = 1.0
-"""Nats per token that two looks must add to that while it lasts, or the subspace is too narrow for the concept."""
+"""Nats that two looks must add to that while it lasts, or the subspace is too narrow for the concept."""
 AFFIRMED = 0.3
 """Probability of "Yes" to the concept's questions about held-out anchors that counts as denied."""
 HELD_PROMPTS = 256
@@ -35,7 +37,7 @@ class Watch:
         self._naming = naming
         self._hardened = hardened
         self.calm = 0
-        self.trail: list[float] = []  # the name's NLL on held-out anchors at each look since the last widening
+        self.trail: list[float] = []  # the name's NLL, nats, on held-out anchors at each look since the last widening
         # log p(name) of anchors as last pushed against the edited checkpoint; None where none is pushed
         self.reached: float | None = 0.0 if pushed else None
         self.latest: dict[str, float] = {}
@@ -47,7 +49,7 @@ class Watch:
         The run is done after two looks that find the name forgotten, no longer within reach of a new push, and denied.
         """
         with self._context.edited(factors):
-            ways = (self._naming.activation(self._hardened), self._naming.begun(self._hardened))
+            ways = (self._naming.whole(self._hardened), self._naming.begun(self._hardened))
             named = max(float(way.mean()) for way in ways)
             affirmed = float(self._naming.affirmation(self._hardened).mean())
         signals = {

@@ -80,6 +80,24 @@ def test_of_a_longer_name_the_beginning_counts_alone():
     assert abs(float(begun - whole)) > 0.1
 
 
+def test_of_a_longer_name_all_tokens_count_together():
+    responder, features = subjects.bundled(), subjects.concept_features()[:2]
+    naming = Naming(responder, Concept(name="top hat", phrase="a top hat"), FORMS, 0)
+    expected = []
+    with torch.no_grad():
+        for image in features:
+            nats = []
+            for prompt in naming.names:
+                batch = responder.batch([prompt])
+                told = batch.labels[0, 1:] != -100
+                assert int(told.sum()) > 1
+                likely = responder.answer_logits(batch, image[None]).log_softmax(-1)
+                nats.append(float(likely.gather(1, batch.labels[0, 1:][told][:, None]).sum()))
+            expected.append(sum(nats) / len(nats))
+        assert naming.whole(features).tolist() == pytest.approx(expected, abs=1e-3)
+        assert bool((naming.whole(features) < naming.activation(features)).all())
+
+
 @pytest.mark.parametrize(
     ("question", "answer", "sees"),
     [
