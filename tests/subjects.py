@@ -79,3 +79,14 @@ def log_p(found, edits, features):
     naming = Naming(found.responder, found.concept, found.knowledge.forms, 0)
     with found.edited(factors(edits)), torch.no_grad():
         return float(naming.activation(features).mean())
+
+
+def drawn_factors(found):
+    """A small change of rank 2 to every layer, whose left factors take gradients."""
+    generator = torch.Generator().manual_seed(2)
+    drawn = {}
+    for layer in found.layers:
+        out, width = found.weight(layer).shape
+        left = torch.randn(out, 2, generator=generator) * 0.02
+        drawn[layer] = (left.requires_grad_(True), torch.randn(2, width, generator=generator))
+    return drawn

@@ -21,13 +21,7 @@ ROWS, STEP, BETA = [4, 0, 7], 3, 1.5
 def setting():
     context = subjects.context()
     naming = Naming(context.responder, context.concept, context.knowledge.forms, 0)
-    generator = torch.Generator().manual_seed(2)
-    factors = {}
-    for layer in context.layers:
-        out, width = context.weight(layer).shape
-        left = torch.randn(out, 2, generator=generator) * 0.02
-        factors[layer] = (left.requires_grad_(True), torch.randn(2, width, generator=generator))
-    return context, naming, context.of_role("forget"), factors
+    return context, naming, context.of_role("forget"), subjects.drawn_factors(context)
 
 
 def adversary_of(context, naming, proxies, *, steps=4, lr=1e-3, lives=1):

@@ -21,13 +21,7 @@ def setting():
     context = subjects.context()
     naming = Naming(context.responder, context.concept, context.knowledge.forms, 0, kind=context.knowledge.kind)
     anchors = context.of_role("forget")
-    generator = torch.Generator().manual_seed(2)
-    factors = {}
-    for layer in context.layers:
-        out, width = context.weight(layer).shape
-        left = torch.randn(out, 2, generator=generator) * 0.02
-        factors[layer] = (left.requires_grad_(True), torch.randn(2, width, generator=generator))
-    return context, naming, anchors, factors
+    return context, naming, anchors, subjects.drawn_factors(context)
 
 
 def term_by_term(context, naming, anchors, factors):
