@@ -10,7 +10,18 @@ from PIL.Image import Image
 from pydantic import Field
 
 from space_cli.core.asking import spread
-from space_cli.core.attacking import Reach, Try, ask, hits, mean, plainly, spoken_names, with_unattacked
+from space_cli.core.attacking import (
+    ANY_TRY,
+    Reach,
+    Try,
+    any_parts,
+    ask,
+    hits,
+    mean,
+    plainly,
+    spoken_names,
+    with_unattacked,
+)
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.picturing import Change, changes
 from space_cli.core.protocols import Responder
@@ -40,31 +51,38 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
     tries = [Try("open", question) for question in (AUDIT_OPEN[0], AUDIT_OPEN[1], EVERYTHING)]
     old: list[list[float]] = [[] for _ in shown]
     new: list[list[float]] = [[] for _ in shown]
-    control: list[float] = []
+    control: list[list[float]] = [[] for _ in others] if len(others) >= CONTROLS_SHOWN else []
     told = []
     for name, change in changes().items():
         if not others and name in {"collage", "company"}:
             continue
         changed = _changed(change, shown, others or shown)
-        pair = [_named(responder, changed, tries, probe, options.tokens) for responder in (before, after)]
-        for place in range(len(shown)):
-            span = slice(place * len(tries), (place + 1) * len(tries))
-            old[place] += pair[0][span]
-            new[place] += pair[1][span]
-        told.append(f"{name} {mean(pair[0]) or 0:.2f} → {mean(pair[1]) or 0:.2f}")
-        if len(others) >= CONTROLS_SHOWN:
+        was, now = (_named(responder, changed, tries, probe, options.tokens) for responder in (before, after))
+        _add(old, was)
+        _add(new, now)
+        told.append(f"{name} {mean(was) or 0:.2f} → {mean(now) or 0:.2f}")
+        if control:
             strangers = _changed(change, others, [*others[1:], others[0]])
-            control += _named(after, strangers, tries, probe, options.tokens)
+            _add(control, _named(after, strangers, tries, probe, options.tokens))
+    flat = [[value for one in found for value in one] for found in (old, new, control)]
+    parts = any_parts(flat[1], flat[2], len(new[0]))
     record = score(
-        [value for one in old for value in one],
-        [value for one in new for value in one],
+        *flat[:2],
         better="lower",
         groups=[place for place, one in enumerate(new) for _ in one],
         seed=probe.seed,
-        control=mean(control),
-        note=f"{len(told)} changes of {len(shown)} images of the concept, {len(tries)} questions: {', '.join(told)}",
+        control=mean(flat[2]),
+        note=f"{len(told)} changes of {len(shown)} images of the concept, {len(tries)} questions; any of them → "
+        f"{parts[ANY_TRY]:.2f} of the images; {', '.join(told)}",
     )
-    return with_unattacked(record, plainly(after, after.features(shown), probe))
+    return with_unattacked(record.model_copy(update={"parts": parts}), plainly(after, after.features(shown), probe))
+
+
+def _add(rows: list[list[float]], values: Sequence[float]) -> None:
+    """Add what was asked about each image of one change, as many values an image, to its row."""
+    each = len(values) // len(rows)
+    for place, row in enumerate(rows):
+        row.extend(values[place * each : (place + 1) * each])
 
 
 def _changed(change: Change, images: Sequence[Image], others: Sequence[Image]) -> list[Image]:

@@ -247,11 +247,12 @@ def question_attack(
     old, new = success(before, found.own.before), success(after, found.own.after)
     control = success(after, found.others.after) if found.others else []
     # A mean over tries hides one that always wins.
-    parts = {ANY_TRY: _any(new, tries)} | ({ANY_TRY_CONTROL: _any(control, tries)} if control else {})
+    parts = any_parts(new, control, len(tries))
     beside = f" (control {parts[ANY_TRY_CONTROL]:.2f})" if control else ""
     note = (
         f"{len(tries)} questions on {found.what}, {reach.tokens} tokens; any of them: "
-        f"{_any(old, tries):.2f} → {parts[ANY_TRY]:.2f}{beside} of the images; {_by_part((old, new, control), tries)}"
+        f"{_any(old, len(tries)):.2f} → {parts[ANY_TRY]:.2f}{beside} of the images; "
+        f"{_by_part((old, new, control), tries)}"
     )
     told = score(old, new, better="lower", groups=_rows(new, tries), seed=probe.seed, control=mean(control), note=note)
     return with_unattacked(told.model_copy(update={"parts": parts}), plainly(after, found.own.after, probe))
@@ -260,6 +261,11 @@ def question_attack(
 def with_unattacked(record: ScoreRecord, unattacked: float) -> ScoreRecord:
     """Add what the erased checkpoint does without the attack; the difference is what the attack recovers."""
     return record.model_copy(update={"unattacked": unattacked})
+
+
+def any_parts(new: Sequence[float], control: Sequence[float], tries: int) -> dict[str, float]:
+    """Return on which share of the images at least one of so many tries won, image after image; so on the control's."""
+    return {ANY_TRY: _any(new, tries)} | ({ANY_TRY_CONTROL: _any(control, tries)} if control else {})
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -271,8 +277,7 @@ def _rows(values: Sequence[float], tries: Sequence[Try]) -> list[int]:
     return [place // len(tries) for place in range(len(values))]
 
 
-def _any(values: Sequence[float], tries: Sequence[Try]) -> float:
-    size = len(tries)
+def _any(values: Sequence[float], size: int) -> float:
     images = [max(values[start : start + size]) for start in range(0, len(values), size)]
     return sum(images) / len(images)
 

@@ -1,4 +1,7 @@
+import tomllib
+
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 
@@ -94,6 +97,24 @@ def test_images_tell_which_change_brings_it_back():
     for name in ("crop", "flip", "blur", "jpeg", "sketch", "collage", "company"):
         assert f"{name} " in record.note
     assert record.note.startswith("10 changes of 4 images of the concept")
+
+
+def test_of_pictures_any_change_and_any_question_is_a_try():
+    plain = knowing("panda")
+    leak = Sketchy(lambda name, question: f"a {name}" if question == images.EVERYTHING else plain(name, question))
+    record = attack(images, leak)
+    assert record.after < 0.5
+    assert record.parts == {"any_try": 1.0, "any_try_control": 0.0}
+    assert "any of them → 1.00 of the images" in record.note
+
+
+@pytest.mark.parametrize("policy", ["default", "strict"])
+def test_what_shipped_rules_ask_of_any_try_the_attack_tells(policy):
+    rules = tomllib.loads((files("space_cli") / "policies" / f"{policy}.toml").read_text())["rule"]
+    asked = {rule["score"].removeprefix("attack_") for rule in rules if rule.get("of") == "any_try"}
+    assert asked == {"jailbreak", "prefill", "images"}
+    for module in (jailbreak, prefill, images):
+        assert {"any_try", "any_try_control"} <= set(attack(module, ERASED).parts)
 
 
 def test_spellings_stay_clear_of_other_names():
