@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.league.entries import OURS, entries
+from benchmarks.league.versions import Earlier, earlier_rows, is_ours, of_today
 from benchmarks.robustness.scoring import (
     BEYOND,
     BOTH,
@@ -63,11 +64,26 @@ def write(out: Path, cells: Sequence[Row], *, command: str, earlier: Sequence[Ro
         command: What was run.
         earlier: Lines of an earlier version of ours, which the hardening attack is compared with.
     """
-    result = result_of(cells) | {"machine": machine(), "commit": commit(), "command": command.strip()}
+    counted, left = apart(cells)
+    result = result_of(counted) | {
+        "machine": machine(), "commit": commit(), "command": command.strip(), "left_out": earlier_rows(left)
+    }  # fmt: skip
     (out / "robustness.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     page = "\n".join(_page(result, result_of(earlier)["subjects"])) + "\n"
     (out / "robustness.md").write_text(page, encoding="utf-8")
     return page
+
+
+def apart(cells: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the lines that count, and those of ours that do not: of earlier defaults where a subject has today's.
+
+    Attacks change with the defaults that they are meant to break, so a mean over both would be of neither.
+    """
+    renewed = {(row["method"], row["subject"]) for row in cells if is_ours(row) and of_today(row)}
+    old = [row for row in cells if (row["method"], row["subject"]) in renewed and not of_today(row)]
+    again = {(row["subject"], row["concept"], row["seed"]) for row in cells if is_ours(row) and of_today(row)}
+    left = [row for row in old if (row["subject"], row["concept"], row["seed"]) not in again]
+    return [row for row in cells if row not in old], left
 
 
 def goals(summary: Mapping[str, Summary], earlier: Summary) -> list[str]:
@@ -106,6 +122,7 @@ def _page(result: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Summary]
         "over test concepts, with 95 % bootstrap intervals over concepts. [How it is measured](method.md#robustness).",
         "",
         *_taking_part(rows),
+        *_not_counted(result["left_out"]),
     ]
     for subject, summary in result["subjects"].items():
         own = [row for row in rows if row["subject"] == subject]
@@ -157,6 +174,20 @@ def _taking_part(rows: Sequence[Row]) -> list[str]:
         said = ", ".join(f"{key}={value}" for key, value in own[-1]["settings"].items()) or "defaults"
         lines.append(f"| {method} | {subject} | {concepts} | {refused} of {len(own)} | {said} |")
     return lines
+
+
+def _not_counted(left: Earlier) -> list[str]:
+    """Tell which rows of ours are kept and not counted."""
+    return [
+        line
+        for name, subjects in left.items()
+        for subject, found in subjects.items()
+        for line in (
+            "",
+            f"Not counted: {found['rows']} rows of {name} on {subject}, of earlier defaults, computed at "
+            f"{', '.join(f'`{commit}`' for commit in found['commits'])}, which were not computed anew.",
+        )
+    ]
 
 
 def _matrix(summary: Mapping[str, Summary], attacks: Sequence[str], part: str) -> list[str]:

@@ -5,6 +5,7 @@ import pytest
 from benchmarks.league import cells
 from benchmarks.league.entries import OURS, entries
 from benchmarks.league.subjects import Job
+from benchmarks.league.versions import options_of
 from benchmarks.robustness import __main__ as command
 from benchmarks.robustness import scoring
 from benchmarks.robustness.page import goals, write
@@ -168,7 +169,7 @@ def test_the_page_has_a_column_an_entry_and_a_row_an_attack(tmp_path):
     assert "- attack_quantize_nf4: bitsandbytes is not installed" in page
     assert "- npo on panda: error: too much" in page
     told = json.loads((tmp_path / "robustness.json").read_text())
-    assert set(told) == {"rows", "summary", "subjects", "machine", "commit", "command"}
+    assert set(told) == {"rows", "summary", "subjects", "machine", "commit", "command", "left_out"}
     assert {row["attack"] for row in told["rows"]} == {"aliases", "none"}
     assert write(tmp_path, [], command="")
 
@@ -185,6 +186,20 @@ def test_subjects_are_not_mixed(tmp_path):
     assert {name: found["dcsi"]["attack_aliases"]["mean"] for name, found in told["subjects"].items()} == {
         "bundled": 0.2, "produce": 0.6,
     }  # fmt: skip
+
+
+def test_once_some_rows_are_of_today_those_of_earlier_defaults_are_told_and_not_counted(tmp_path):
+    today = {"options": options_of(entries()[OURS])}
+    old = [cell(concept=name, scores={"aliases": score(0.8)}) for name in ("panda", "owl")]
+    beside = [cell("npo", scores={"aliases": score(0.5)}), old[0] | {"subject": "produce"}]
+    page = write(tmp_path, [*old, *beside], command="")
+    assert "| aliases | 0.800 (1.000) |" in page.split("## bundled")[1]
+    assert "Not counted" not in page
+    page = write(tmp_path, [*old, *beside, cell(scores={"aliases": score(0.1)}, commit="dad", **today)], command="")
+    assert "Not counted: 1 rows of dcsi on bundled, of earlier defaults, computed at `f00`" in page  # the owl
+    drawn, shown = page.split("\n## ")[1:]
+    assert "| aliases | 0.100 (1.000) | 0.500 (1.000) |" in drawn
+    assert "| aliases | 0.800 (1.000) |" in shown  # of another subject nothing is of today yet
 
 
 class Drawn:
