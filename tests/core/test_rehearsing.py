@@ -15,8 +15,9 @@ from space_cli.methods import dcsi
 
 ROUGH = {
     "steps": 16, "least": 16, "lr": 4e-2, "refresh": 0, "harden_steps": 8, "depths": 0, "batch": 6, "retain_batch": 8,
-    "affirm_batch": 4, "check": 5, "repairs": 0, "widenings": 0,
+    "affirm_batch": 4, "check": 5, "repairs": 0, "widenings": 0, "relearn_steps": 0,
 }  # fmt: skip
+"""Rehearsing alone: every other part that moves the drift is off."""
 
 
 def erased(**changes):
