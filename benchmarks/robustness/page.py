@@ -79,11 +79,20 @@ def apart(cells: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
     Attacks change with the defaults that they are meant to break, so a mean over both would be of neither.
     """
-    renewed = {(row["method"], row["subject"]) for row in cells if is_ours(row) and of_today(row)}
-    old = [row for row in cells if (row["method"], row["subject"]) in renewed and not of_today(row)]
-    again = {(row["subject"], row["concept"], row["seed"]) for row in cells if is_ours(row) and of_today(row)}
-    left = [row for row in old if (row["subject"], row["concept"], row["seed"]) not in again]
-    return [row for row in cells if row not in old], left
+
+    def place(row: Row) -> tuple[Any, ...]:
+        return row["method"], row["subject"], row["concept"], row["seed"]
+
+    today = [of_today(row) for row in cells]
+    renewed = {place(row) for row, fresh in zip(cells, today, strict=True) if fresh and is_ours(row)}
+    subjects = {(method, subject) for method, subject, *_ in renewed}
+    counted, left = [], []
+    for row, fresh in zip(cells, today, strict=True):
+        if fresh or place(row)[:2] not in subjects:
+            counted.append(row)
+        elif place(row) not in renewed:
+            left.append(row)
+    return counted, left
 
 
 def goals(summary: Mapping[str, Summary], earlier: Summary) -> list[str]:

@@ -4,6 +4,7 @@ An erasure that learnt the look of a clean, centred picture may leave the rest o
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Annotated
 
 from PIL.Image import Image
@@ -64,14 +65,14 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
         if control:
             strangers = _changed(change, others, [*others[1:], others[0]])
             _add(control, _named(after, strangers, tries, probe, options.tokens))
-    flat = [[value for one in found for value in one] for found in (old, new, control)]
-    parts = any_parts(flat[1], flat[2], len(new[0]))
+    parts = any_parts(_flat(new), _flat(control), len(new[0]))
     record = score(
-        *flat[:2],
+        _flat(old),
+        _flat(new),
         better="lower",
         groups=[place for place, one in enumerate(new) for _ in one],
         seed=probe.seed,
-        control=mean(flat[2]),
+        control=mean(_flat(control)),
         note=f"{len(told)} changes of {len(shown)} images of the concept, {len(tries)} questions; any of them → "
         f"{parts[ANY_TRY]:.2f} of the images; {', '.join(told)}",
     )
@@ -83,6 +84,10 @@ def _add(rows: list[list[float]], values: Sequence[float]) -> None:
     each = len(values) // len(rows)
     for place, row in enumerate(rows):
         row.extend(values[place * each : (place + 1) * each])
+
+
+def _flat(rows: Sequence[Sequence[float]]) -> list[float]:
+    return list(chain.from_iterable(rows))
 
 
 def _changed(change: Change, images: Sequence[Image], others: Sequence[Image]) -> list[Image]:

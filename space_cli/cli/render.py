@@ -120,11 +120,11 @@ class Terminal:
         if self.as_json or self.quiet:
             return
         table = Table(title=plain(self.mask(sheet.title)), title_justify="left", title_style="bold")
+        # Beside numbers the names keep their width, and the columns of numbers fold.
+        longest = min(max((len(row[0]) for row in sheet.rows), default=0), NAMES, self._out.width // 3)
         for position, column in enumerate(sheet.columns):
             numeric = sheet.numeric and position > 0
-            # Beside numbers the names keep their width, and the columns of numbers fold.
-            least = min(max((len(row[0]) for row in sheet.rows), default=0), NAMES, self._out.width // 3)
-            named = least if sheet.numeric and not position else None
+            named = longest if sheet.numeric and not position else None
             table.add_column(plain(column), justify="right" if numeric else "left", overflow="fold", min_width=named)
         for row in sheet.rows:
             table.add_row(*(Text(plain(self.mask(cell)), style=STYLES.get(cell, "")) for cell in row))

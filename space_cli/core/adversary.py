@@ -15,8 +15,7 @@ References:
 
 import random
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -26,10 +25,8 @@ from torch import Tensor
 from space_cli.core.context import EditContext, Factors
 from space_cli.core.hooks import editing
 from space_cli.core.isolation import name_loss
-from space_cli.core.losses import answer_log_likelihood
 from space_cli.core.naming import Naming
-from space_cli.core.relearning import Adapters, Course, adapters, linears, optimiser_of, split_rows, teach
-from space_cli.core.types import Prompt
+from space_cli.core.relearning import Adapters, Course, adapters, likelihood, linears, optimiser_of, split_rows, teach
 
 BUDGET = Course(stops=())
 """Rank and batch are those of the audit's attack."""
@@ -98,15 +95,9 @@ class Adversary:
         prompts = [replace(names[(step + row) % len(names)], image=row) for row in range(len(features))]
         still = {layer: _detached(change) for layer, change in self._adapters.items()}
         for some in split_rows(self._context.responder, prompts, features):
-            with ExitStack() as stack:
-                stack.enter_context(self._context.edited(factors))
-                stack.enter_context(editing(self._context.responder.model, still))
-                told = self._told(some, features)
+            with self._context.edited(factors), editing(self._context.responder.model, still):
+                told = likelihood(self._context.responder, some, features)
             yield name_loss(told, beta) * (len(some) / len(prompts))
-
-    def _told(self, prompts: Sequence[Prompt], features: Tensor) -> Tensor:
-        batch = self._context.responder.batch(prompts)
-        return answer_log_likelihood(self._context.responder.answer_logits(batch, features), batch)
 
 
 def _detached(change: Tensor | tuple[Tensor, Tensor]) -> Tensor | tuple[Tensor, Tensor]:

@@ -84,8 +84,8 @@ class Courses:
             return ", ".join(f"{stop} steps {height:.2f}" for stop, height in every) or "none"
 
         courses = [f"at {rate:g} {told(new)}, control {told(control)}" for rate, (new, control) in runs.items()]
-        which = f", at which it is farthest ahead of its control; {'; '.join(courses)}" if runs.keys() > {taken} else ""
-        return f"lr {taken:g}{which or '; ' + courses[0]}; {self.note}"
+        which = ", at which it is farthest ahead of its control" if len(runs) > 1 else ""
+        return "; ".join((f"lr {taken:g}{which}", *courses, self.note))
 
 
 def ahead(new: Curve, control: Curve | None, figure: Figure) -> float:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from space_cli.core.context import EditContext
-from space_cli.core.losses import answer_log_likelihood
 from space_cli.core.naming import Naming
+from space_cli.core.relearning import likelihood
 from space_cli.core.types import Prompt
 
 
@@ -51,5 +51,4 @@ class Reminders:
             wording = rng.choice((*self._namings[place].names, *self._namings[place].affirmations))
             prompts.append(replace(wording, image=len(shown)))
             shown.append(kept[rng.randrange(len(kept))])
-        batch = self._context.responder.batch(prompts)
-        return answer_log_likelihood(self._context.responder.answer_logits(batch, torch.stack(shown)), batch)
+        return likelihood(self._context.responder, prompts, torch.stack(shown))
