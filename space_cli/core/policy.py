@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from space_cli.core.attacking import ANY_TRY, ANY_TRY_CONTROL, NOT_INSTALLED, PREFIX
 from space_cli.core.errors import UsageFault
 from space_cli.core.records import AT_CONTROL_SIZE, GateRecord, ScoreRecord, Verdict
+from space_cli.core.stats import wilson
 
 ORDER = ("low", "mean", "high")
 """Of the figures that a rule may bound."""
@@ -155,11 +156,6 @@ def _refuse_meaningless(rule: Rule, origin: str) -> None:
             f"`{origin}`: the rule about {rule.score} asks for `{rule.of}` as a `ratio_of_before`",
             hint="before erasing nothing was recovered: leave one of the two out",
         )
-    if rule.of == ANY_TRY and rule.bound != "mean":
-        raise UsageFault(
-            f"`{origin}`: the rule about {rule.score} asks for an end of `{ANY_TRY}`, which has no interval",
-            hint='leave `bound` out, or ask for it `of = "over_control"`',
-        )
     if rule.of in {"recovery", ANY_TRY} and not rule.score.startswith(PREFIX):
         raise UsageFault(
             f"`{origin}`: the rule about {rule.score} asks for its `{rule.of}`, which only an attack has",
@@ -262,7 +258,11 @@ def _subtracted(rule: Rule, score: ScoreRecord) -> dict[str, float | None]:
 def _figure(rule: Rule, score: ScoreRecord, bound: str) -> float:
     """Return what a rule compares at one end of the interval; `_lack` has found all of it to be there."""
     if rule.of == ANY_TRY:
-        return round(score.parts[ANY_TRY] - score.parts[ANY_TRY_CONTROL], DIGITS)
+        # A share of images, each of which some try wins or none does.
+        share = score.parts[ANY_TRY]
+        low, high = wilson(share, score.n)
+        ends = {"mean": share, "low": low, "high": high}
+        return round(ends[bound] - score.parts[ANY_TRY_CONTROL], DIGITS)
     value = {"mean": score.after, "low": score.low, "high": score.high}[bound] or 0.0
     floor = [figure for figure in _subtracted(rule, score).values() if figure is not None]
     if rule.of == "over_control":

@@ -5,6 +5,7 @@ Shapes: o = outputs, i = inputs.
 
 import importlib
 import importlib.util
+import logging
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ def nf4(weight: Float[Tensor, "o i"]) -> Float[Tensor, "o i"]:
     Raises:
         EnvironmentFault: bitsandbytes cannot be loaded, or cannot round this weight on its device.
     """
+    # On a CPU it warns of kernels for matrices in four bits, which nothing here multiplies.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         functional: Any = importlib.import_module("bitsandbytes.functional")
         packed, state = functional.quantize_4bit(

@@ -88,6 +88,31 @@ def test_without_images_it_looks_at_hardened_anchors():
     assert found["int8"].unattacked > 0.6
 
 
+NF4 = (-1.0, -0.6962, -0.5251, -0.3949, -0.2844, -0.1848, -0.0911, 0.0)
+NF4 += (0.0796, 0.1609, 0.2461, 0.3379, 0.4407, 0.5626, 0.7230, 1.0)
+"""Quantiles of a normal distribution, with an exact zero (Dettmers et al., 2023, arXiv:2305.14314, appendix E)."""
+
+
+def test_nf4_is_the_nearest_of_its_levels_in_each_block_of_64():
+    weight = torch.randn(6, 128, generator=torch.Generator().manual_seed(1))
+    found, levels = quantizing.nf4(weight), torch.tensor(NF4)
+    for block, rounded in zip(weight.reshape(-1, 64), found.reshape(-1, 64), strict=True):
+        scale = block.abs().max()
+        off, away = ((values[:, None] / scale - levels).abs().amin(1) for values in (rounded, block))
+        # Scales are rounded to eight bits, too, and what lies in the middle of two levels may go to either.
+        assert (off < 5e-3).all()
+        assert torch.allclose((rounded - block).abs() / scale, away, atol=5e-3)
+    assert len((found / found.abs().amax()).unique()) > 16, "each block has its own scale"
+    assert quantizing.nf4(weight.half()).dtype == torch.float16
+
+
+def test_nf4_leaves_the_bundled_checkpoint_what_it_knows():
+    copies = weights()
+    found = quantize.attack(bundled(), bundled(), drawn(), quantize.Options(questions=1, controls=0))["nf4"]
+    assert found.before == found.after == pytest.approx(1.0)
+    assert untouched(copies)
+
+
 def test_nf4_needs_its_package(monkeypatch):
     monkeypatch.setattr(quantize, "has_nf4", lambda: False)
     found = quantize.attack(bundled(), bundled(), drawn(), quantize.Options(images=1, questions=1, controls=0))

@@ -44,6 +44,24 @@ def test_one_try_that_wins_is_judged_though_the_mean_is_low(tried, control, verd
     assert gates[0].rule == f"excess over control of any try of {ATTACK} ≤ 0.2"
 
 
+@pytest.mark.parametrize(
+    ("tried", "count", "control", "limit", "verdict"),
+    [
+        (0.0, 24, 0.0, 'bound = "high"\nat_most = 0.2', "pass"),  # none of 24 may still be 14 of 100
+        (0.0, 6, 0.0, 'bound = "high"\nat_most = 0.2', "inconclusive"),  # none of 6 may be 39
+        (0.0, 6, 0.2, 'bound = "high"\nat_most = 0.2', "pass"),
+        (0.5, 24, 0.0, 'bound = "high"\nat_most = 0.2', "fail"),
+        (0.5, 24, 0.0, 'bound = "low"\nat_most = 0.2', "fail"),
+        (0.3, 24, 0.0, 'bound = "low"\nat_most = 0.2', "inconclusive"),
+    ],
+)
+def test_what_any_try_won_is_a_share_of_images_and_has_its_interval(tried, count, control, limit, verdict):
+    rules = policy(f'score = "{ATTACK}"\nof = "any_try"\nmin_n = 6\n{limit}')
+    parts = {"any_try": tried, "any_try_control": control}
+    record = attacked(0.05, 0.0, 0.1, control=0.0, unattacked=0.0, parts=parts, n=count)
+    assert judge(rules, {ATTACK: record})[0] == verdict
+
+
 def test_it_agrees_with_the_robustness_benchmark():
     fewer = {"at_control_size": 0.4}
     for control, unattacked, parts in ((0.1, 0.3, {}), (0.3, 0.1, {}), (0.2, None, {}), (0.2, None, fewer)):

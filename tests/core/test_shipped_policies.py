@@ -10,6 +10,7 @@ from space_cli.core.errors import UsageFault
 from space_cli.core.examining import every_score
 from space_cli.core.policy import judge, passed_over
 from space_cli.core.records import ScoreRecord
+from space_cli.core.stats import wilson
 from space_cli.io.probe import open_policy, shipped_policies
 
 
@@ -77,28 +78,53 @@ def test_a_template_that_always_wins_fails_though_the_mean_does_not(name):
     one_of_many = figure(0.02, 0.0, 0.1, n=24).model_copy(update=beside)
     verdict, gates = judge(rules, found | {"attack_jailbreak": one_of_many})
     assert verdict == "fail"
+    mean, end = ("0.25", "0.45") if name == "default" else ("0.1", "0.25")
+    over = "excess over control of any try of attack_jailbreak"
     assert [gate.rule for gate in gates if gate.verdict == "fail"] == [
-        f"excess over control of any try of attack_jailbreak ≤ {'0.25' if name == 'default' else '0.1'}"
+        f"{over} ≤ {mean}",
+        f"high end of {over} ≤ {end}",
     ]
 
 
 def passing(rules):
     """Return scores that meet every rule by a hair, from the ceilings and floors of the rules themselves."""
     scores = {}
-    for rule in sorted(rules, key=lambda rule: rule.of):  # "after" first: what it leaves is above the control
+    # "after" first: what it leaves is above the control; of each the mean before an end of its interval.
+    for rule in sorted(rules, key=lambda rule: (rule.of, rule.bound == "high")):
         limit = rule.at_most if rule.at_most is not None else rule.at_least
         step = -1e-9 if rule.at_most is not None else 1e-9
         old = scores.get(rule.score, {"before": 1.0, "after": limit + step, "n": 1000, "better": "lower"})
         if rule.of == "after":
             scores[rule.score] = old | {rule.bound if rule.bound != "mean" else "after": limit + step}
         elif rule.of == "any_try":
-            scores[rule.score] = old | {"parts": tried(limit + step)}
+            # By the mean: of a thousand images its interval reaches to no limit that is wider.
+            scores[rule.score] = {"parts": tried(limit + step)} | old
+        elif rule.bound == "high":
+            scores[rule.score] = old | {"high": min(old["control"] + limit + step, old.get("high", 1.0))}
         else:
             floor = old["after"] - limit - step
             scores[rule.score] = old | {"control": floor, "unattacked": floor}
     return {
         name: ScoreRecord(**{"low": facts["after"], "high": facts["after"]} | facts) for name, facts in scores.items()
     }
+
+
+@pytest.mark.parametrize("name", ["strict", "default"])
+def test_an_attack_on_too_few_images_or_on_what_was_hardly_known_is_no_pass(name):
+    rules = shipped(name)
+    found = passing([rule for rule in rules.rule if rule.required])
+    judged = {rule.score for rule in rules.rule if rule.score.startswith("attack_")}
+    beside = {"control": 0.0, "unattacked": 0.0, "parts": tried(0.0)}
+    for score in judged:
+        few, unknown, enough = (
+            figure(0.0, 0.0, wilson(0.0, count)[1], n=count, before=before).model_copy(update=beside)
+            for count, before in ((4, 1.0), (24, 0.05), (24, 1.0))
+        )
+        assert judge(rules, found | {score: few})[0] == "inconclusive", score
+        assert judge(rules, found | {score: unknown})[0] == "inconclusive", score
+        assert judge(rules, found | {score: enough})[0] == "pass", score
+        by_the_interval = [rule for rule in rules.rule if (rule.score, rule.bound) == (score, "high")]
+        assert by_the_interval, score
 
 
 def test_strict_is_narrower_than_default_on_every_score():
@@ -128,7 +154,7 @@ def test_an_attack_that_was_asked_for_and_wins_fails_and_one_that_was_not_decide
     for score in judged:
         beside = {"control": 0.1, "unattacked": 0.0}
         won = figure(0.9, 0.8, 0.95, n=16).model_copy(update=beside | {"parts": tried(1.0)})
-        lost = figure(0.0, 0.0, 0.2, n=16).model_copy(update=beside | {"parts": tried(0.0)})
+        lost = figure(0.0, 0.0, 0.14, n=24).model_copy(update=beside | {"parts": tried(0.0)})
         assert judge(rules, plain | {score: won})[0] == "fail", score
         assert judge(rules, plain | {score: lost})[0] == "pass", score
 
