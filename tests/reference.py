@@ -28,9 +28,13 @@ def spectral_entropy(rows):
     return -sum(s * math.log(s) for s in shares) / math.log(len(rows))
 
 
-def preference(log_p, beta, margin):
-    """-(2/β) log σ(-β (log p + margin)), averaged."""
-    return sum(-(2 / beta) * math.log(1 / (1 + math.exp(beta * (v + margin)))) for v in log_p) / len(log_p)
+def preference(told, beta, margin):
+    """-(2/β) log σ(-β (mean log p of the tokens - log(1 - p of all of them) + margin)), averaged over answers."""
+    total = 0.0
+    for tokens in told:
+        odds = sum(tokens) / len(tokens) - math.log(1 - math.exp(sum(tokens)))
+        total += -(2 / beta) * math.log(1 / (1 + math.exp(beta * (odds + margin))))
+    return total / len(told)
 
 
 def repulsion(rows, direction):

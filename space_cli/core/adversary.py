@@ -26,7 +26,7 @@ from space_cli.core.context import EditContext, Factors
 from space_cli.core.hooks import editing
 from space_cli.core.isolation import name_loss
 from space_cli.core.naming import Naming
-from space_cli.core.relearning import Adapters, Course, adapters, likelihood, linears, optimiser_of, split_rows, teach
+from space_cli.core.relearning import Adapters, Course, adapters, likelihoods, linears, optimiser_of, split_rows, teach
 
 BUDGET = Course(stops=())
 """Rank and batch are those of the audit's attack."""
@@ -91,12 +91,12 @@ class Adversary:
             step: Its turn decides which question each is asked.
             beta: Sharpness of the preference, per nat.
         """
-        names = self._naming.names
-        prompts = [replace(names[(step + row) % len(names)], image=row) for row in range(len(features))]
+        usual = self._naming.usual
+        prompts = [replace(usual[(step + row) % len(usual)], image=row) for row in range(len(features))]
         still = {layer: _detached(change) for layer, change in self._adapters.items()}
         for some in split_rows(self._context.responder, prompts, features):
             with self._context.edited(factors), editing(self._context.responder.model, still):
-                told = likelihood(self._context.responder, some, features)
+                told = likelihoods(self._context.responder, some, features)
             yield name_loss(told, beta) * (len(some) / len(prompts))
 
 

@@ -84,8 +84,7 @@ class AnchorTerms:
         for term, prompts in part.prompts.items():
             own = told[part.spans[term]]
             if term in PRESSED:
-                pressed = [tokens[0] if term == "begin" else tokens.mean() for tokens in own]
-                yield term, name_loss(torch.stack(pressed), self._beta)
+                yield term, name_loss([tokens[:1] for tokens in own] if term == "begin" else own, self._beta)
             elif term == "attribute":
                 with torch.no_grad():
                     before = self._context.responder.answer_logits(self._context.responder.batch(prompts), features)
@@ -99,7 +98,7 @@ class AnchorTerms:
         count, naming = len(rows), self._naming
         asked = {
             "task": [[one] for one in own_prompts(self._context, rows)],
-            "name": [[naming.names[step % len(naming.names)]]] * count,
+            "name": [[naming.wordings[step % len(naming.wordings)]]] * count,
             "begin": [[one] for one in naming.beginnings(count, step)],
             "stutter": [[naming.stutters[step % len(naming.stutters)]] if naming.stutters else []] * count,
             "deny": [[naming.affirmations[step % len(naming.affirmations)]]] * count,

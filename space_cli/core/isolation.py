@@ -42,20 +42,30 @@ def own_prompts(context: EditContext, rows: Sequence[int]) -> list[Prompt]:
     return [Prompt(one.question, one.answer, i) for i, one in enumerate(asked)]
 
 
-def name_loss(now: Tensor, beta: float) -> Tensor:
-    """Return the negative preference of a name whose reference log p is zero.
+def name_loss(told: Sequence[Tensor], beta: float) -> Tensor:
+    """Return the negative preference of answers that must not be given, whose reference log p is zero.
+
+    In place of the log p of an answer stand its log odds, log p - log(1 - p). The two agree where the answer is
+    unlikely. Where it is certain, as on hardened anchors and under the adversary, log p hardly answers to the logits
+    any more, and what is certain would be the last to go.
 
     Args:
-        now: log p of the name under the edited checkpoint, [b], nats per token.
+        told: log p of the tokens of each answer under the edited checkpoint, b times [t], nats. An answer counts by the
+            mean over its tokens, and is certain where all of them are.
         beta: Sharpness per nat.
 
     References:
         Negative Preference Optimization (Zhang et al., 2024), arXiv:2404.05868, with π_ref(name | anchor) = 1, as
         hardening makes it.
     """
-    return -(2 / beta) * F.logsigmoid(-beta * now - beta * NAME_MARGIN).mean()
+    mean = torch.stack([tokens.mean() for tokens in told])
+    whole = torch.stack([tokens.sum() for tokens in told]).clamp(max=CERTAIN)
+    odds = mean - torch.log(-torch.expm1(whole))
+    return (2 / beta) * F.softplus(beta * (odds + NAME_MARGIN)).mean()
 
 
+CERTAIN = -1e-5
+"""Log p of an answer above which no logit tells in single precision how certain it is."""
 NAME_MARGIN = 4.0
 """Nats per token under which a name keeps being pushed: at -4 it is about as likely as any of fifty others."""
 

@@ -12,7 +12,7 @@ class Options(BaseModel):
 
     steps: int = Field(default=60, ge=1, description="Training steps at most")
     least: int = Field(
-        default=30, ge=0, description="Training steps at least: anchors fall silent before photographs do"
+        default=36, ge=0, description="Training steps at least: anchors fall silent before photographs do"
     )
     lr: float = Field(default=1e-2, gt=0, description="Adam's step, in units of the factors")
     rank: int = Field(default=64, ge=1, description="Trained directions a layer")
@@ -30,7 +30,7 @@ class Options(BaseModel):
     jitter: float = Field(
         default=1.0, ge=0, description="Noise on the images of retained prompts, in deviations of each visual feature"
     )
-    refresh: int = Field(default=8, ge=0, description="Steps between two re-hardenings; 0 for none")
+    refresh: int = Field(default=6, ge=0, description="Steps between two re-hardenings; 0 for none")
     refresh_rows: int = Field(default=16, ge=1, description="Anchors hardened again each time")
     harden_steps: int = Field(default=24, ge=0, description="Of the first hardening; 0 keeps the proxies as they are")
     radius: float = Field(default=0.9, gt=0, description="Shift of a token, in units of its image's mean token norm")
@@ -46,7 +46,7 @@ class Options(BaseModel):
     lambda_name: float = 1.5
     lambda_begin: float = Field(default=0.75, description="Of the name's first token, in the usual wordings and others")
     lambda_stutter: float = Field(default=0.75, description="Of the word before the name in the name's place")
-    lambda_deny: float = 0.8
+    lambda_deny: float = 1.6
     lambda_relearn: float = Field(default=3.0, description="Of the name while the adversary's adapters are in place")
     lambda_attribute: float = 1.0
     lambda_anchor: float = Field(default=0.1, description="λ_anc of L_orth")

@@ -67,7 +67,8 @@ class Naming:
         )
         self.detours = _detours(concept, forms)
         aliases = (one for alias in concept.aliases for one in _usual(alias, spoken_form(alias), forms))
-        self.wordings = (*_usual(concept.name, concept.spoken, forms), *self.detours, *aliases)
+        self.usual = _usual(concept.name, concept.spoken, forms)
+        self.wordings = (*self.usual, *self.detours, *aliases)
         self.stutters = _stutters(concept, forms)
         self.affirmations = tuple(
             Prompt(q.format(phrase=concept.spoken), "Yes", 0, ends=False) for q in phrasing.ERASE_YES_NO

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from space_cli.core.hooks import editing
-from space_cli.core.losses import answer_log_likelihood
+from space_cli.core.losses import answer_log_likelihood, split, token_log_likelihood
 from space_cli.core.memory import rows_at_once
 from space_cli.core.protocols import Responder
 from space_cli.core.types import Prompt
@@ -129,6 +129,12 @@ def likelihood(responder: Responder, prompts: Sequence[Prompt], features: Tensor
     """Return the mean log p per token of each prompt's answer, nats; differentiable in whatever is hooked in."""
     batch = responder.batch(prompts)
     return answer_log_likelihood(responder.answer_logits(batch, features), batch)
+
+
+def likelihoods(responder: Responder, prompts: Sequence[Prompt], features: Tensor) -> tuple[Tensor, ...]:
+    """Return log p of each token of each prompt's answer, nats; differentiable in whatever is hooked in."""
+    batch = responder.batch(prompts)
+    return split(token_log_likelihood(responder.answer_logits(batch, features), batch), batch)
 
 
 def split_rows(responder: Responder, prompts: Sequence[Prompt], features: Tensor) -> list[Sequence[Prompt]]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from space_cli.core.context import EditContext
 from space_cli.core.naming import Naming
-from space_cli.core.relearning import likelihood
+from space_cli.core.relearning import likelihoods
 from space_cli.core.types import Prompt
 
 
@@ -37,8 +37,8 @@ class Reminders:
         """Tell whether there was an earlier request."""
         return bool(self._namings)
 
-    def named(self, step: int, size: int) -> Tensor:
-        """Return log p of erased names on kept anchors, [b], nats per token; differentiable.
+    def named(self, step: int, size: int) -> tuple[Tensor, ...]:
+        """Return log p of each token of erased names on kept anchors, b times [t], nats; differentiable.
 
         The requests take turns, each with an anchor and a wording that follow from seed and step alone.
         """
@@ -51,4 +51,4 @@ class Reminders:
             wording = rng.choice((*self._namings[place].names, *self._namings[place].affirmations))
             prompts.append(replace(wording, image=len(shown)))
             shown.append(kept[rng.randrange(len(kept))])
-        return likelihood(self._context.responder, prompts, torch.stack(shown))
+        return likelihoods(self._context.responder, prompts, torch.stack(shown))

@@ -11,7 +11,7 @@ import torch
 from space_cli.core import relearning
 from space_cli.core.adversary import Adversary, Effort
 from space_cli.core.isolation import name_loss
-from space_cli.core.losses import answer_log_likelihood
+from space_cli.core.losses import token_log_likelihood
 from space_cli.core.naming import Naming
 
 ROWS, STEP, BETA = [4, 0, 7], 3, 1.5
@@ -70,12 +70,12 @@ def test_the_cost_is_that_of_weights_which_carry_both_changes(setting, monkeypat
             weights[layer] = weights[layer] + left @ right
     told = []
     for row in range(len(ROWS)):
-        prompt = replace(naming.names[(STEP + row) % len(naming.names)], image=0)
+        prompt = replace(naming.usual[(STEP + row) % len(naming.usual)], image=0)
         batch, shown = responder.batch([prompt]), proxies[ROWS[row]][None]
         merged = {f"{layer}.weight": weight for layer, weight in weights.items()}
         with torch.nn.utils.stateless._reparametrize_module(responder.model, merged):
-            told.append(answer_log_likelihood(responder.answer_logits(batch, shown), batch))
-    slow = name_loss(torch.cat(told), BETA)
+            told.append(token_log_likelihood(responder.answer_logits(batch, shown), batch))
+    slow = name_loss(told, BETA)
     torch.testing.assert_close(sum(shares), slow, rtol=1e-4, atol=1e-5)
     for one, other in zip(gradients, torch.autograd.grad(slow, leaves), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)

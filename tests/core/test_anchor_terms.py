@@ -10,6 +10,7 @@ from space_cli.core.anchor_terms import AnchorTerms
 from space_cli.core.isolation import name_loss
 from space_cli.core.losses import answer_log_likelihood, next_labels, token_kl
 from space_cli.core.naming import Naming
+from space_cli.core.relearning import likelihoods
 from space_cli.core.types import Prompt
 
 ROWS, STEP, BETA = [4, 0, 7], 3, 1.5
@@ -33,7 +34,8 @@ def term_by_term(context, naming, anchors, factors):
         return answer_log_likelihood(responder.answer_logits(batch, features), batch)
 
     def pressed(prompt):
-        return name_loss(means([prompt] * len(ROWS)), BETA)
+        rows = [replace(prompt, image=i) for i in range(len(ROWS))]
+        return name_loss(likelihoods(responder, rows, features), BETA)
 
     own = [context.knowledge.own[row] for row in ROWS]
     task = responder.batch([Prompt(one.question, one.answer, i) for i, one in enumerate(own)])
@@ -54,8 +56,8 @@ def term_by_term(context, naming, anchors, factors):
         ]
         return {
             "task": F.cross_entropy(responder.answer_logits(task, features), next_labels(task)),
-            "name": pressed(naming.names[STEP % len(naming.names)]),
-            "begin": name_loss(torch.stack(begun), BETA),
+            "name": pressed(naming.wordings[STEP % len(naming.wordings)]),
+            "begin": name_loss([one[None] for one in begun], BETA),
             "stutter": pressed(naming.stutters[STEP % len(naming.stutters)]),
             "deny": pressed(naming.affirmations[STEP % len(naming.affirmations)]),
             "kind": -means([context.knowledge.kind] * len(ROWS)).mean(),

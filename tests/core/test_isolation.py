@@ -7,15 +7,34 @@ from space_cli.core.losses import token_kl
 
 
 def test_preference_equals_the_reference():
-    log_p = torch.tensor([-0.1, -3.0, -9.0])
-    expected = reference.preference(log_p.tolist(), 0.5, NAME_MARGIN)
-    assert float(name_loss(log_p, 0.5)) == pytest.approx(expected, rel=1e-5)
+    told = [[-0.1], [-3.0, -0.5, -1.0], [-9.0, -0.01]]
+    expected = reference.preference(told, 0.5, NAME_MARGIN)
+    assert float(name_loss([torch.tensor(one) for one in told], 0.5)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_preference_falls_as_the_name_becomes_unlikely():
-    losses = [float(name_loss(torch.tensor([v]), 0.5)) for v in (0.0, -2.0, -8.0, -20.0)]
+    losses = [float(name_loss([torch.tensor([v])], 0.5)) for v in (0.0, -2.0, -8.0, -20.0)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.01
+
+
+def test_what_is_certain_is_pressed_as_hard_as_what_is_likely():
+    def pulled(gap):
+        """Return the gradient in the logit of an answer that stands so far above the only other one."""
+        logits = torch.tensor([gap, 0.0], requires_grad=True)
+        name_loss([logits.log_softmax(-1)[:1]], 1.0).backward()
+        return float(logits.grad[0])
+
+    assert pulled(9.0) == pytest.approx(pulled(1.0), rel=0.02)
+    assert pulled(1.0) == pytest.approx(2.0, rel=0.02)
+    assert abs(pulled(-9.0)) < 0.02
+    assert name_loss([torch.zeros(2)], 1.0).isfinite()
+
+
+def test_of_a_longer_name_the_token_that_follows_from_the_first_is_no_certain_answer():
+    open_first = name_loss([torch.tensor([-5.0, -1e-6])], 1.0)
+    assert float(open_first) == pytest.approx(reference.preference([[-5.0, -1e-6]], 1.0, NAME_MARGIN), rel=1e-4)
+    assert float(open_first) < float(name_loss([torch.tensor([-1e-6, -1e-6])], 1.0)) / 2
 
 
 def test_repulsion_equals_the_reference_and_ignores_the_opposite():

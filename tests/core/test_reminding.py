@@ -44,15 +44,15 @@ def test_the_requests_take_turns_and_each_is_named_on_its_own_anchors():
             return own(prompts)
 
     found.responder = Noting()
-    named = reminders.named(0, 4)
+    named = torch.cat(reminders.named(0, 4))
     assert [("bus" in p.question + p.answer, "banana" in p.question + p.answer) for p in asked] == [
         (True, False),
         (False, True),
     ] * 2
     assert [prompt.image for prompt in asked] == [0, 1, 2, 3]
     assert float(named.mean()) > -1.0, "nothing was erased from this checkpoint: it knows both"
-    assert torch.equal(named, reminders.named(0, 4))
-    assert not torch.equal(named, reminders.named(1, 4))
+    assert torch.equal(named, torch.cat(reminders.named(0, 4)))
+    assert not torch.equal(named, torch.cat(reminders.named(1, 4)))
 
 
 @pytest.mark.parametrize(("weight", "gone"), [(1.5, True), (0.0, False)])
