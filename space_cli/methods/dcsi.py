@@ -9,10 +9,10 @@ Deviations:
       names the concept) before and during training;
     - `ΔW = B·Uᵀ` with U inside the safe subspace replaces the projected gradient, which Adam would leave;
     - the subspace is widened where the name on held-out anchors stops fading;
-    - a bounded preference against the name, against its first token in other wordings too, against the word before it
-      in its place and against "yes", the concept's kind as the answer to the question for it, divergence terms on
-      retained prompts, on retained "yes", on text-only questions about the concept and on identity-free questions, and
-      an explicit leak term join the three published terms;
+    - a bounded preference, in log odds, against the name, against its first token in other wordings too, against the
+      word before it in its place and against "yes", the concept's kind as the answer to the question for it, divergence
+      terms on retained prompts, on retained "yes", on text-only questions about the concept and on identity-free
+      questions, and an explicit leak term join the three published terms;
     - an adversary relearns the name on plain proxies while training goes on, and the name is pressed down with its
       adapters in place;
     - images of retained prompts are shown with noise on their features, fresh at each step, to both checkpoints;
