@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.league.entries import OURS, entries
-from benchmarks.league.versions import Earlier, earlier_rows, is_ours, of_today
+from benchmarks.league.versions import MARK, Earlier, earlier_rows, footnote, is_ours, of_today
 from benchmarks.robustness.scoring import (
     BEYOND,
     BOTH,
@@ -66,7 +66,8 @@ def write(out: Path, cells: Sequence[Row], *, command: str, earlier: Sequence[Ro
     """
     counted, left = apart(cells)
     result = result_of(counted) | {
-        "machine": machine(), "commit": commit(), "command": command.strip(), "left_out": earlier_rows(left)
+        "machine": machine(), "commit": commit(), "command": command.strip(), "left_out": earlier_rows(left),
+        "earlier_defaults": earlier_rows(counted),
     }  # fmt: skip
     (out / "robustness.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     page = "\n".join(_page(result, result_of(earlier)["subjects"])) + "\n"
@@ -130,8 +131,10 @@ def _page(result: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Summary]
         "Every [attack](../attacks.md) of `space audit` on erasures by ours and by others, a section a subject. Means "
         "over test concepts, with 95 % bootstrap intervals over concepts. [How it is measured](method.md#robustness).",
         "",
-        *_taking_part(rows),
+        *_taking_part(rows, result["earlier_defaults"]),
         *_not_counted(result["left_out"]),
+        "",
+        *footnote(result["earlier_defaults"]),
     ]
     for subject, summary in result["subjects"].items():
         own = [row for row in rows if row["subject"] == subject]
@@ -173,7 +176,7 @@ def _section(rows: Sequence[Row], summary: Mapping[str, Summary], earlier: Summa
     return lines
 
 
-def _taking_part(rows: Sequence[Row]) -> list[str]:
+def _taking_part(rows: Sequence[Row], earlier: Earlier) -> list[str]:
     lines = ["| entry | subject | concepts | refused | settings |", "|---|---|---|---|---|"]
     plain = [row for row in rows if row["attack"] == PLAIN]
     for method, subject in dict.fromkeys((row["method"], row["subject"]) for row in plain):
@@ -181,7 +184,8 @@ def _taking_part(rows: Sequence[Row]) -> list[str]:
         concepts = ", ".join(dict.fromkeys(row["concept"] for row in own))
         refused = sum(row["verdict"].startswith("refused") for row in own)
         said = ", ".join(f"{key}={value}" for key, value in own[-1]["settings"].items()) or "defaults"
-        lines.append(f"| {method} | {subject} | {concepts} | {refused} of {len(own)} | {said} |")
+        mark = f" {MARK}" if subject in earlier.get(method, {}) else ""
+        lines.append(f"| {method}{mark} | {subject} | {concepts} | {refused} of {len(own)} | {said} |")
     return lines
 
 
