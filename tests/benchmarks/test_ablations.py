@@ -54,12 +54,12 @@ def test_the_cross_has_every_way_to_anchors_with_every_projection():
     assert [one["projection"] for one in made] == ["none", "gradient", "update", "parametrised"] * 6
     told = [tuple(one[key] for key in ("select", "harden_steps", "refresh", "oracle", "images")) for one in made[::4]]
     assert told == [
-        (("--ranking", "random"), 0, 8, False, False),
-        (("--ranking", "similarity"), 0, 8, False, False),
-        ((), 0, 8, False, False),
+        (("--ranking", "random"), 0, 6, False, False),
+        (("--ranking", "similarity"), 0, 6, False, False),
+        ((), 0, 6, False, False),
         ((), 24, 0, False, False),
-        ((), 24, 8, False, False),
-        ((), 24, 8, True, True),
+        ((), 24, 6, False, False),
+        ((), 24, 6, True, True),
     ]
 
 
