@@ -121,14 +121,10 @@ def teach(responder: Responder, prompts: Sequence[Prompt], features: Tensor, opt
     """Take one step towards the answers of some prompts, as many a pass as fit, with adapters in place."""
     optimiser.zero_grad()
     for some in split_rows(responder, prompts, features):
-        (-likelihood(responder, some, features).sum() / len(prompts)).backward()
+        batch = responder.batch(some)
+        told = answer_log_likelihood(responder.answer_logits(batch, features), batch)
+        (-told.sum() / len(prompts)).backward()
     optimiser.step()
-
-
-def likelihood(responder: Responder, prompts: Sequence[Prompt], features: Tensor) -> Tensor:
-    """Return the mean log p per token of each prompt's answer, nats; differentiable in whatever is hooked in."""
-    batch = responder.batch(prompts)
-    return answer_log_likelihood(responder.answer_logits(batch, features), batch)
 
 
 def likelihoods(responder: Responder, prompts: Sequence[Prompt], features: Tensor) -> tuple[Tensor, ...]:
