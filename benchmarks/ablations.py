@@ -44,7 +44,7 @@ PROJECTIONS = {
     "none": "none", "gradient before Adam": "gradient", "update after Adam": "update", PARAMETRISED: None,
 }  # fmt: skip
 """Columns of the cross: the option, if it is not the default."""
-PLAIN: Mapping[str, object] = {"harden_steps": 0, "least": 60}
+PLAIN: Mapping[str, object] = {"harden_steps": 0, "fresh_steps": 0, "least": 60}
 """Proxies as they are. Their held-out ones are silent from the start and cannot tell when to stop, so all steps run."""
 ANCHORS: Mapping[str, tuple[Mapping[str, object], str | None]] = {
     "random": (PLAIN, "random"),
@@ -153,8 +153,8 @@ def wanted(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
 def missing(known: set[str]) -> list[str]:
     """Return the wanted ablations that cannot be, and those whose option is gone."""
     parts = (
-        "harden_steps", "refresh", "depths", "share", "relearn_steps", "widenings", "jitter", "rehearsals",
-        "projection", "oracle",
+        "harden_steps", "fresh_steps", "refresh", "depths", "share", "relearn_steps", "widenings", "jitter",
+        "rehearsals", "projection", "oracle",
     )  # fmt: skip
     ours = (*LAMBDAS, "leak", *parts)
     return [NEVER, *(f"{option} (the method has no such option)" for option in ours if option not in known)]

@@ -1,7 +1,9 @@
 """The hardened anchors of one erasure, pushed again whenever the checkpoint has learnt to resist them.
 
 Each anchor is pushed in its features and, apart from that, in the decoder's hidden states at some depths: a push of
-features finds some ways to the name, and further on other ones meet that photographs take as well.
+features finds some ways to the name, and further on other ones meet that photographs take as well. Of those that are
+pushed again, half go on from where they were pushed first and half begin at their own proxies and are pushed as an
+attacker would push them, longer, further and each token its own way.
 
 Shapes: n = anchors, p = visual tokens, v = tower width, h = decoder width, k = depths.
 """
@@ -30,17 +32,26 @@ class AnchorBank:
     Args:
         context: Features and the responder.
         naming: The objective.
-        options: Budget of the first hardening; a refresh takes half its steps.
+        options: Budget of the first hardening; to go on from there, a refresh takes half its steps.
         generator: Noise, dropout and draws.
+        fresh: Budget of a refresh that begins at the proxies; that of the first hardening where none is given.
         depths: At how many depths hidden states are pushed, too.
     """
 
     def __init__(
-        self, context: EditContext, naming: Naming, options: Hardening, generator: torch.Generator, *, depths: int = 0
+        self,
+        context: EditContext,
+        naming: Naming,
+        options: Hardening,
+        generator: torch.Generator,
+        *,
+        fresh: Hardening | None = None,
+        depths: int = 0,
     ) -> None:
         self._context = context
         self._naming = naming
         self._options = options
+        self._fresh = fresh or options
         self._generator = generator
         self._depths = depths
         self.proxies = context.of_role("forget")
@@ -69,7 +80,7 @@ class AnchorBank:
             self._shifts_now = self._shifts.clone()
 
     def refresh(self, factors: Factors, count: int, turn: int) -> float:
-        """Harden some anchors again, against the edited checkpoint; half of them from their own proxies.
+        """Harden some anchors again, against the edited checkpoint; half of them anew, from their own proxies.
 
         Args:
             factors: The edits.
@@ -83,14 +94,13 @@ class AnchorBank:
             with self._context.edited(factors):
                 return float(self._naming.activation(self.base).mean())
         rows = torch.randperm(len(self.proxies), generator=self._generator)[:count]
-        proxies = self.proxies[rows]
-        fresh = torch.rand(len(rows), generator=self._generator) < 0.5
-        start = torch.where(fresh[:, None, None].to(proxies.device), proxies, self.base[rows])
+        fresh, older = rows.tensor_split(2)
         budget = replace(self._options, steps=self._options.steps // 2)
         with self._context.edited(factors):
-            pushed = harden(self._naming.objective, proxies, budget, self._generator, start=start)
-            reached = float(self._naming.activation(pushed).mean())
-        self._current[rows] = pushed
+            for some, push, start in ((fresh, self._fresh, None), (older, budget, self.base[older])):
+                if len(some):
+                    self._current[some] = self._harden(self.proxies[some], push, start=start)
+            reached = float(self._naming.activation(self._current[rows]).mean())
         if self._depths:
             rows = torch.randperm(len(self.proxies), generator=self._generator)[:count]
             depth = turn % self._depths
@@ -139,9 +149,12 @@ class AnchorBank:
         with self._context.progress.task("harden anchors", len(blocks)) as advance:
             done = []
             for block in blocks:
-                done.append(harden(self._naming.objective, block, options, self._generator))
+                done.append(self._harden(block, options))
                 advance()
         return torch.cat(done)
+
+    def _harden(self, features: Tensor, options: Hardening, *, start: Tensor | None = None) -> Tensor:
+        return harden(self._naming.objective, features, options, self._generator, start=start)
 
     def _shifted(self, proxies: Tensor, turn: int, options: Hardening) -> Tensor:
         """Return shifts of hidden states at one depth, [n, p, h], with which the proxies are named as the concept."""

@@ -35,6 +35,12 @@ class Options(BaseModel):
     harden_steps: int = Field(default=24, ge=0, description="Of the first hardening; 0 keeps the proxies as they are")
     radius: float = Field(default=0.9, gt=0, description="Shift of a token, in units of its image's mean token norm")
     share: float = Field(default=0.5, ge=0, le=1, description="Of a push, that all tokens of an image take together")
+    fresh_steps: int = Field(
+        default=36,
+        ge=0,
+        description="Of a re-hardening that begins at the proxy: every other one, each token its own way",
+    )
+    fresh_radius: float = Field(default=1.3, gt=0, description="Shift of a token there, in the same units")
     depths: int = Field(default=2, ge=0, description="Depths of the decoder at which hidden states are pushed, too")
     relearn_steps: int = Field(
         default=2, ge=0, description="Steps that an adversary relearns the name by, beside each of training; 0 for none"

@@ -59,7 +59,8 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     knowledge = context.knowledge
     naming = Naming(context.responder, context.concept, knowledge.forms, context.seed, kind=knowledge.kind)
     hardening = Hardening(steps=options.harden_steps, radius=options.radius, share=options.share)
-    bank = AnchorBank(context, naming, hardening, generator, depths=options.depths)
+    fresh = Hardening(steps=options.fresh_steps, radius=options.fresh_radius)
+    bank = AnchorBank(context, naming, hardening, generator, fresh=fresh, depths=options.depths)
     if options.oracle:
         bank.take(context.forget_features())
     else:

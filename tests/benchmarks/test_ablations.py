@@ -45,6 +45,9 @@ def test_ablations_change_one_thing_or_cross_anchors_with_projections():
     assert "blocks" in [entry.scope for entry in found]
 
 
+WAYS = ("select", "harden_steps", "fresh_steps", "refresh", "oracle", "images")
+
+
 def test_the_cross_has_every_way_to_anchors_with_every_projection():
     found = {entry.name: entry for entry in ablations.variants(ablations.options_of("dcsi"))}
     crossed = [found[ablations.crossed(*cell)] for cell in product(ablations.ANCHORS, ablations.PROJECTIONS)]
@@ -52,14 +55,14 @@ def test_the_cross_has_every_way_to_anchors_with_every_projection():
     assert crossed.count(found[OURS]) == 1
     made = [options_of(entry) | {"select": entry.select, "images": entry.images} for entry in crossed]
     assert [one["projection"] for one in made] == ["none", "gradient", "update", "parametrised"] * 6
-    told = [tuple(one[key] for key in ("select", "harden_steps", "refresh", "oracle", "images")) for one in made[::4]]
+    told = [tuple(one[key] for key in WAYS) for one in made[::4]]
     assert told == [
-        (("--ranking", "random"), 0, 6, False, False),
-        (("--ranking", "similarity"), 0, 6, False, False),
-        ((), 0, 6, False, False),
-        ((), 24, 0, False, False),
-        ((), 24, 6, False, False),
-        ((), 24, 6, True, True),
+        (("--ranking", "random"), 0, 0, 6, False, False),
+        (("--ranking", "similarity"), 0, 0, 6, False, False),
+        ((), 0, 0, 6, False, False),
+        ((), 24, 36, 0, False, False),
+        ((), 24, 36, 6, False, False),
+        ((), 24, 36, 6, True, True),
     ]
 
 

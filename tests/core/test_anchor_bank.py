@@ -62,6 +62,19 @@ def test_a_refresh_takes_the_depths_in_turn(hardened):
     assert int((after[1] != before[1]).any(-1).any(-1).sum()) == 4
 
 
+def test_half_of_a_refresh_begins_at_the_proxies_and_has_its_own_budget():
+    context = subjects.context()
+    naming = Naming(context.responder, context.concept, context.knowledge.forms, 0)
+    generator = torch.Generator().manual_seed(0)
+    bank = AnchorBank(context, naming, Hardening(steps=2), generator, fresh=Hardening(steps=0))
+    bank.harden_base()
+    base = bank.base.clone()
+    bank.refresh({}, 5, turn=1)
+    current = bank.state()["current"]
+    back, same = ((current == one).all(-1).all(-1) for one in (bank.proxies, base))
+    assert (int(back.sum()), int(same.sum())) == (3, len(base) - 5)  # and two were pushed on from the first hardening
+
+
 def test_without_depths_features_alone_are_pushed():
     context = subjects.context()
     naming = Naming(context.responder, context.concept, context.knowledge.forms, 0)

@@ -12,7 +12,7 @@ from space_cli.core.linalg import leak_share
 
 QUICK = {
     "dcsi": {
-        "steps": 16, "lr": 3e-2, "refresh": 6, "refresh_rows": 4, "harden_steps": 12, "batch": 6,
+        "steps": 16, "lr": 3e-2, "refresh": 6, "refresh_rows": 4, "harden_steps": 12, "fresh_steps": 12, "batch": 6,
         "retain_batch": 8, "check": 6, "rehearsals": 0,
     },
     "space-paper": {"steps": 6, "batch": 6},

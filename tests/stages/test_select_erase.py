@@ -28,8 +28,8 @@ OWL = Concept(name="owl", kind="animal")
 SIZES = {"candidates": 40, "anchors": 10, "holdout": 3, "neighbours": 16, "general": 30}
 NEAR = SIZES | {"floor": 0.2}  # a pool this small has few images that chance would not reach
 TINY = {
-    "steps": 4, "refresh": 2, "refresh_rows": 2, "harden_steps": 4, "batch": 4, "retain_batch": 6, "check": 4,
-    "rehearsals": 0,
+    "steps": 4, "refresh": 2, "refresh_rows": 2, "harden_steps": 4, "fresh_steps": 4, "batch": 4, "retain_batch": 6,
+    "check": 4, "rehearsals": 0,
 }  # fmt: skip
 
 
