@@ -93,7 +93,7 @@ def _whole(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str
     known = entries()
     found = _choices(options.out)
     playing = {
-        subject.name: [tuned_for(known[name], subject, found) for name in known if name in options.methods]
+        subject.name: [tuned_for(known[name], subject.name, found) for name in known if name in options.methods]
         for subject in subjects
     }
     runner = Runner(options.out / ROWS, Measures(), frozenset(options.redo), _row)
@@ -174,7 +174,9 @@ def _costs(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str
     runner = Runner(options.out / COSTS, Measures(BRIEF), frozenset(options.redo), commanded)
     for subject in subjects:
         jobs = [Job(subject, concept, 0) for concept in subject.developments[: options.concepts or 1]]
-        runner.run(every([tuned_for(known[name], subject, found) for name in known if name in options.methods], jobs))
+        runner.run(
+            every([tuned_for(known[name], subject.name, found) for name in known if name in options.methods], jobs)
+        )
     _write(options)
     return runner.failures
 

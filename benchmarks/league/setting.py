@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.league.entries import ORACLE, OURS, Settings
+from benchmarks.league.entries import ORACLE, OURS
 from benchmarks.league.versions import Earlier
 from benchmarks.tables import Row
 
@@ -20,11 +20,11 @@ def lines_of(rows: Sequence[Row], chosen: Mapping[str, Any], earlier: Earlier) -
         earlier: Which rows of ours are of earlier defaults.
     """
     lines = ["| subject | entry | settings | chosen by |", "|---|---|---|---|"]
-    used = {(row["subject"], row["method"]): row["settings"] for row in rows}
-    for (subject, name), settings in used.items():
-        said = ", ".join(f"{key}={value}" for key, value in settings.items()) or "defaults"
+    used = {(row["subject"], row["method"]): row for row in rows}
+    for (subject, name), row in used.items():
+        said = ", ".join(f"{key}={value}" for key, value in row["settings"].items()) or "defaults"
         old = earlier.get(name, {}).get(subject)
-        how = _ours(old) if name in {OURS, ORACLE} else _chosen_by(settings, chosen.get(subject, {}).get(name))
+        how = _ours(old) if name in {OURS, ORACLE} else _chosen_by(row, chosen.get(subject, {}).get(name))
         lines.append(f"| {subject} | {name} | {said} | {how} |")
     return lines
 
@@ -52,12 +52,14 @@ def _ours(old: Mapping[str, Any] | None) -> str:
     return f"earlier defaults, those of {commits}, in {old['rows']} of {old['of']} rows"
 
 
-def _chosen_by(settings: Settings, found: Mapping[str, Any] | None) -> str:
-    if not settings:
+def _chosen_by(row: Row, found: Mapping[str, Any] | None) -> str:
+    if not row["settings"]:
         return "defaults, not searched"
     if found is None:
         return "a search that is not finished by today's rule"
-    if found["settings"] != settings:
+    if found["settings"] != row["settings"]:
         return "an earlier state of the search"
     concepts = ", ".join(found["concepts"])
-    return f"{found['criterion']}: {found['harmonic_mean']:.3f}, {found['tried']} tried on {concepts}"
+    told = f"{found['criterion']}: {found['harmonic_mean']:.3f}, {found['tried']} tried on {concepts}"
+    other = found["checkpoint"] != row["checkpoint"]
+    return f"{told}; of an earlier training of the same subject, `{found['checkpoint']}`" if other else told

@@ -25,7 +25,6 @@ from benchmarks.league.entries import (
     Settings,
 )
 from benchmarks.league.scoring import completed, figures_mean
-from benchmarks.league.subjects import Subject
 from benchmarks.tables import Row
 
 LEAST = 2
@@ -80,7 +79,7 @@ def choice(rows: Sequence[Row], method: str, *, wanted: int) -> dict[str, Any] |
 
 
 def choices(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """Return subject -> rival -> the setting that its finished search chose, for the subject's newest weights.
+    """Return subject -> rival -> the setting that its finished search chose, for the newest weights that have one.
 
     Where a search was finished on some dev concepts and goes on with more of them, the choice on the former holds until
     it is finished on all.
@@ -88,13 +87,13 @@ def choices(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     Args:
         rows: All searches.
     """
-    newest = {row["subject"]: row["checkpoint"] for row in rows}
     found: dict[str, dict[str, Any]] = {}
-    for subject, checkpoint in newest.items():
-        own = [row for row in rows if row["subject"] == subject and row["checkpoint"] == checkpoint]
-        for name in dict.fromkeys(row["method"] for row in own):
-            if chosen := _finished([row for row in own if row["method"] == name], name):
+    for subject, name in dict.fromkeys((row["subject"], row["method"]) for row in rows):
+        own = [row for row in rows if (row["subject"], row["method"]) == (subject, name)]
+        for checkpoint in dict.fromkeys(row["checkpoint"] for row in reversed(own)):
+            if chosen := _finished([row for row in own if row["checkpoint"] == checkpoint], name):
                 found.setdefault(subject, {})[name] = chosen | {"checkpoint": checkpoint}
+                break
     return found
 
 
@@ -114,10 +113,13 @@ def tuned(entry: Entry, chosen: Mapping[str, Any] | None) -> Entry:
     return entry if chosen is None else entry.with_settings(chosen["settings"])
 
 
-def tuned_for(entry: Entry, subject: Subject, found: Mapping[str, Mapping[str, Any]]) -> Entry:
-    """Return an entry with the setting that `choices` found for these very weights, or as it is."""
-    chosen = found.get(subject.name, {}).get(entry.name)
-    return tuned(entry, chosen if chosen and chosen["checkpoint"] == subject.digest else None)
+def tuned_for(entry: Entry, subject: str, found: Mapping[str, Mapping[str, Any]]) -> Entry:
+    """Return an entry with the setting that `choices` found for a subject, or as it is.
+
+    Weights trained anew on another machine differ in each digit and not in what they are: until they are searched,
+    the setting of those before holds, and the page says so.
+    """
+    return tuned(entry, found.get(subject, {}).get(entry.name))
 
 
 def beside(ladder: Sequence[Value], first: Sequence[Value], known: dict[Value, float]) -> list[Value]:

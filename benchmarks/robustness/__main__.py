@@ -106,7 +106,7 @@ def _run(options: argparse.Namespace) -> list[str]:
 
 def _cells(options: argparse.Namespace, subject: Subject, seed: int) -> list[tuple[Entry, Job]]:
     found, known = choices(read_rows(options.out / TUNING)), entries()
-    playing = [tuned_for(known[name], subject, found) for name in options.methods]
+    playing = [tuned_for(known[name], subject.name, found) for name in options.methods]
     if options.quick:
         playing = [replace(entry, select=SMALL) for entry in playing]
     number, shards = shard_of(options.shard)

@@ -35,6 +35,20 @@ def test_json_page_and_picture_are_written(tmp_path):
         assert len(image.convert("L").getcolors(256)) > 20
 
 
+def test_a_setting_that_was_found_on_earlier_weights_says_so(tmp_path):
+    rows = [row(), row("npo", settings={"lr": 1e-3, "steps": 40})]
+    found = {
+        "settings": rows[1]["settings"],
+        "criterion": "best",
+        "harmonic_mean": 0.9,
+        "concepts": ["owl"],
+        "tried": 6,
+    }
+    for checkpoint, said in ((rows[1]["checkpoint"], "owl |"), ("old", "owl; of an earlier training of the same subj")):
+        page = write(tmp_path, rows, {"produce": {"npo": found | {"checkpoint": checkpoint}}}, command="")
+        assert f"| produce | npo | lr=0.001, steps=40 | best: 0.900, 6 tried on {said}" in page
+
+
 def test_drawings_stand_in_a_section_of_their_own(tmp_path):
     drawn = [with_forget(0.6, subject="bundled"), with_forget(0.0, method="npo", subject="bundled")]
     page = write(tmp_path, [row(), with_forget(0.5, method="npo"), *drawn], {}, command="")

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.league import __main__ as command
 from benchmarks.league.entries import FIRST_RATES, FIRST_STEPS, RATES, RATES_AT, STEPS, TAU, TAUS, entries
-from benchmarks.league.tuning import around_best, beside, choice, choices, open_settings, scored, tuned
+from benchmarks.league.tuning import around_best, beside, choice, choices, open_settings, scored, tuned, tuned_for
 from benchmarks.tables import append_row, refusal
 from space_cli.core import registry
 
@@ -130,6 +130,18 @@ def test_a_choice_on_two_concepts_holds_until_that_on_four_is_there():
     found = choices(wide)["bundled"]["npo"]
     assert (found["concepts"], found["settings"]) == (sorted(four), {"lr": best[0], "steps": best[1]})
     assert choices([one for one in wide if one["concept"] == "fox"])["bundled"]["npo"]["concepts"] == ["fox"]
+
+
+def test_a_choice_on_earlier_weights_holds_until_the_search_on_newer_ones_is_finished():
+    older = searched(distance)
+    newer = [one | {"checkpoint": "new"} for one in searched(lambda r, s: distance(r, s, best=(RATES[-1], STEPS[-1])))]
+    for rows, checkpoint, settings in (
+        ([*older, *newer[:-1]], "abc", {"lr": 3e-4, "steps": 40}),
+        ([*older, *newer], "new", {"lr": RATES[-1], "steps": STEPS[-1]}),
+    ):
+        found = choices(rows)["bundled"]["npo"]
+        assert (found["checkpoint"], found["settings"]) == (checkpoint, settings)
+        assert tuned_for(entries()["npo"], "bundled", {"bundled": {"npo": found}}).settings == settings
 
 
 def test_a_refused_setting_loses():
