@@ -7,7 +7,7 @@ import statistics
 import subprocess
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,30 @@ def machine() -> dict[str, str | int]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def commits_of(rows: Iterable[Row]) -> list[str]:
+    """Return the commits that rows were computed at, in the order of the rows."""
+    return list(dict.fromkeys(row["commit"] for row in rows))
+
+
+def listed(commits: Iterable[str]) -> str:
+    """Return commits as a page names them.
+
+    Example:
+        >>> listed(["f00", "bad"])
+        '`f00`, `bad`'
+    """
+    return ", ".join(f"`{commit}`" for commit in commits) or "-"
+
+
+def origin(result: Mapping[str, Any]) -> str:
+    """Return the sentence that says how and where a page was made, and at which commits its rows."""
+    place = result["machine"]
+    return (
+        f"`{result['command']}` at commit `{result['commit']}`, on {place['cores']} cores ({place['processor']}), "
+        f"torch {place['torch']}; rows computed at {listed(commits_of(result['rows']))}."
+    )
 
 
 def commit() -> str:

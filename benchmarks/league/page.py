@@ -23,7 +23,7 @@ from benchmarks.league.entries import (
 from benchmarks.league.picture import draw
 from benchmarks.league.scoring import HARMONIC, completed, correlations, drawings, paired, photographs, summary_of
 from benchmarks.league.versions import MARK, earlier_rows, footnote
-from benchmarks.tables import Row, Stats, Summary, commit, machine, table, verdicts
+from benchmarks.tables import Row, Stats, Summary, commit, machine, origin, table, verdicts
 
 SHORT = {
     HARMONIC: HARMONIC,
@@ -112,12 +112,10 @@ def overview(summary: Mapping[str, Summary], rows: Sequence[Row]) -> list[str]:
 def _page(result: Mapping[str, Any], timed: Sequence[Row]) -> list[str]:
     rows, summary = photographs(result["rows"]), result["summary"]
     concepts = {(row["subject"], row["concept"]) for row in rows}
-    commits = ", ".join(f"`{name}`" for name in dict.fromkeys(row["commit"] for row in result["rows"]))
     lines = [
         "# The league",
         "",
-        f"`{result['command']}` at commit `{result['commit']}`, on {result['machine']['cores']} cores "
-        f"({result['machine']['processor']}), torch {result['machine']['torch']}; rows computed at {commits or '-'}.",
+        origin(result),
         "",
         f"{len(rows)} erasures of {len(concepts)} test concepts of {', '.join(result['subjects']) or 'no photographs'}"
         ". Mean over concepts with a 95 % bootstrap interval over concepts in the detailed tables.",

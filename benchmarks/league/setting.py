@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.league.entries import ORACLE, OURS
 from benchmarks.league.versions import Earlier
-from benchmarks.tables import Row
+from benchmarks.tables import Row, listed
 
 MASK = "mask_share"
 """The signal that tells the share of entries that a mask lets through."""
@@ -48,8 +48,7 @@ def _seed(row: Row) -> str:
 def _ours(old: Mapping[str, Any] | None) -> str:
     if old is None:
         return "one setting for everything"
-    commits = ", ".join(f"`{commit}`" for commit in old["commits"])
-    return f"earlier defaults, those of {commits}, in {old['rows']} of {old['of']} rows"
+    return f"earlier defaults, those of {listed(old['commits'])}, in {old['rows']} of {old['of']} rows"
 
 
 def _chosen_by(row: Row, found: Mapping[str, Any] | None) -> str:

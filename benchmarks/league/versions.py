@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from benchmarks.league.entries import OURS, Entry, entries
-from benchmarks.tables import Row
+from benchmarks.tables import Row, commits_of, listed
 
 Earlier = dict[str, dict[str, dict[str, Any]]]
 MARK = "†"
@@ -50,8 +50,7 @@ def earlier_rows(rows: Sequence[Row]) -> Earlier:
     for name, subject in dict.fromkeys((row["method"], row["subject"]) for row in rows):
         own = [row for row in rows if (row["method"], row["subject"]) == (name, subject)]
         if old := [row for row in own if not of_today(row)]:
-            commits = list(dict.fromkeys(row["commit"] for row in old))
-            found.setdefault(name, {})[subject] = {"rows": len(old), "of": len(own), "commits": commits}
+            found.setdefault(name, {})[subject] = {"rows": len(old), "of": len(own), "commits": commits_of(old)}
     return found
 
 
@@ -60,8 +59,7 @@ def footnote(earlier: Earlier) -> list[str]:
     if not earlier:
         return []
     said = [
-        f"- {name} on {subject}: {found['rows']} of {found['of']} rows, computed at "
-        f"{', '.join(f'`{commit}`' for commit in found['commits'])}"
+        f"- {name} on {subject}: {found['rows']} of {found['of']} rows, computed at {listed(found['commits'])}"
         for name, subjects in earlier.items()
         for subject, found in subjects.items()
     ]

@@ -19,7 +19,7 @@ from benchmarks.robustness.scoring import (
     completed,
     summary_of,
 )
-from benchmarks.tables import Row, Stats, Summary, commit, machine, table
+from benchmarks.tables import Row, Stats, Summary, commit, listed, machine, origin, table
 
 HARDENING = f"{PREFIX}hardening"
 GOALS = (
@@ -121,12 +121,10 @@ def _goal(name: str, found: Stats | None, goal: str, limit: float | None, *, str
 
 def _page(result: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Summary]]) -> list[str]:
     rows = result["rows"]
-    commits = ", ".join(f"`{name}`" for name in dict.fromkeys(row["commit"] for row in rows))
     lines = [
         "# Robustness",
         "",
-        f"`{result['command']}` at commit `{result['commit']}`, on {result['machine']['cores']} cores "
-        f"({result['machine']['processor']}), torch {result['machine']['torch']}; rows computed at {commits or '-'}.",
+        origin(result),
         "",
         "Every [attack](../attacks.md) of `space audit` on erasures by ours and by others, a section a subject. Means "
         "over test concepts, with 95 % bootstrap intervals over concepts. [How it is measured](method.md#robustness).",
@@ -198,7 +196,7 @@ def _not_counted(left: Earlier) -> list[str]:
         for line in (
             "",
             f"Not counted: {found['rows']} rows of {name} on {subject}, of earlier defaults, computed at "
-            f"{', '.join(f'`{commit}`' for commit in found['commits'])}, which were not computed anew.",
+            f"{listed(found['commits'])}, which were not computed anew.",
         )
     ]
 
