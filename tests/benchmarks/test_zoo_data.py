@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -6,7 +8,7 @@ from PIL import Image
 from benchmarks.datasets import open_dataset
 from benchmarks.zoo import build as building
 from benchmarks.zoo import photographs
-from benchmarks.zoo.classes import Taught, lessons
+from benchmarks.zoo.classes import Taught, lessons, read_entries
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.matching import mentions
 from tests.benchmarks.made_photographs import KINDS, SHADES, folder_of_classes, photo, views_of
@@ -24,6 +26,15 @@ def test_kinds_come_from_the_file_or_flat(data, tmp_path):
     assert listed[0] == Taught("fern", "plant", "in a wood")
     assert [concept.phrase for concept in listed] == ["a fern", "a lemon", "a pond", "a red rose"]
     assert {lesson.concept.kind for lesson in lessons(found, None)} == {"thing"}
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(building.__file__).parent / "kinds").glob("*.toml")), ids=lambda f: f.stem
+)
+def test_every_shipped_file_of_kinds_tells_one_kind_and_place_of_each_name(file):
+    taught = {(entry.name or name, entry.kind, entry.home) for name, entry in read_entries(file).items()}
+    names, kinds, _ = zip(*taught, strict=True)
+    assert len(set(names)) == len(taught) > len(set(kinds)) > 1
 
 
 def test_two_classes_of_one_name_are_one(data, tmp_path):
