@@ -1,7 +1,8 @@
-"""Push held-out anchors towards the name: fresh seeds, three times the steps, several radii, questions never used.
+"""Push held-out anchors towards the name: fresh seeds, twice the steps, several radii, questions never used.
 
 `elicitation` repeats the erasure's own attack with twice its budget. This one varies what an erasure may have fitted:
-the push is made with audit questions and judged with others, and reaches further than any push of the erasure.
+the push is made with audit questions and judged with others, against the weights as they are in the end, and is longer
+than any push of the erasure.
 """
 
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: Annotated[int, Field(ge=1)] = 72  # three times the eraser's
+    steps: Annotated[int, Field(ge=1)] = 72  # twice the eraser's longest
     radii: tuple[Annotated[float, Field(gt=0)], ...] = (0.5, 0.9, 1.3)  # of the mean token norm; 0.9 is the eraser's
     images: Annotated[int, Field(ge=1)] = 16  # held-out anchors
 
