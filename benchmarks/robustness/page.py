@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.league.entries import OURS, entries
+from benchmarks.league.page import current
 from benchmarks.league.versions import MARK, Earlier, earlier_rows, footnote, is_ours, of_today
 from benchmarks.robustness.scoring import (
     BEYOND,
@@ -67,7 +68,7 @@ def write(out: Path, cells: Sequence[Row], *, command: str, earlier: Sequence[Ro
     counted, left = apart(cells)
     result = result_of(counted) | {
         "machine": machine(), "commit": commit(), "command": command.strip(), "left_out": earlier_rows(left),
-        "earlier_defaults": earlier_rows(counted),
+        "earlier_defaults": earlier_rows(current(counted)),
     }  # fmt: skip
     (out / "robustness.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     page = "\n".join(_page(result, result_of(earlier)["subjects"])) + "\n"

@@ -180,3 +180,8 @@ def test_once_some_rows_are_of_today_those_of_earlier_defaults_are_told_and_not_
     drawn, shown = page.split("\n## ")[1:]
     assert "| aliases | 0.100 (1.000) | 0.500 (1.000) |" in drawn
     assert "| aliases | 0.800 (1.000) |" in shown  # of another subject nothing is of today yet
+
+
+def test_a_line_that_a_later_one_replaced_is_not_among_the_rows_of_earlier_defaults(tmp_path):
+    page = write(tmp_path, [cell(commit="bad"), cell()], command="")
+    assert f"- {OURS} on bundled: 1 of 1 rows, computed at `f00`" in page
