@@ -21,7 +21,7 @@ from benchmarks.league.running import Runner, every
 from benchmarks.league.scoring import HARMONIC, completed, correlations, paired, summary_of, unit
 from benchmarks.league.subjects import DEVELOPMENTS, Job, open_subjects
 from benchmarks.league.versions import earlier_rows, footnote
-from benchmarks.tables import Row, Summary, commit, machine, read_rows, shard_of
+from benchmarks.tables import Row, Summary, commit, machine, made, read_rows, shard_of
 from space_cli.core.errors import SpaceError, UsageFault
 
 OUT = Path("docs/benchmarks")
@@ -178,13 +178,12 @@ def page(rows: Sequence[Row], lacking: Sequence[str]) -> list[str]:
     whole = completed(rows)
     summary = summary_of(whole, dict.fromkeys(row["method"] for row in rows))
     names = list(dict.fromkeys(row["method"] for row in rows))
-    on = machine()
+    how = {"command": "python -m benchmarks.ablations", "commit": commit(), "machine": machine()}
     concepts = ", ".join(f"{concept} ({subject})" for subject, concept in sorted({unit(row) for row in rows}))
     lines = [
         "# Ablations",
         "",
-        f"`python -m benchmarks.ablations` at commit `{commit()}`, on {on['cores']} cores ({on['processor']}), torch "
-        f"{on['torch']}.",
+        f"{made(how)}.",
         "",
         f"Ours with one thing changed, and anchors by projection, on dev concepts: {concepts or 'none yet'}. Where a "
         "retain budget broke, so that `space erase` would have written nothing, the scores are those of what it would "

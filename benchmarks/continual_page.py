@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from benchmarks.tables import made
+
 
 def page(result: dict[str, Any]) -> str:
     """Return the Markdown of a result."""
@@ -9,8 +11,7 @@ def page(result: dict[str, Any]) -> str:
     lines = [
         f"# {len(points)} requests in a row",
         "",
-        f"`{result['command']}` at commit `{result['commit']}`, on {result['machine']['cores']} cores "
-        f"({result['machine']['processor']}), torch {result['machine']['torch']}.",
+        f"{made(result)}.",
         "",
         "Each request erases one more concept of the bundled checkpoint from what the request before left. No concept "
         "is a test concept, the pool shows none of them, and every share is of answers about pictures that no erasure "

@@ -186,13 +186,16 @@ def listed(commits: Iterable[str]) -> str:
     return ", ".join(f"`{commit}`" for commit in commits) or "-"
 
 
+def made(result: Mapping[str, Any]) -> str:
+    """Return how and where a page was made: its command, the commit and the machine."""
+    place = result["machine"]
+    where = f"on {place['cores']} cores ({place['processor']}), torch {place['torch']}"
+    return f"`{result['command']}` at commit `{result['commit']}`, {where}"
+
+
 def origin(result: Mapping[str, Any]) -> str:
     """Return the sentence that says how and where a page was made, and at which commits its rows."""
-    place = result["machine"]
-    return (
-        f"`{result['command']}` at commit `{result['commit']}`, on {place['cores']} cores ({place['processor']}), "
-        f"torch {place['torch']}; rows computed at {listed(commits_of(result['rows']))}."
-    )
+    return f"{made(result)}; rows computed at {listed(commits_of(result['rows']))}."
 
 
 def commit() -> str:

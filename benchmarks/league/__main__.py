@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,15 +90,11 @@ def _run(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str]:
 def _whole(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str]:
     number, shards = shard_of(options.shard)
     concepts = options.concepts or TESTS
-    known = entries()
     found = _choices(options.out)
-    playing = {
-        subject.name: [tuned_for(known[name], subject.name, found) for name in known if name in options.methods]
-        for subject in subjects
-    }
+    playing = {subject.name: _playing(options, subject, found) for subject in subjects}
     runner = Runner(options.out / ROWS, Measures(), frozenset(options.redo), _row)
     for seed in range(options.seeds):
-        again = set(known)
+        again = set(entries())
         if seed:
             runner.reread()
             first = [cell for one in subjects for cell in every(playing[one.name], _jobs([one], concepts, 0))]
@@ -170,15 +166,17 @@ def _next(rows: Sequence[Row], name: str, wanted: int) -> Sequence[Settings]:
 
 def _costs(options: argparse.Namespace, subjects: Sequence[Subject]) -> list[str]:
     """Run the commands themselves, with the settings of the table, on dev concepts: they are timed, not judged."""
-    known, found = entries(), _choices(options.out)
+    found = _choices(options.out)
     runner = Runner(options.out / COSTS, Measures(BRIEF), frozenset(options.redo), commanded)
     for subject in subjects:
         jobs = [Job(subject, concept, 0) for concept in subject.developments[: options.concepts or 1]]
-        runner.run(
-            every([tuned_for(known[name], subject.name, found) for name in known if name in options.methods], jobs)
-        )
+        runner.run(every(_playing(options, subject, found), jobs))
     _write(options)
     return runner.failures
+
+
+def _playing(options: argparse.Namespace, subject: Subject, found: Mapping[str, Mapping[str, Any]]) -> list[Entry]:
+    return [tuned_for(entry, subject.name, found) for name, entry in entries().items() if name in options.methods]
 
 
 def _searched(runner: Runner, jobs: Sequence[Job]) -> list[Row]:

@@ -108,18 +108,14 @@ def scored(rows: Sequence[Row], method: str, *, wanted: int) -> dict[Point, floa
     return {key: mean for key, mean in means.items() if mean is not None}
 
 
-def tuned(entry: Entry, chosen: Mapping[str, Any] | None) -> Entry:
-    """Return an entry with the setting that was chosen, or as it is."""
-    return entry if chosen is None else entry.with_settings(chosen["settings"])
-
-
 def tuned_for(entry: Entry, subject: str, found: Mapping[str, Mapping[str, Any]]) -> Entry:
     """Return an entry with the setting that `choices` found for a subject, or as it is.
 
     Weights trained anew on another machine differ in each digit and not in what they are: until they are searched,
     the setting of those before holds, and the page says so.
     """
-    return tuned(entry, found.get(subject, {}).get(entry.name))
+    chosen = found.get(subject, {}).get(entry.name)
+    return entry if chosen is None else entry.with_settings(chosen["settings"])
 
 
 def beside(ladder: Sequence[Value], first: Sequence[Value], known: dict[Value, float]) -> list[Value]:

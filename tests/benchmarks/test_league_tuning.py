@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.league import __main__ as command
 from benchmarks.league.entries import FIRST_RATES, FIRST_STEPS, RATES, RATES_AT, STEPS, TAU, TAUS, entries
-from benchmarks.league.tuning import around_best, beside, choice, choices, open_settings, scored, tuned, tuned_for
+from benchmarks.league.tuning import around_best, beside, choice, choices, open_settings, scored, tuned_for
 from benchmarks.tables import append_row, refusal
 from space_cli.core import registry
 
@@ -167,6 +167,6 @@ def test_the_league_plays_with_what_was_chosen(tmp_path):
         append_row(tmp_path / command.TUNING, one)
     chosen = command._choices(tmp_path)["bundled"]["npo"]
     assert chosen["checkpoint"] == "abc"
-    assert tuned(entries()["npo"], chosen).settings == {"lr": 3e-4, "steps": 40}
-    assert tuned(entries()["npo"], None).settings == {}
+    assert tuned_for(entries()["npo"], "bundled", {"bundled": {"npo": chosen}}).settings == {"lr": 3e-4, "steps": 40}
+    assert tuned_for(entries()["npo"], "bundled", {}).settings == {}
     json.dumps(chosen)
