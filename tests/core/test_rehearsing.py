@@ -98,7 +98,9 @@ def test_a_neighbour_that_has_its_name_back_is_rehearsed_still(roughly, monkeypa
 
 
 def test_what_is_rehearsed_drifts_less_than_after_as_many_steps_without():
-    own = {"lr": dcsi.Options().lr}  # at a rougher rate the added weight overshoots
+    # At a rougher rate the added weight overshoots; with as much room as photographs need this small checkpoint's drift
+    # falls by 2 %, too little to tell from rounding (ADR 25).
+    own = {"lr": dcsi.Options().lr, "leak": 0.014}
     longer, plain = erased(steps=31, least=31, rehearsals=0, **own)
     found, rehearsed = erased(rehearsals=3, **own)
     assert longer.outcome.steps == found.outcome.steps == 31
