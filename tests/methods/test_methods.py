@@ -46,10 +46,12 @@ def test_the_name_fades_on_pictures_that_erasing_never_saw(erased):
 
 def test_edits_leak_less_onto_retained_keys_than_their_size(erased):
     found, edits = erased
+    allowed = registry.load("methods", "dcsi").Options().leak
     for edit in edits:
         weight = found.weight(edit.layer)
         leak = leak_share(edit.delta(), weight, found.moment(edit.layer))
-        assert leak < 0.2 * float(edit.delta().norm() / weight.norm())
+        # Energy goes with the share left unprotected, so what leaks goes with its root: a fifth of the size at 1.4 %.
+        assert leak < 0.2 * (allowed / 0.014) ** 0.5 * float(edit.delta().norm() / weight.norm())
 
 
 def test_edits_lie_in_the_safe_subspace_to_the_last_bit_of_float32(erased):
