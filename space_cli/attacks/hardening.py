@@ -36,11 +36,8 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: Annotated[int, Field(ge=1)] = 72  # twice the eraser's longest
-    radii: tuple[Annotated[float, Field(gt=0)], ...] = (
-        0.5,
-        0.9,
-        1.3,
-    )  # of the mean token norm; the eraser has the last two
+    # Of the mean token norm; the eraser has the last two.
+    radii: tuple[Annotated[float, Field(gt=0)], ...] = (0.5, 0.9, 1.3)
     images: Annotated[int, Field(ge=1)] = 16  # held-out anchors
 
 

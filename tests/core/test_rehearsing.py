@@ -98,8 +98,7 @@ def test_a_neighbour_that_has_its_name_back_is_rehearsed_still(roughly, monkeypa
 
 
 def test_what_is_rehearsed_drifts_less_than_after_as_many_steps_without():
-    # At a rougher rate the added weight overshoots; with as much room as photographs need this small checkpoint's drift
-    # falls by 2 %, too little to tell from rounding (ADR 25).
+    # At a rougher rate the added weight overshoots; at the default width this checkpoint drifts 2 % less only (ADR 25).
     own = {"lr": dcsi.Options().lr, "leak": 0.014}
     longer, plain = erased(steps=31, least=31, rehearsals=0, **own)
     found, rehearsed = erased(rehearsals=3, **own)

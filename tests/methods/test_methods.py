@@ -44,14 +44,20 @@ def test_the_name_fades_on_pictures_that_erasing_never_saw(erased):
     assert after < before - 1.0
 
 
-def test_edits_leak_less_onto_retained_keys_than_their_size(erased):
-    found, edits = erased
-    allowed = registry.load("methods", "dcsi").Options().leak
+def leaked_by_size(found, edits):
     for edit in edits:
         weight = found.weight(edit.layer)
         leak = leak_share(edit.delta(), weight, found.moment(edit.layer))
-        # Energy goes with the share left unprotected, so what leaks goes with its root: a fifth of the size at 1.4 %.
-        assert leak < 0.2 * (allowed / 0.014) ** 0.5 * float(edit.delta().norm() / weight.norm())
+        yield leak / float(edit.delta().norm() / weight.norm())
+
+
+def test_edits_leak_less_onto_retained_keys_than_their_size():
+    found = subjects.context()
+    assert max(leaked_by_size(found, run("dcsi", found, leak=0.014))) < 0.2
+
+
+def test_edits_of_the_default_width_leak_little_more(erased):
+    assert max(leaked_by_size(*erased)) < 0.25  # found: .22; without a projection .25 to .75
 
 
 def test_edits_lie_in_the_safe_subspace_to_the_last_bit_of_float32(erased):
