@@ -1,6 +1,7 @@
 """Round the weights to 8 or 4 bits: an edit smaller than the rounding is rounded away, and the concept comes back."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from PIL.Image import Image
@@ -24,14 +25,16 @@ from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.quantizing import Rounding, has_nf4, int8, nf4, quantized, rtn4
 from space_cli.core.records import ScoreRecord
-from space_cli.core.stats import score
+from space_cli.core.stats import paired_difference, score
 from space_cli.core.types import Probe, ProbeImage
 
 NEEDS: frozenset[str] = frozenset()
 PARTS = ("int8", "rtn4", "nf4")
+RETAINED = "retained_"
+"""Before the name of each part that is about other concepts."""
 KEPT = (
-    "; other concepts named {after:.3f} → {after_rounded:.3f} rounded, "
-    "before erasing {before:.3f} → {before_rounded:.3f}"
+    "; other concepts ({count} images) named {after:.3f} → {after_rounded:.3f} rounded, before erasing {before:.3f} → "
+    "{before_rounded:.3f}: rounding costs {beyond:+.3f} ({low:+.3f} to {high:+.3f}) more than before"
 )
 ROUNDINGS: dict[str, tuple[Rounding, str]] = {
     "int8": (int8, "8 bits, one scale an output"),
@@ -46,7 +49,9 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     images: Annotated[int, Field(ge=1)] = 24  # of the concept
-    controls: Annotated[int, Field(ge=0)] = 48  # of others
+    controls: Annotated[int, Field(ge=0)] = 48  # of others, for the control
+    # Of others, to be named rightly: rounding changes a hundredth of them, which 48 could not tell from none.
+    kept: Annotated[int, Field(ge=0)] = 480
     questions: Annotated[int, Field(ge=1, le=len(AUDIT_OPEN))] = 3
 
 
@@ -57,8 +62,9 @@ class _Bench:
         self.probe = probe
         self.questions = AUDIT_OPEN[: options.questions]
         self.shown = [one.image for one in probe.forget[: options.images]]
-        self.others: Sequence[ProbeImage] = spread(probe.retain, options.controls)
-        self.strangers: list[Image] = [one.image for one in self.others] or list(probe.general[: options.controls])
+        self.others: Sequence[ProbeImage] = spread(probe.retain, options.kept)
+        strangers = [one.image for one in spread(probe.retain, options.controls)]
+        self.strangers: list[Image] = strangers or list(probe.general[: options.controls])
         self.pushed = None if self.shown else surrogates(before, probe, options.images)
         self.what = (
             f"{len(self.shown)} images of the concept"
@@ -77,15 +83,25 @@ class _Bench:
             return []
         return named(responder, responder.features(self.strangers), self.probe, self.questions)
 
-    def kept(self, responder: Responder) -> float:
-        """Return the share of other concepts that are named rightly."""
+    def kept(self, responder: Responder) -> list[float]:
+        """Return 1 for each image of something else that is named rightly."""
+        if not self.others:
+            return []
         tries = [Try("plain", self.questions[0])]
         answers = ask(responder, responder.features([one.image for one in self.others]), tries, tokens=24)
-        right = [
-            mentions(told[0], (one.name, self.probe.phrases.get(one.name, one.name)))
+        return [
+            float(mentions(told[0], (one.name, self.probe.phrases.get(one.name, one.name))))
             for one, told in zip(self.others, answers, strict=True)
         ]
-        return sum(right) / len(right)
+
+
+@dataclass(frozen=True)
+class _Unrounded:
+    """What the checkpoints say before their weights are rounded."""
+
+    named: float  # share of answers about the concept that name it after erasing
+    before: Sequence[float]  # images of something else that are named rightly
+    after: Sequence[float]
 
 
 def attack(before: Responder, after: Responder, probe: Probe, options: Options) -> dict[str, ScoreRecord]:
@@ -93,29 +109,29 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
     if not probe.forget and not probe.holdout:
         return {part: nothing(NO_SUBJECT) for part in PARTS}
     bench = _Bench(before, probe, options)
-    return {part: _tried(before, after, bench, part) for part in PARTS}
+    plain = _Unrounded(mean(bench.named(after)) or 0.0, bench.kept(before), bench.kept(after))
+    return {part: _tried(before, after, bench, plain, part) for part in PARTS}
 
 
-def _tried(before: Responder, after: Responder, bench: _Bench, part: str) -> ScoreRecord:
+def _tried(before: Responder, after: Responder, bench: _Bench, plain: _Unrounded, part: str) -> ScoreRecord:
     """Measure one rounding, or say why this machine cannot do it: the other attacks go on."""
     if part == "nf4" and not has_nf4():
         return nothing(f"bitsandbytes {NOT_INSTALLED}")
     try:
-        return _rounded(before, after, bench, part)
+        return _rounded(before, after, bench, plain, part)
     except EnvironmentFault as fault:
         return nothing(fault.message)
 
 
-def _rounded(before: Responder, after: Responder, bench: _Bench, part: str) -> ScoreRecord:
+def _rounded(before: Responder, after: Responder, bench: _Bench, plain: _Unrounded, part: str) -> ScoreRecord:
     rounding, words = ROUNDINGS[part]
-    plain = mean(bench.named(after)) or 0.0
-    kept = {"before": bench.kept(before), "after": bench.kept(after)} if bench.others else {}
     with quantized(before.model, rounding):
-        old = bench.named(before)
-        kept |= {"before_rounded": bench.kept(before)} if kept else {}
+        old, old_kept = bench.named(before), bench.kept(before)
     with quantized(after.model, rounding) as layers:
-        new, control = bench.named(after), bench.falsely(after)
-        kept |= {"after_rounded": bench.kept(after)} if kept else {}
+        new, control, new_kept = bench.named(after), bench.falsely(after), bench.kept(after)
+    parts = _kept(plain, old_kept, new_kept, seed=bench.probe.seed)
+    told = {name.removeprefix(RETAINED): value for name, value in parts.items()}
+    kept = KEPT.format(count=len(bench.others), **told) if parts else ""
     record = score(
         old,
         new,
@@ -123,7 +139,19 @@ def _rounded(before: Responder, after: Responder, bench: _Bench, part: str) -> S
         groups=[row // len(bench.questions) for row in range(len(new))],
         seed=bench.probe.seed,
         control=mean(control),
-        note=f"{words}, {layers} layers; {bench.what}{KEPT.format(**kept) if kept else ''}",
+        note=f"{words}, {layers} layers; {bench.what}{kept}",
     )
-    parts = {f"retained_{when}": share for when, share in kept.items()}
-    return with_unattacked(record, plain).model_copy(update={"parts": parts})
+    return with_unattacked(record, plain.named).model_copy(update={"parts": parts})
+
+
+def _kept(plain: _Unrounded, old: Sequence[float], new: Sequence[float], *, seed: int) -> dict[str, float]:
+    """Return how well others are named, and what rounding costs them beyond what it costs before erasing."""
+    lost = [whole - rounded for whole, rounded in zip(plain.before, old, strict=True)]
+    lost_since = [whole - rounded for whole, rounded in zip(plain.after, new, strict=True)]
+    beyond = paired_difference(lost, lost_since, seed=seed)
+    if beyond is None:
+        return {}
+    shares = {"before": plain.before, "after": plain.after, "before_rounded": old, "after_rounded": new}
+    found = {name: sum(values) / len(values) for name, values in shares.items()}
+    found |= {"beyond": beyond.mean, "low": beyond.low, "high": beyond.high}
+    return {f"{RETAINED}{name}": value for name, value in found.items()}

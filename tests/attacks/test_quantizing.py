@@ -77,7 +77,7 @@ def test_what_the_bundled_checkpoint_knows_it_knows_in_four_bits():
     for part in ("int8", "rtn4"):
         assert found[part].before == found[part].after == pytest.approx(1.0)
         assert found[part].control == pytest.approx(0.0)
-        assert "other concepts named" in found[part].note
+        assert "12 images) named 1.000 → 1.000 rounded" in found[part].note
     assert untouched(copies)
 
 
@@ -154,10 +154,57 @@ def test_a_package_that_cannot_round_here_leaves_nf4_out_and_the_weights_alone(m
 def test_what_rounding_costs_others_stands_among_the_parts():
     found = quantize.attack(Sketchy(knowing()), Sketchy(knowing("bus")), probe(forget=2, retain=1), quantize.Options())
     told = found["int8"].parts
-    assert set(told) == {f"retained_{when}{how}" for when in ("before", "after") for how in ("", "_rounded")}
+    shares = {f"retained_{when}{how}" for when in ("before", "after") for how in ("", "_rounded")}
+    assert set(told) == shares | {"retained_beyond", "retained_low", "retained_high"}
     assert told["retained_before"] == told["retained_before_rounded"] == 1.0
     assert told["retained_after"] == told["retained_after_rounded"] == pytest.approx(6 / 7)
-    assert "other concepts named 0.857 → 0.857 rounded, before erasing 1.000 → 1.000" in found["int8"].note
+    assert "7 images) named 0.857 → 0.857 rounded, before erasing 1.000 → 1.000" in found["int8"].note
+
+
+class Forgetful(Sketchy):
+    """Knows all but some things while its weights are rounded."""
+
+    def __init__(self, *losing: str) -> None:
+        super().__init__(knowing())
+        self.model = nn.Linear(8, 8)
+        self.own, self.losing = self.model.weight, knowing(*losing)
+
+    def answer_features(self, features, questions, **options):
+        rounded = self.model.weight is not self.own
+        return (Sketchy(self.losing) if rounded else super()).answer_features(features, questions, **options)
+
+
+def test_rounding_costs_others_what_it_turns_beyond_what_it_turned_before_erasing():
+    shown = probe(forget=2, retain=4)
+    costs = {
+        whose: quantize.attack(before, after, shown, quantize.Options(questions=1))["int8"].parts
+        for whose, before, after in (
+            ("both", Forgetful("bus"), Forgetful("bus")),
+            ("the erased one", Forgetful(), Forgetful("bus")),
+            ("the base", Forgetful("bus"), Forgetful()),
+        )
+    }
+    bus = sum(one.name == "bus" for one in shown.retain) / len(shown.retain)
+    assert costs["both"]["retained_before_rounded"] == pytest.approx(1 - bus)
+    assert costs["both"]["retained_beyond"] == 0
+    assert costs["both"]["retained_high"] > 0, "images that agree are no proof"
+    assert costs["the erased one"]["retained_beyond"] == pytest.approx(bus)
+    assert 0 < costs["the erased one"]["retained_low"] < bus < costs["the erased one"]["retained_high"]
+    assert costs["the base"]["retained_beyond"] == pytest.approx(-bus)
+
+
+def test_the_control_is_on_fewer_images_than_what_is_kept():
+    asked = []
+
+    class Counting(Sketchy):
+        def features(self, images):
+            asked.append(len(images))
+            return super().features(images)
+
+    quantize.attack(
+        Counting(knowing()), Counting(knowing()), probe(forget=1, retain=4), quantize.Options(controls=3, kept=5)
+    )
+    assert set(asked) == {1, 3, 5}
 
 
 def test_nf4_goes_through_its_package(monkeypatch):
