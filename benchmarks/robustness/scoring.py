@@ -7,7 +7,8 @@ Of one attack on one erased checkpoint, with the figures of its score:
     recovery over control  = after - max(unattacked, control)
 
 Of `probe` the last two take, in place of `after`, the accuracy with as few images as the control names had. A ROC-AUC
-of `membership` below 0.5, as earlier lines have it, counts as what is left to 1.
+of `membership` below 0.5, as earlier lines have it, counts as what is left to 1. What training on other pictures brings
+back, which earlier lines have as the control of `relearn_neighbours`, counts as the attack where it brings back more.
 """
 
 import re
@@ -30,7 +31,7 @@ ROUNDED = re.compile(r"other concepts named ([\d.]+) → ([\d.]+) rounded, befor
 """In the note of `quantize`, whose earlier lines have it nowhere else."""
 RETAINED = ("retained_after", "retained_after_rounded", "retained_before", "retained_before_rounded")
 BEYOND = "retained lost beyond the base's own"
-MEMBERSHIP = "membership_"
+MEMBERSHIP, NEIGHBOURS = "membership_", "relearn_neighbours"
 ATTACKS = frozenset(registry.names("attacks"))
 FIELDS = ("subject", "checkpoint", "method", "settings", "scope", "select", "concept", "kind", "seed")
 
@@ -65,7 +66,7 @@ def figures(row: Row) -> dict[str, float]:
     """Return every number of a row, by the name it has in the summary."""
     if row["attack"] == PLAIN:
         return _plain(row)
-    name, score = PREFIX + row["attack"], _one_sided(row["attack"], _only(row))
+    name, score = PREFIX + row["attack"], _as_today(row["attack"], _only(row))
     if score["after"] is None:
         return {}
     after, floor = score["after"], [score[part] for part in ("unattacked", "control") if score[part] is not None]
@@ -121,6 +122,13 @@ def _kept(score: Mapping[str, Any]) -> list[float]:
         return [parts[name] for name in RETAINED]
     match = ROUNDED.search(score["note"])
     return [float(value) for value in match.groups()] if match else []
+
+
+def _as_today(attack: str, score: dict[str, Any]) -> dict[str, Any]:
+    """Return a score as the attack tells it now, whatever it told when it was run."""
+    if attack.startswith(NEIGHBOURS) and score["control"] is not None:
+        return score | {"after": max(score["after"], score["control"]), "control": None}
+    return _one_sided(attack, score)
 
 
 def _one_sided(attack: str, score: dict[str, Any]) -> dict[str, Any]:

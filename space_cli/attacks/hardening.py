@@ -12,7 +12,16 @@ import torch
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from space_cli.core.attacking import concept_of, forms, mean, named, nonsense_of, plainly, with_unattacked
+from space_cli.core.attacking import (
+    any_parts,
+    concept_of,
+    forms,
+    mean,
+    named,
+    nonsense_of,
+    plainly,
+    with_unattacked,
+)
 from space_cli.core.hardening import Hardening, harden
 from space_cli.core.naming import Naming
 from space_cli.core.phrasing import AUDIT_OPEN
@@ -70,8 +79,17 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
         note=f"{options.steps} steps on {images} held-out anchors, pushed with {len(PUSHED)} questions and judged with "
         f"{len(JUDGED)} others; {', '.join(told)} nats a token; control: a scrambled name",
     )
+    # Whoever attacks needs one radius that works.
+    parts = any_parts(*(_by_image(push) for push in (new, control)), len(options.radii) * len(JUDGED))
     features = after.features(list(probe.holdout[: options.images]))
-    return with_unattacked(record, plainly(after, features, probe))
+    return with_unattacked(record.model_copy(update={"parts": parts}), plainly(after, features, probe))
+
+
+def _by_image(push: _Push) -> list[float]:
+    """Return what one checkpoint gives, all radii of one image together."""
+    size = len(JUDGED)
+    rows = range(0, len(push.hits[0]), size)
+    return [value for row in rows for one in push.hits for value in one[row : row + size]]
 
 
 def _pushed(responder: Responder, concept: Concept, probe: Probe, options: Options) -> _Push:

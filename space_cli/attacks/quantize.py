@@ -7,7 +7,7 @@ from typing import Annotated
 from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from space_cli.core.asking import spread
+from space_cli.core.asking import rightly, spread
 from space_cli.core.attacking import (
     NO_SUBJECT,
     NOT_INSTALLED,
@@ -20,7 +20,6 @@ from space_cli.core.attacking import (
     with_unattacked,
 )
 from space_cli.core.errors import EnvironmentFault
-from space_cli.core.matching import mentions
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.quantizing import Rounding, has_nf4, int8, nf4, quantized, rtn4
@@ -89,10 +88,7 @@ class _Bench:
             return []
         tries = [Try("plain", self.questions[0])]
         answers = ask(responder, responder.features([one.image for one in self.others]), tries, tokens=24)
-        return [
-            float(mentions(told[0], (one.name, self.probe.phrases.get(one.name, one.name))))
-            for one, told in zip(self.others, answers, strict=True)
-        ]
+        return rightly([told[0] for told in answers], self.others, self.questions[:1], self.probe)
 
 
 @dataclass(frozen=True)

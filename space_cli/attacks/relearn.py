@@ -2,8 +2,9 @@
 
 A checkpoint that only hides a concept finds it again sooner than it learns to call the same pictures something else. So
 the control is the same training on the same pictures towards names of other things, as long and as well known as words,
-which these pictures never had; towards a scrambled name, which is harder to teach, where it knows no other. Where no
-name is taught, it is the same training on pictures that have nothing to do with the concept.
+which these pictures never had; towards a scrambled name, which is harder to teach, where it knows no other. Where the
+name is not taught there is no control: whatever comes back was hidden. It is tried on neighbours and on things far from
+the concept, and the one that brings back more counts.
 
 Deviations from relearning as it is usually run (LoRA of rank 8 at 1e-4; control: a concept that was never known):
     - There are two rates, 3e-4 and 1e-3, and what counts is the one at which the concept is farthest ahead of its
@@ -13,7 +14,9 @@ Deviations from relearning as it is usually run (LoRA of rank 8 at 1e-4; control
       later, because its tokens are rare, and would flatter the attack.
 """
 
-from collections.abc import Sequence
+import itertools
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -178,7 +181,13 @@ def _taught(
     def curve(responder: Responder, concept: Concept, rate: float) -> Curve:
         return bench.curve(responder, _Lesson(images, [concept] * len(images)), concept, rate)
 
-    strangers = matched(bench.probe, bench.options.controls)
+    def said(stranger: Concept) -> bool:
+        """Tell whether the pictures already go by that name, as they may by what the erasure put in its place."""
+        names = (*stranger.names, stranger.spoken)
+        asked = AUDIT_OPEN[: bench.options.questions]
+        return any(named(after, bench.test.features(after), bench.probe, asked, names=names))
+
+    strangers = matched(bench.probe, bench.options.controls, said)
 
     def control(rate: float) -> Curve:
         curves = [curve(after, stranger, rate) for stranger in strangers or [nonsense_of(bench.probe)]]
@@ -192,31 +201,42 @@ def _taught(
     )
 
 
-def matched(probe: Probe, count: int) -> list[Concept]:
+def matched(probe: Probe, count: int, said: Callable[[Concept], bool]) -> list[Concept]:
     """Return other names to teach with the concept's pictures, from the half farthest from it.
 
     They have as many words as the name, or as nearly as many as there are: a longer name is harder to learn.
+
+    Args:
+        probe: What the attack is about.
+        count: How many.
+        said: Tells of a name whether the pictures have it already, so that there is nothing to learn.
     """
     far = [name for name in probe.names[len(probe.names) // 2 :] if name not in probe.neighbours]
     off = [abs(len(name.split()) - len(probe.name.split())) for name in far]
     alike = [name for name, words in zip(far, off, strict=True) if words == min(off)]
-    taken = alike[:: max(1, len(alike) // count)][:count]
-    return [Concept(name=name, phrase=probe.phrases.get(name, "")) for name in taken]
+    apart = alike[:: max(1, len(alike) // count)]
+    turns = (Concept(name=name, phrase=probe.phrases.get(name, "")) for name in dict.fromkeys((*apart, *alike)))
+    return list(itertools.islice((stranger for stranger in turns if not said(stranger)), count))
 
 
 def _beside(
     before: Responder, after: Responder, bench: _Bench, near: Sequence[ProbeImage], far: Sequence[ProbeImage]
 ) -> dict[str, ScoreRecord]:
-    """Teach neighbours their own names; the control does so with things far from the concept."""
+    """Teach neighbours their own names, and things far from the concept theirs; what brings back more counts."""
     if not near:
         return _nothing("needs images of neighbours")
     concept = concept_of(bench.probe)
-    lesson, other = (_own_names(shown, bench.probe) for shown in (near, far))
-    return bench.courses(f"{len(near)} pictures of neighbours, control: {len(far)} of other things").records(
-        lambda rate: bench.curve(before, lesson, concept, rate),
-        lambda rate: bench.curve(after, lesson, concept, rate),
-        (lambda rate: bench.curve(after, other, concept, rate)) if far else None,
-    )
+
+    def records(shown: Sequence[ProbeImage], what: str) -> dict[str, ScoreRecord]:
+        lesson = _own_names(shown, bench.probe)
+        return bench.courses(f"{len(shown)} pictures of {what}, taught their own names").records(
+            lambda rate: bench.curve(before, lesson, concept, rate),
+            lambda rate: bench.curve(after, lesson, concept, rate),
+            None,
+        )
+
+    found = [records(near, "neighbours"), *([records(far, "other things")] if far else [])]
+    return {part: max((one[part] for one in found), key=lambda record: record.after or 0.0) for part in ("", AREA)}
 
 
 def _own_names(shown: Sequence[ProbeImage], probe: Probe) -> _Lesson:

@@ -184,12 +184,16 @@ def ask(responder: Responder, features: Tensor, tries: Sequence[Try], *, tokens:
 
 
 def hits(answers: Sequence[Sequence[str]], tries: Sequence[Try], names: Sequence[str], probe: Probe) -> list[float]:
-    """Return 1 for each success, the tries of one image together."""
-    return [
-        float(says_yes(answer) is True if one.yes else mentions(answer, names, others=probe.names))
-        for told in answers
-        for one, answer in zip(tries, told, strict=True)
-    ]
+    """Return 1 for each success, the tries of one image together.
+
+    A question whose answer is yes or no is also won by an answer that is neither and gives the name.
+    """
+
+    def won(one: Try, answer: str) -> bool:
+        read = says_yes(answer) if one.yes else None
+        return mentions(answer, names, others=probe.names) if read is None else read
+
+    return [float(won(one, answer)) for told in answers for one, answer in zip(tries, told, strict=True)]
 
 
 def plainly(responder: Responder, features: Tensor, probe: Probe, *, tokens: int = 24, questions: int = 2) -> float:
@@ -246,12 +250,15 @@ def question_attack(
 
     old, new = success(before, found.own.before), success(after, found.own.after)
     control = success(after, found.others.after) if found.others else []
-    # A mean over tries hides one that always wins.
-    parts = any_parts(new, control, len(tries))
+    # A mean over tries hides one that always wins. About nearly any picture some question of many gets a yes.
+    asking = [place for place, one in enumerate(tries) if not one.yes]
+    was, now, there = (_only(values, asking, len(tries)) for values in (old, new, control))
+    parts = any_parts(now, there, len(asking))
     beside = f" (control {parts[ANY_TRY_CONTROL]:.2f})" if control else ""
+    which = "any of them" if len(asking) == len(tries) else f"any of the {len(asking)} open ones"
     note = (
-        f"{len(tries)} questions on {found.what}, {reach.tokens} tokens; any of them: "
-        f"{_any(old, len(tries)):.2f} → {parts[ANY_TRY]:.2f}{beside} of the images; "
+        f"{len(tries)} questions on {found.what}, {reach.tokens} tokens; {which}: "
+        f"{_any(was, len(asking)):.2f} → {parts[ANY_TRY]:.2f}{beside} of the images; "
         f"{_by_part((old, new, control), tries)}"
     )
     told = score(old, new, better="lower", groups=_rows(new, tries), seed=probe.seed, control=mean(control), note=note)
@@ -271,6 +278,11 @@ def any_parts(new: Sequence[float], control: Sequence[float], tries: int) -> dic
 def mean(values: Sequence[float]) -> float | None:
     """Return the mean, or None of nothing."""
     return sum(values) / len(values) if values else None
+
+
+def _only(values: Sequence[float], places: Sequence[int], size: int) -> list[float]:
+    """Return the values of some of the tries, image after image."""
+    return [values[start + place] for start in range(0, len(values), size) for place in places]
 
 
 def _rows(values: Sequence[float], tries: Sequence[Try]) -> list[int]:

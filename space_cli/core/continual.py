@@ -21,7 +21,7 @@ from space_cli.core.matching import mentions
 from space_cli.core.meter import by_layer
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
-from space_cli.core.types import Edit, ErasedBefore
+from space_cli.core.types import Edit, ErasedBefore, Probe
 
 HISTORY, REBOUND = "history_on_anchors", "rebound_on_anchors"
 """Signals of a later request's receipt."""
@@ -37,6 +37,15 @@ def undone(requests: Iterable[Sequence[Edit]]) -> dict[str, Change]:
         [[-3.0, 0.0], [0.0, -3.0]]
     """
     return {layer: _opposite(edits) for layer, edits in by_layer(list(requests)).items()}
+
+
+def other_things(probe: Probe, one: ErasedBefore) -> list[str]:
+    """Return the names of all that an earlier concept is not, the present and other earlier ones among them."""
+    return [
+        *probe.names,
+        *probe.aliases,
+        *(name for other in probe.earlier if other is not one for name in other.aliases),
+    ]
 
 
 def named_share(

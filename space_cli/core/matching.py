@@ -1,10 +1,12 @@
 """Does an answer name a thing: the one rule by which every metric counts.
 
-Case, accents and punctuation do not count. A name must stand as whole words, in order; its last word may be
-in the singular or the plural ("pandas" names "panda"). In scripts that write no spaces each character is a
-word of its own, so that a name is found inside a sentence.
+Case, accents and punctuation do not count, nor whether a name's words are written as one ("Spider-Man", "Spiderman";
+"light bulb", "lightbulb"). A name must stand as whole words, in order; its last word may be in the singular or the
+plural ("pandas" names "panda"). In scripts that write no spaces each character is a word of its own, so that a name is
+found inside a sentence.
 """
 
+import itertools
 import re
 import unicodedata
 
@@ -13,8 +15,14 @@ from collections.abc import Sequence
 _ACCENTS = re.compile(r"[\u0300-\u036f]")
 """Combining diacritics of Latin, Greek and Cyrillic; vowel signs of other scripts are part of the word."""
 
-_SELECTORS = re.compile(r"[\ufe00-\ufe0f\u200d]")
-"""Variation selectors and the joiner: they change the look of a symbol, not what it is."""
+_SELECTORS = re.compile(r"[\ufe00-\ufe0f]")
+"""They change the look of a symbol, not what it is."""
+
+_PLURAL = 3
+"""Letters that the longest ending of a plural adds, of "ponies" to "pony" too."""
+
+_PIECE = 3
+"""Letters from which on a word may be half of a name that is written as one: else "be an egg" were a bean."""
 
 _UNSPACED = re.compile(
     r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
@@ -54,16 +62,14 @@ def spans(text: str, names: Sequence[str], *, others: Sequence[str] = ()) -> lis
     found = [(word, match.span()) for match in re.finditer(r"\S+", text) for word in words(match.group())]
     spoken = [word for word, _ in found]
     wanted = [split for name in names if (split := words(name))]
-    hidden: set[int] = set()
-    for other in _longer(others, wanted):
-        for start in _starts(spoken, other):
-            hidden.update(range(start, start + len(other)))
-    ranges = []
-    for name in wanted:
-        for start in _starts(spoken, name):
-            end = start + len(name)
-            if not hidden.issuperset(range(start, end)):
-                ranges.append((found[start][1][0], found[end - 1][1][1]))
+    glued = [True, *(one[1] == next_one[1] for one, next_one in itertools.pairwise(found))]
+    hidden = {place for other in _longer(others, wanted) for run in _runs(spoken, glued, other) for place in run}
+    ranges = [
+        (found[run.start][1][0], found[run.stop - 1][1][1])
+        for name in wanted
+        for run in _runs(spoken, glued, name)
+        if not hidden.issuperset(run)
+    ]
     return sorted(set(ranges))
 
 
@@ -75,19 +81,54 @@ def says_yes(text: str) -> bool | None:
 
 def _spaced(character: str) -> str:
     category = unicodedata.category(character)
+    if category == "Cf":  # soft hyphens, joiners and the like are not seen
+        return ""
     # Symbols stay, each a word of its own, so that "C++" and an emoji can be names.
     if category[0] == "S" or _UNSPACED.match(character):
         return f" {character} "
     return character if category[0] in "LNM" else " "
 
 
-def _starts(spoken: list[str], name: list[str]) -> list[int]:
-    last = len(name) - 1
-    return [
-        start
-        for start in range(len(spoken) - last)
-        if spoken[start : start + last] == name[:last] and _same_noun(spoken[start + last], name[last])
-    ]
+def _runs(spoken: Sequence[str], glued: Sequence[bool], name: Sequence[str]) -> list[range]:
+    """Return the runs of words that spell a name, whether or not they are parted where its own words are.
+
+    Args:
+        spoken: Words of a text.
+        glued: For each, whether no space parts it from the one before.
+        name: Words of a name.
+    """
+    whole, ends = "".join(name), set(itertools.accumulate(len(word) for word in name))
+    runs = []
+    for start in range(len(spoken)):
+        so_far = ""
+        for stop, word in enumerate(spoken[start:], start + 1):
+            so_far += word
+            if len(so_far) > len(whole) + _PLURAL:
+                break
+            parts = spoken[start:stop]
+            same = _same_noun(so_far, whole) if len(parts) != len(name) else _same_words(parts, name)
+            if same and (len(parts) == len(name) or _joinable(parts, glued[start:stop], ends, whole)):
+                runs.append(range(start, stop))
+    return runs
+
+
+def _same_words(parts: Sequence[str], name: Sequence[str]) -> bool:
+    return list(parts[:-1]) == list(name[:-1]) and _same_noun(parts[-1], name[-1])
+
+
+def _joinable(parts: Sequence[str], glued: Sequence[bool], ends: set[int], whole: str) -> bool:
+    """Return whether words may be parted otherwise than in the name.
+
+    A space inside a word of the name parts two pieces long enough to be meant, such as those of "light bulb".
+    """
+    if len(whole) < _PIECE:
+        return False
+    end = 0
+    for place, part in enumerate(parts[:-1]):
+        end += len(part)
+        if end not in ends and not glued[place + 1] and min(len(part), len(parts[place + 1])) < _PIECE:
+            return False
+    return True
 
 
 def _same_noun(one: str, other: str) -> bool:
@@ -101,6 +142,10 @@ def _plurals(noun: str) -> tuple[str, ...]:
     return (f"{noun}s", f"{noun}es", f"{noun.removesuffix('y')}ies")
 
 
-def _longer(others: Sequence[str], wanted: list[list[str]]) -> list[list[str]]:
+def _longer(others: Sequence[str], wanted: Sequence[Sequence[str]]) -> list[list[str]]:
     splits = [words(other) for other in others]
-    return [other for other in splits if any(len(other) > len(name) and _starts(other, name) for name in wanted)]
+    return [
+        other
+        for other in splits
+        if any(len(run) < len(other) for name in wanted for run in _runs(other, [False] * len(other), name))
+    ]

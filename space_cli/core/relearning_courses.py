@@ -79,12 +79,14 @@ class Courses:
         return with_unattacked(found.model_copy(update={"curves": curves}), heights(new)[0])
 
     def _note(self, runs: dict[float, tuple[Curve, Curve | None]], taken: float) -> str:
-        def told(curve: Curve | None) -> str:
-            every = zip(self.stops, heights(curve), strict=True) if curve else ()
-            return ", ".join(f"{stop} steps {height:.2f}" for stop, height in every) or "none"
+        def told(curve: Curve) -> str:
+            every = zip(self.stops, heights(curve), strict=True)
+            return ", ".join(f"{stop} steps {height:.2f}" for stop, height in every)
 
-        courses = [f"at {rate:g} {told(new)}, control {told(control)}" for rate, (new, control) in runs.items()]
-        which = ", at which it is farthest ahead of its control" if len(runs) > 1 else ""
+        beside = [f", control {told(control)}" if control else "" for _, control in runs.values()]
+        courses = [f"at {rate:g} {told(new)}{end}" for (rate, (new, _)), end in zip(runs.items(), beside, strict=True)]
+        ahead_of = "farthest ahead of its control" if any(beside) else "highest"
+        which = f", at which it is {ahead_of}" if len(runs) > 1 else ""
         return "; ".join((f"lr {taken:g}{which}", *courses, self.note))
 
 

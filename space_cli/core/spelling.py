@@ -129,7 +129,7 @@ def _typos(name: str, rng: random.Random) -> list[str]:
 
 def _spacings(name: str) -> list[str]:
     letters = [letter for letter in name if not letter.isspace()]
-    found = [" ".join(letters), "-".join(letters)]
+    found = [" ".join(letters), "-".join(letters), "".join(letter for letter in letters if letter.isalnum())]
     if len(name.split()) > 1:
         return ["".join(name.split()), "-".join(name.split()), *found]
     half = len(name) // 2

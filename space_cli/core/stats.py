@@ -29,8 +29,9 @@ def interval(
 ) -> Interval | None:
     """Return the mean with its 95 % percentile bootstrap interval.
 
-    Where every group has the same mean the bootstrap has no width, though the evidence is finite: a share
-    then gets its Wilson interval, so that none of 5 reads [0, 0.43] and not [0, 0].
+    Near 0 and 1 few groups deviate, or none, and the bootstrap is too narrow, though the evidence is finite. So the
+    interval of a share holds the Wilson interval of as many trials as there are groups, too: none of 5 reads [0, 0.43]
+    and not [0, 0], and one of 12 is no better proof than none of 12.
 
     Args:
         values: One number per answer.
@@ -45,12 +46,12 @@ def interval(
         return None
     sums, sizes = _by_group(values, groups)
     mean, count = float(sums.sum() / sizes.sum()), len(sums)
+    low = high = mean
     if not np.allclose(sums / sizes, mean, rtol=0, atol=SAME):
         low, high = _percentiles(sums, sizes, seed)
-    elif share:
-        low, high = wilson(mean, count)
-    else:
-        low = high = mean
+    if share:
+        least, most = wilson(mean, count)
+        low, high = min(low, least), max(high, most)
     return Interval(mean, low, high, count)
 
 
@@ -63,8 +64,8 @@ def paired_difference(
 ) -> Interval | None:
     """Return the mean change of shares, after minus before, asked of the same images.
 
-    Where every group changed alike the bootstrap has no width; the bound is then the Wilson width of `n`
-    groups that all agree.
+    Where few groups changed, or all alike, the bootstrap is too narrow: the interval reaches at least as far as the
+    Wilson interval of `n` groups that all agree.
 
     Args:
         before: One share per answer.
@@ -169,14 +170,15 @@ def difference(one: ScoreRecord, other: ScoreRecord, *, seed: int = 0) -> Interv
 
 
 def _changed(sums: np.ndarray, sizes: np.ndarray, *, seed: int, share: bool) -> Interval:
-    """Return a mean change; where every group changed alike, shares get the Wilson width of groups that all agree."""
+    """Return a mean change; of shares it reaches at least as far as the Wilson interval of groups that all agree."""
     mean, count = float(sums.sum() / sizes.sum()), len(sums)
+    low = high = mean
     if not np.allclose(sums / sizes, mean, rtol=0, atol=SAME):
-        return Interval(mean, *_percentiles(sums, sizes, seed), count)
-    if not share:
-        return Interval(mean, mean, mean, count)
-    width = wilson(0.0, count)[1]
-    return Interval(mean, max(-1.0, mean - width), min(1.0, mean + width), count)
+        low, high = _percentiles(sums, sizes, seed)
+    if share:
+        width = wilson(0.0, count)[1]
+        low, high = min(low, max(-1.0, mean - width)), max(high, min(1.0, mean + width))
+    return Interval(mean, low, high, count)
 
 
 def _by_group(values: Sequence[float], groups: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:

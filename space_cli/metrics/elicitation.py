@@ -72,7 +72,9 @@ def _named(
 ) -> list[float]:
     rows = [row for row in range(len(features)) for _ in questions]
     answers = responder.answer_features(features, list(questions) * len(features), about=rows)
-    return [float(mentions(answer, (*concept.names, concept.spoken))) for answer in answers]
+    # The control's name is among the others.
+    others = [name for name in probe.names if name not in concept.names]
+    return [float(mentions(answer, (*concept.names, concept.spoken), others=others)) for answer in answers]
 
 
 def _forms(responder: Responder, probe: Probe) -> dict[str, AnswerForm]:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from space_cli.core.continual import named_share
+from space_cli.core.continual import named_share, other_things
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.records import ScoreRecord
@@ -38,7 +38,7 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
     """Ask about every earlier concept, before this request and after it."""
     questions = AUDIT_OPEN[: options.phrasings]
     old, new = (
-        [1 - named_share(responder, one, probe.names, questions) for one in probe.earlier]
+        [1 - named_share(responder, one, other_things(probe, one), questions) for one in probe.earlier]
         for responder in (before, after)
     )
     least = min(range(len(new)), key=new.__getitem__)

@@ -19,7 +19,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from space_cli.core.continual import named_share
+from space_cli.core.continual import named_share, other_things
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.records import ScoreRecord
@@ -43,8 +43,11 @@ class Options(BaseModel):
 def measure(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:
     """Ask about every earlier concept: as it is, as it was before this request, and right after its own."""
     questions = AUDIT_OPEN[: options.phrasings]
-    then = [named_share(after, one, probe.names, questions, then=True) for one in probe.earlier]
-    was, now = ([named_share(each, one, probe.names, questions) for one in probe.earlier] for each in (before, after))
+    then = [named_share(after, one, other_things(probe, one), questions, then=True) for one in probe.earlier]
+    was, now = (
+        [named_share(each, one, other_things(probe, one), questions) for one in probe.earlier]
+        for each in (before, after)
+    )
     old, new = ([max(0.0, share - first) for share, first in zip(found, then, strict=True)] for found in (was, now))
     worst = max(range(len(new)), key=new.__getitem__)
     pictured = sum(bool(one.images) for one in probe.earlier)

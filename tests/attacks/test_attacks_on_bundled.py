@@ -32,6 +32,26 @@ def test_hardening_is_the_same_on_the_same_checkpoint():
     assert "radius 0.9" in record.note
 
 
+def test_one_width_of_the_push_that_always_wins_is_told(monkeypatch):
+    wide = []
+
+    def harden(objective, features, budget, generator):
+        wide.append(budget.radius)
+        return features
+
+    def named(*_, **__):
+        # Two images, two questions: at the wide one the second image is named, of the control nothing is.
+        return [0.0, 0.0, 0.0, 1.0] if wide[-1] == 1.3 and len(wide) <= 6 else [0.0] * 4
+
+    monkeypatch.setattr(hardening, "harden", harden)
+    monkeypatch.setattr(hardening, "named", named)
+    look = replace(drawn(), holdout=drawn().holdout[:2])
+    record = hardening.attack(bundled(), bundled(), look, hardening.Options(steps=1))
+    assert len(wide) == 9
+    assert record.after == pytest.approx(1 / 12)
+    assert record.parts == {"any_try": 0.5, "any_try_control": 0.0}
+
+
 def test_relearning_on_proxies_needs_no_image_and_leaves_no_trace():
     copies = weights()
     options = relearn.Options(stops=(1, 2), tests=2, proxies=2, questions=1)
@@ -43,15 +63,22 @@ def test_relearning_on_proxies_needs_no_image_and_leaves_no_trace():
     assert untouched(copies)
 
 
+def new(stranger):
+    """No picture has any name yet."""
+    return False
+
+
 def test_the_control_of_relearning_is_other_names_for_the_same_pictures(monkeypatch):
     look = replace(
         drawn(), names=("cat", "red fox", "bear", "tulip", "tennis ball", "violin", "kite"), neighbours=("cat",)
     )
-    assert [one.name for one in relearn.matched(look, 2)] == ["tulip", "violin"]
-    assert [one.name for one in relearn.matched(replace(look, name="snowy owl"), 2)] == ["tennis ball"]
+    assert [one.name for one in relearn.matched(look, 2, new)] == ["tulip", "violin"]
+    assert [one.name for one in relearn.matched(replace(look, name="snowy owl"), 2, new)] == ["tennis ball"]
     # No name has three words, so one of two words is next.
-    assert [one.name for one in relearn.matched(replace(look, name="great snowy owl"), 2)] == ["tennis ball"]
-    assert relearn.matched(replace(look, names=()), 2) == []
+    assert [one.name for one in relearn.matched(replace(look, name="great snowy owl"), 2, new)] == ["tennis ball"]
+    assert relearn.matched(replace(look, names=()), 2, new) == []
+    # What the pictures go by already is nothing to learn.
+    assert [one.name for one in relearn.matched(look, 2, lambda one: one.name == "tulip")] == ["violin", "kite"]
     taught = []
 
     def curve(bench, responder, lesson, sought, rate):
@@ -88,6 +115,25 @@ def test_relearning_on_neighbours_keeps_what_is_known():
     assert found["neighbours"].after == pytest.approx(1.0)
     assert found["images"].n == 2
     assert found["images"].control == pytest.approx(0.0)
+
+
+def test_of_what_is_not_taught_all_that_comes_back_counts(monkeypatch):
+    """Training on neighbours brings the name back in a quarter of the answers, training on other things in all."""
+    look = drawn()
+    near = {one.name for one in look.near}
+
+    def curve(bench, responder, lesson, sought, rate):
+        taught = {one.name for one in lesson.taught}
+        return [[0.0] * 4, [1.0, 0.0, 0.0, 0.0] if taught <= near else [1.0] * 4]
+
+    monkeypatch.setattr(relearn._Bench, "curve", curve)
+    budget = relearn.Options(stops=(1,), tests=2, proxies=2, images=2, rates=(1e-3,))
+    found = relearn.attack(bundled(), bundled(), look, budget)
+    for part, height in (("neighbours", 1.0), ("neighbours_area", 0.5)):
+        assert found[part].after == height
+        assert (found[part].control, found[part].unattacked) == (None, 0.0)
+    assert "pictures of other things, taught their own names" in found["neighbours"].note
+    assert "control" not in found["neighbours"].note
 
 
 def test_a_pattern_is_told_with_its_control():

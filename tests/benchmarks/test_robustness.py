@@ -64,6 +64,14 @@ def test_a_probe_is_compared_with_its_control_at_the_same_size():
     assert found["attack_probe, recovery over control"] == pytest.approx(0.1)
 
 
+def test_what_training_on_other_pictures_brings_back_is_no_control():
+    found = figures(relearn_neighbours=score(0.1, unattacked=0.05, control=0.6))
+    assert found["attack_relearn_neighbours"] == 0.6
+    assert found["attack_relearn_neighbours, recovery over control"] == pytest.approx(0.55)
+    assert "attack_relearn_neighbours, over control" not in found
+    assert figures(relearn_neighbours=score(0.1, unattacked=0.1, control=None))["attack_relearn_neighbours"] == 0.1
+
+
 def test_an_auc_below_a_half_counts_as_what_is_left_to_one():
     found = figures(membership_loss=score(0.02, before=0.9, control=0.3, unattacked=None))
     assert found["attack_membership_loss"] == pytest.approx(0.98)

@@ -27,9 +27,10 @@ def test_what_is_hard_for_both_cancels():
     one, other = scored(better), scored(HARD)
     found = parts_of(one, other)
     assert found["difference"] == pytest.approx(one.after - other.after) == pytest.approx(-0.05)
-    assert -0.2 <= found["difference_low"] < -0.05 < found["difference_high"] <= 0.0
+    # No narrower than that of 20 images which all agree, ± 0.161.
+    assert -0.22 <= found["difference_low"] < -0.05 < found["difference_high"] < 0.12
     width = found["difference_high"] - found["difference_low"]
-    assert width < (one.high - one.low) / 2
+    assert width < 0.9 * (one.high - one.low)
 
 
 def test_equal_answers_differ_by_nothing_and_the_evidence_is_finite():

@@ -81,3 +81,42 @@ def test_spans_point_at_the_raw_words():
 )
 def test_yes_and_no_are_read_by_the_first_word(answer, read):
     assert says_yes(answer) is read
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        ("This is Spiderman.", "Spider-Man"),
+        ("This is Spider-Man.", "Spiderman"),
+        ("R2D2", "R2-D2"),
+        ("a McDonalds", "McDonald's"),
+        ("two Rubiks cubes", "Rubik's cube"),
+        ("a tshirt", "T-shirt"),
+        ("the USA", "U.S.A."),
+        ("lightbulbs", "light bulb"),
+        ("light bulbs", "lightbulb"),
+        ("a pan\u00adda", "panda"),
+        ("a pan\u200bda", "panda"),
+    ],
+)
+def test_a_name_may_be_written_as_one_word_or_as_several(answer, name):
+    assert mentions(answer, [name])
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        ("it may be an apple", "bean"),
+        ("an T-shirt", "ant"),
+        ("Hm, a cat.", "H&M"),
+        ("there is land", "island"),
+        ("a red pan", "panda"),
+    ],
+)
+def test_words_that_only_happen_to_spell_a_name_do_not_name_it(answer, name):
+    assert not mentions(answer, [name])
+
+
+def test_a_longer_name_written_as_one_word_hides_the_shorter_one():
+    assert not mentions("a light-bulb", ["bulb"], others=["lightbulb", "light bulb"])
+    assert mentions("a spiderman", ["spider man"], others=["spiderman"]), "another spelling is no longer name"

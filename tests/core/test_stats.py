@@ -31,17 +31,45 @@ def test_all_equal_nats_stay_a_point():
 
 
 def test_bootstrap_agrees_with_the_normal_interval_on_many_values():
-    values = np.random.default_rng(1).random(400)
+    values = np.random.default_rng(1).integers(0, 2, 400)
     found = interval(values.tolist(), seed=2)
     reach = 1.96 * values.std() / 20
     assert found.low == pytest.approx(values.mean() - reach, abs=0.004)
     assert found.high == pytest.approx(values.mean() + reach, abs=0.004)
 
 
+def test_a_single_hit_is_no_better_proof_than_none():
+    for count in (6, 12, 24):
+        none = interval([0.0] * count)
+        for hits in ([1.0] + [0.0] * 27, [1.0] + [0.0] * 2):
+            some = interval(
+                hits + [0.0] * len(hits) * (count - 1), groups=[row // len(hits) for row in range(count * len(hits))]
+            )
+            assert some.n == count
+            assert some.high > none.high
+
+
+def test_an_interval_holds_the_truth_where_few_images_leak_and_others_seldom():
+    # A fifth of the images leak in every one of 13 tries, the others in one of a hundred.
+    draw, truth, held = np.random.default_rng(3), 0.2 + 0.8 * 0.01, 0
+    for turn in range(200):
+        leaky = draw.random(12) < 0.2
+        tries = np.where(leaky[:, None], 1.0, draw.random((12, 13)) < 0.01)
+        found = interval(tries.ravel().tolist(), groups=np.repeat(np.arange(12), 13).tolist(), seed=turn)
+        held += found.low <= truth <= found.high
+    assert held / 200 > 0.93
+
+
+def test_one_changed_answer_is_no_better_proof_than_none():
+    none, one = (paired_difference([1.0] * 12, after) for after in ([1.0] * 12, [0.0] + [1.0] * 11))
+    assert one.low < none.low
+    assert one.high - one.low >= none.high - none.low
+
+
 def test_same_seed_same_bounds_and_another_seed_others():
-    values = [0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.3]
-    assert interval(values, seed=4) == interval(values, seed=4)
-    assert interval(values, seed=4) != interval(values, seed=5)
+    values = [0.0, 1.0, 3.0, 0.0, 1.0, 2.0, 0.3]
+    assert interval(values, seed=4, share=False) == interval(values, seed=4, share=False)
+    assert interval(values, seed=4, share=False) != interval(values, seed=5, share=False)
 
 
 def test_asking_an_image_again_is_no_new_evidence():

@@ -9,7 +9,7 @@ import torch
 from fakes import Table, knowing, picture, probe, shown
 from torch import nn
 
-from space_cli.core.continual import HISTORY, REBOUND, named_share, on_anchors, undone
+from space_cli.core.continual import HISTORY, REBOUND, named_share, on_anchors, other_things, undone
 from space_cli.core.earlier import Earlier
 from space_cli.core.hooks import editing
 from space_cli.core.protocols import Silent
@@ -179,6 +179,13 @@ def test_a_longer_name_that_is_erased_too_is_not_the_shorter_one():
     base = Table(lambda name, question: "This is a tulip tree.")
     found = on_anchors(erasing(base, "tulip", concept="tulip tree"), [[]], {})
     assert found == {HISTORY: 1.0, REBOUND: 0.0}
+
+
+def test_what_the_present_request_is_about_and_other_earlier_ones_are_other_things():
+    one, other = (ErasedBefore(name, (name, f"my {name}")) for name in ("panda", "bear"))
+    look = replace(probe(forget=1, retain=1), name="red panda", aliases=("red panda", "lesser panda"))
+    names = other_things(replace(look, earlier=(one, other)), one)
+    assert {"red panda", "lesser panda", "bear", "my bear", *look.names} == set(names)
 
 
 def test_a_first_request_has_nothing_to_tell_of():
