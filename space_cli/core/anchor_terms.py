@@ -82,6 +82,8 @@ class AnchorTerms:
         """Yield the mean cost of each term's answers: over prompts of what is pressed down, over tokens of the rest."""
         told = split(token_log_likelihood(logits, part.batch), part.batch)
         for term, prompts in part.prompts.items():
+            if not part.size(term):  # a mean over no token is no number, whatever it is weighted by
+                continue
             own = told[part.spans[term]]
             if term in PRESSED:
                 yield term, name_loss([tokens[:1] for tokens in own] if term == "begin" else own, self._beta)

@@ -50,9 +50,9 @@ def cost(context: EditContext, factors: Factors) -> dict[str, float]:
 
 
 def broken(context: EditContext, found: Mapping[str, float]) -> dict[str, float]:
-    """Return the limit of each figure that is over it."""
+    """Return the limit of each figure that is not within it, as no number is."""
     limits = {"retain_kl": context.budget.retain_kl, "neighbours_changed": context.budget.neighbours}
-    return {name: limit for name, limit in limits.items() if found[name] > limit}
+    return {name: limit for name, limit in limits.items() if not found[name] <= limit}
 
 
 def neighbours_changed(context: EditContext, factors: Factors) -> float:

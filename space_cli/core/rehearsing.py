@@ -21,7 +21,7 @@ class Rehearsal:
     """The prompts that drifted most, and the neighbours that lost their names.
 
     Both are few among thousands, and an even draw hardly ever finds them. A neighbour that got its name back stays
-    among them; what drifted most is found anew at each look.
+    among them; what drifted most is found anew at each look. Prompts that are held out are neither.
 
     Args:
         context: The erasure.
@@ -36,7 +36,9 @@ class Rehearsal:
         """Find them anew; which prompts are looked at follows from the run's seed and from `turn`."""
         knowledge = self._context.knowledge
         pool = [*knowledge.retained, *dict.fromkeys(knowledge.texts)]
-        self._lost |= dict.fromkeys(lost_names(self._context, factors))
+        # What is held out measures the drift, and would no longer once it is trained on.
+        held_out = set(knowledge.held_out)
+        self._lost |= dict.fromkeys(one for one in lost_names(self._context, factors) if one not in held_out)
         looked = self._context.drawn(pool, f"{turn} moved", LOOKED_AT)
         found = zip(drifts(self._context, looked, factors), looked, strict=True)
         self._moved = [prompt for _, prompt in sorted(found, key=lambda pair: -pair[0].nats)[:KEPT]]

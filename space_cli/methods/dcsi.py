@@ -38,6 +38,7 @@ from space_cli.core.budget import broken, cost
 from space_cli.core.context import EditContext, Saved
 from space_cli.core.descent import Descent
 from space_cli.core.easing import ease
+from space_cli.core.errors import UsageFault
 from space_cli.core.hardening import Hardening
 from space_cli.core.isolation_options import Options
 from space_cli.core.jitter import Jitter
@@ -53,7 +54,12 @@ IMAGES_OPTION = "oracle"
 
 
 def edits(context: EditContext, options: Options) -> Iterator[Edit]:
-    """Train the factors until the held-out anchors no longer name the concept, and yield them."""
+    """Train the factors until the held-out anchors no longer name the concept, and yield them.
+
+    Raises:
+        UsageFault: No anchor is held out, so that nothing would say when to stop.
+    """
+    _refuse_blind(context)
     torch.manual_seed(context.seed)
     generator = torch.Generator().manual_seed(context.seed)
     knowledge = context.knowledge
@@ -84,6 +90,13 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
     descent = Descent(subspace, options.lr)
     _train(context, options, Parts(bank, anchors, descent, watch, Reminders(context), jitter, adversary))
     yield from subspace.edits()
+
+
+def _refuse_blind(context: EditContext) -> None:
+    if not context.rows["holdout"]:
+        raise UsageFault(
+            "no anchor is held out, on which training would see when to stop", hint="select with `--holdout 4` or more"
+        )
 
 
 def _weights(options: Options) -> dict[str, float]:

@@ -6,8 +6,9 @@ References:
 Deviations:
     Neither code nor hyper-parameters are published. `L = L_task + λ_anc·L_orth + λ_div·L_div` on the anchors that text
     retrieval finds (`space select --ranking similarity`; its default re-ranks them), with cross-entropy on their own
-    answers; e_c is the concept's text in the decoder's space; the projection follows the optimiser, since one before
-    Adam would not bound the leak. Layers, rate and factors are ours.
+    answers; e_c is the concept's text in the decoder's space. All weights of a layer are trained, and the optimiser's
+    update is projected onto the safe subspace, since a gradient that is projected before Adam would not bound the leak.
+    Layers, rate and the share of retained energy left unprotected, which is that of `dcsi`, are ours.
 """
 
 from collections.abc import Iterator
@@ -17,11 +18,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from space_cli.core import isolation
-from space_cli.core.anchor_bank import anchor_prompts
 from space_cli.core.context import EditContext
 from space_cli.core.descent import Descent
-from space_cli.core.naming import Naming
-from space_cli.core.subspace import Subspace
+from space_cli.core.subspace import LEAK, Subspace
 from space_cli.core.types import Edit
 
 
@@ -32,8 +31,7 @@ class Options(BaseModel):
 
     steps: int = Field(default=100, ge=1)
     lr: float = Field(default=2e-3, gt=0)
-    rank: int = Field(default=64, ge=1)
-    leak: float = Field(default=1e-2, ge=0, lt=1, description="Share of retained energy left unprotected")
+    leak: float = Field(default=LEAK, ge=0, lt=1, description="Share of retained energy left unprotected")
     batch: int = Field(default=16, ge=2, description="Proxies a step")
     depth: float = Field(default=0.5, ge=0, le=1, description="Where L_orth and L_div look, as a share of the layers")
     lambda_anchor: float = 1.0
@@ -41,18 +39,11 @@ class Options(BaseModel):
 
 
 def edits(context: EditContext, options: Options) -> Iterator[Edit]:
-    """Train on the proxies as they were found, and yield the factors."""
+    """Train on the proxies as they were found, and yield the dense edits."""
     torch.manual_seed(context.seed)
     generator = torch.Generator().manual_seed(context.seed)
-    naming = Naming(context.responder, context.concept, context.knowledge.forms, context.seed)
     proxies = context.of_role("forget")
-    moments = context.moments(anchor_prompts(naming, len(proxies)), proxies, label="anchor keys")
-    subspace = Subspace(
-        context,
-        {layer: moments[layer].mean() for layer in context.layers},
-        leak=options.leak,
-        rank=options.rank,
-    )
+    subspace = Subspace(context, {}, leak=options.leak, rank=0, projection="update")
     layer = isolation.middle_block(context, options.depth)
     direction = isolation.concept_direction(context, layer)
     descent = Descent(subspace, options.lr)

@@ -90,3 +90,18 @@ def test_a_concept_whose_kind_nobody_said_has_no_term_for_it(setting, monkeypatc
     (group,) = AnchorTerms(context, naming, anchors, WEIGHTS, BETA).of(anchors[ROWS], ROWS, factors, STEP)
     assert "kind" not in group
     assert "attribute" in group
+
+
+def test_an_anchor_about_which_nothing_was_said_adds_nothing_however_rows_are_split(setting, monkeypatch):
+    context, naming, anchors, factors = setting
+    own = list(context.knowledge.own)
+    own[ROWS[1]] = replace(own[ROWS[1]], answer="")
+    context = replace(context, knowledge=replace(context.knowledge, own=tuple(own)))
+    terms = AnchorTerms(context, naming, anchors, WEIGHTS, BETA)
+    sums = []
+    for together in (1, 8):
+        monkeypatch.setattr(anchor_terms, "rows_at_once", lambda *_, many=together: many)
+        groups = list(terms.of(anchors[ROWS], ROWS, factors, STEP))
+        costs = {term: [float(group[term].detach()) for group in groups if term in group] for term in WEIGHTS}
+        sums.append({term: sum(found) for term, found in costs.items()})
+    assert sums[0] == pytest.approx(sums[1], rel=1e-4)

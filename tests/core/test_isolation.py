@@ -1,9 +1,21 @@
+from dataclasses import replace
+
 import pytest
 import reference
+import subjects
 import torch
 
-from space_cli.core.isolation import NAME_MARGIN, name_loss, orthogonality, spectral_entropy
+from space_cli.core import phrasing
+from space_cli.core.isolation import (
+    NAME_MARGIN,
+    concept_direction,
+    middle_block,
+    name_loss,
+    orthogonality,
+    spectral_entropy,
+)
 from space_cli.core.losses import token_kl
+from space_cli.core.recipe import Concept
 
 
 def test_preference_equals_the_reference():
@@ -66,3 +78,16 @@ def test_token_kl_equals_the_reference():
     assert found.shape == (3,)
     assert float(found.mean()) == pytest.approx(reference.kl(before, after), rel=1e-4)
     assert float(token_kl(before, before).abs().max()) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_concept_points_away_from_other_words_in_the_same_question_alone():
+    found = subjects.context()
+    opening = phrasing.TEXT_KIND_QUESTION.partition("{")[0]
+    alike = tuple(prompt for prompt in found.knowledge.texts if prompt.question.startswith(opening))
+    assert len(alike) < len(found.knowledge.texts)
+    only = replace(found, knowledge=replace(found.knowledge, texts=alike))
+    layer = middle_block(found, 0.5)
+    assert torch.equal(concept_direction(found, layer), concept_direction(only, layer))
+    # Two concepts have little in common but the question.
+    other = replace(found, concept=Concept(name="bus", phrase="a bus"))
+    assert abs(float(concept_direction(found, layer) @ concept_direction(other, layer))) < 0.3

@@ -79,7 +79,7 @@ def test_those_that_drifted_most_are_rehearsed_and_neighbours_that_lost_their_na
     others = [slow_drift(found, prompt, factors) for prompt in looked if prompt not in moved]
     assert min(slow_drift(found, prompt, factors) for prompt in moved) >= max(others) * 0.999
     assert len(moved) == 4
-    assert set(names) == set(lost_names(found, factors))
+    assert set(names) == set(lost_names(found, factors)) - set(found.knowledge.held_out)
 
 
 def test_a_neighbour_that_has_its_name_back_is_rehearsed_still(roughly, monkeypatch):
@@ -95,6 +95,20 @@ def test_a_neighbour_that_has_its_name_back_is_rehearsed_still(roughly, monkeypa
     rehearsal.look(factors, "second")
     list(rehearsal.terms(factors, "0", 8))
     assert shown[0] == [lost]
+
+
+def test_what_is_held_out_is_never_rehearsed(roughly, monkeypatch):
+    found, factors = roughly
+    rehearsal, shown = Rehearsal(found), []
+    monkeypatch.setattr(
+        rehearsing, "drift_terms", lambda context, prompts, features, factors: shown.append(list(prompts)) or iter(())
+    )
+    kept, aside = found.knowledge.retained[0], found.knowledge.held_out[0]
+    monkeypatch.setattr(rehearsing, "lost_names", lambda *_: [aside, kept])
+    rehearsal.look(factors, "turn")
+    list(rehearsal.terms(factors, "0", 1000))
+    assert shown[0] == [kept]
+    assert not set(shown[1]) & {*found.knowledge.held_out, *found.knowledge.held_out_texts}
 
 
 def test_what_is_rehearsed_drifts_less_than_after_as_many_steps_without():

@@ -5,8 +5,9 @@ import subjects
 import torch
 
 from space_cli.core import isolation, registry, watch
-from space_cli.core.budget import cost, lost_names
+from space_cli.core.budget import broken, cost, lost_names
 from space_cli.core.context import Budget
+from space_cli.core.errors import UsageFault
 from space_cli.core.isolation import drift, drift_terms
 from space_cli.core.linalg import leak_share
 
@@ -222,8 +223,31 @@ def test_relative_change_stays_within_its_limit(name):
         assert float(edit.delta().norm() / found.weight(edit.layer).norm()) <= 0.01 * (1 + 1e-4)
 
 
+def test_the_published_description_projects_every_update_of_all_weights():
+    found = subjects.context()
+    for edit in run("space-paper", found):
+        basis = found.safe_basis(edit.layer, registry.load("methods", "space-paper").Options().leak).float()
+        delta = edit.delta()
+        assert edit.dense is not None
+        assert float((delta - delta @ basis @ basis.T).norm()) < 1e-5 * float(delta.norm())
+        assert torch.linalg.matrix_rank(delta) > 16, "no factors of a few directions"
+
+
+def test_without_a_held_out_anchor_nothing_is_trained():
+    found = subjects.context()
+    found.rows["holdout"] = range(0)
+    with pytest.raises(UsageFault, match="no anchor is held out"):
+        run("dcsi", found)
+    assert not found.reported
+
+
 def test_the_published_terms_are_reported(erased):
     found = subjects.context()
     run("space-paper", found)
     assert {"task", "orth", "div"} <= set(found.reported[0])
     assert {"task", "orth", "div", "name", "deny", "retain", "leak"} <= set(erased[0].reported[0])
+
+
+def test_no_number_is_within_no_budget():
+    found = subjects.context(budget=Budget(retain_kl=0.1, neighbours=0.1))
+    assert broken(found, {"retain_kl": float("nan"), "neighbours_changed": 0.1}) == {"retain_kl": 0.1}
