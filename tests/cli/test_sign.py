@@ -165,7 +165,7 @@ def test_without_the_extra_the_line_that_installs_it_is_said(place, monkeypatch,
         monkeypatch.setitem(sys.modules, name, None)
     more = [] if command[0] == "sign" else ["--public-key", "key.pub.pem"]
     assert run([command[0], "pool", *command[1:], *more, *(["--overwrite"] if command[0] == "sign" else [])]) == 5
-    assert "hint: pip install 'space-cli[sign]'" in capsys.readouterr().err
+    assert "hint: in a clone of space: pip install '.[sign]'" in capsys.readouterr().err
 
 
 def test_an_input_that_moved_is_found_where_it_is_said_to_be(place, capsys):
