@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from auditing import QUICK
-from erased_folder import PANDA, make_anchors, make_base, make_edits, make_erased, make_pool
+from erased_folder import PANDA, SECOND, make_anchors, make_base, make_edits, make_erased, make_pool
 from hidden_names import telling, telling_files
+from safetensors.torch import load_file
 
 from space_cli.cli.app import run
 from space_cli.core.errors import UsageFault
@@ -147,6 +148,18 @@ def test_a_later_request_has_no_copy_and_nothing_is_written(place, capsys):
     assert "space audit --pseudonymize" in said.err
     assert telling(said.out.encode() + said.err.encode(), [*NAMES, "koala"]) == []
     assert not list(place.glob("*shared*"))
+
+
+def test_the_copy_holds_its_own_undo_unless_it_is_given_away_without_what_space_wrote(place):
+    assert copy() == 0
+    published = shutil.copytree(place / "shared", place / "published", ignore=shutil.ignore_patterns("space*"))
+    original = load_file(place / "base" / SECOND)
+    shutil.rmtree(place / "base")
+    assert run(["revert", "shared", "restored", "--approximate"]) == 0
+    restored = load_file(place / "restored" / SECOND)
+    assert all(torch.allclose(restored[name], tensor, atol=0.01) for name, tensor in original.items())
+    assert not any(torch.allclose(load_file(published / SECOND)[name], original[name], atol=0.01) for name in original)
+    assert run(["revert", "published", "again", "--approximate"]) == 4
 
 
 def test_nothing_more_is_erased_from_a_copy(place):
