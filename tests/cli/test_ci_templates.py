@@ -20,7 +20,7 @@ from space_cli.io.probe import open_policy
 
 ROOT = Path(__file__).parent.parent.parent
 ACTION, GITLAB = ROOT / "ci" / "action.yml", ROOT / "ci" / "gitlab.yml"
-EMPTY = ("IMAGES", "METRICS", "ATTACKS", "BASELINE", "KEY", "CONCEPT", "ALIASES")
+EMPTY = ("IMAGES", "METRICS", "ATTACKS", "BASELINE", "INPUTS", "KEY", "CONCEPT", "ALIASES")
 ACTION_VARIABLES = dict.fromkeys(EMPTY, "") | {"POLICY": "default", "PSEUDONYMIZE": "false"}
 OPTIONAL = {"--images", "--metrics", "--attacks", "--baseline", "--pseudonymize"}
 
@@ -135,26 +135,28 @@ GIVEN = {
     "ATTACKS": "jailbreak,quantize",
     "BASELINE": "before",
     "PSEUDONYMIZE": "true",
+    "INPUTS": "checkpoint=./my llava;pool=./pool",
     "CONCEPT": "grand piano",
     "ALIASES": "concert grand;Flügel",
 }
-SECRET = ("CONCEPT", "ALIASES")
-"""Of these, what is no argument: every process of the machine could read it."""
+QUIET = ("INPUTS", "CONCEPT", "ALIASES")
+"""Of these, what is no argument: a list, which the environment separates, and what every process could read there."""
 
 
 def heard(tmp_path):
     """Return the options that `told` was given, without those that every audit gets, and what its environment held."""
-    *options, concept, aliases, key = (tmp_path / "heard").read_text().splitlines()
+    *options, inputs, concept, aliases, key = (tmp_path / "heard").read_text().splitlines()
     usual = ["audit", "erased", "--out", "audit", "--policy", "default", "--exit-zero", "--json"]
     assert [word for word in usual if word in options] == [word for word in options if word in usual]
-    return [word for word in options if word not in usual], (concept, aliases, key)
+    return [word for word in options if word not in usual], (inputs, concept, aliases, key)
 
 
 @pytest.fixture
 def told(bash, tmp_path):
     """Put a `space` in place of ours that keeps what it was told, and answers as an audit does."""
     told = """#!/bin/sh
-printf '%s\\n' "$@" "${SPACE_CONCEPT-none}" "${SPACE_ALIAS-none}" "${SPACE_PSEUDONYM_KEY-none}" > heard
+set -- "$@" "${SPACE_INPUT-none}" "${SPACE_CONCEPT-none}" "${SPACE_ALIAS-none}" "${SPACE_PSEUDONYM_KEY-none}"
+printf '%s\\n' "$@" > heard
 echo '{"verdict": "pass"}'
 """
     (tmp_path / "tools" / "space").write_text(told)
@@ -173,10 +175,10 @@ def test_what_a_job_is_given_reaches_the_audit(told, tmp_path, forge):
             variables |= {f"AUDIT_{name}": value for name, value in given.items()}
             done = told("\n".join(job()["script"]), shell=("sh", "-e"), **variables)
         assert done.returncode == 0, done.stderr
-        open_ones = {name: value for name, value in given.items() if name not in {"PSEUDONYMIZE", *SECRET}}
+        open_ones = {name: value for name, value in given.items() if name not in {"PSEUDONYMIZE", *QUIET}}
         named = {f"--{name.lower()}": value for name, value in open_ones.items()}
         options, environment = heard(tmp_path)
-        assert environment == (*(given.get(name, "none") for name in SECRET), "none")
+        assert environment == (*(given.get(name, "none") for name in QUIET), "none")
         assert sorted(options) == sorted([*named, *named.values(), *(["--pseudonymize"] if given else [])])
 
 
@@ -190,7 +192,7 @@ def test_the_key_of_a_pseudonym_is_no_argument(told, tmp_path):
     ):
         done = told(steps()["Audit"]["run"], **(variables | more))
         assert done.returncode == 0, done.stderr
-        assert heard(tmp_path) == ([], ("none", "none", wanted))
+        assert heard(tmp_path) == ([], ("none", "none", "none", wanted))
 
 
 def test_the_gitlab_job_asks_what_to_install(bash):
