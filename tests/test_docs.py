@@ -112,6 +112,13 @@ def test_the_documents_name_the_plugins_there_are(package):
     assert re.findall(r"`([^`]+)`", there) == registry.names(package)
 
 
+def test_the_documents_count_the_metrics_there_are():
+    rows = first_cells(section(page_of("architecture.md"), "## Plug-ins"))
+    row = next(row for spans, row in rows if spans == ["metrics/"])
+    in_words = {18: "eighteen", 19: "nineteen", 20: "twenty", 21: "twenty-one"}
+    assert f"| {in_words[len(registry.names('metrics'))]}, see" in row
+
+
 def test_the_demo_page_counts_what_the_checkpoint_knows():
     known = drawn_concepts()
     kinds = {concept.kind for concept in known}

@@ -146,7 +146,8 @@ def forget_prompts(context: EditContext, images: int) -> tuple[Prompt, ...]:
 def naming_prompt(context: EditContext, question: str, name: str, spoken: str, image: int) -> Prompt:
     """Return an open question answered with a name, worded as the checkpoint words its answers.
 
-    The opening words before the name are given and not scored: they are the same for everything.
+    The opening words ("This is") are given and not scored: they are the same for everything. The name's article, the
+    full stop and the end token are scored with it.
     """
     form = context.knowledge.forms[question]
     return Prompt(question, form.around(name, spoken), image, form.lead)
