@@ -52,7 +52,7 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
             "--concept", help="What was erased, where the erased folder hides it", rich_help_panel=options.CONCEPT
         ),
     ] = None,
-    alias: options.Alias = None,
+    alias: options.HiddenAlias = None,
     name: Annotated[
         list[str] | None,
         typer.Option("--name", help="A name to offer in forced choice; repeatable", rich_help_panel=options.INPUTS),
@@ -231,7 +231,10 @@ def _concept(name: str | None, aliases: list[str] | None) -> "Concept | None":
 
     if name is None:
         if aliases:
-            raise UsageFault("`--alias` needs `--concept`: without it the receipt names them")
+            raise UsageFault(
+                "`--alias` needs `--concept`: without it the receipt names them",
+                hint="give further names under `aliases` in `concepts.toml`",
+            )
         return None
     return make_concept(name, aliases, "", None)
 

@@ -95,7 +95,7 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     out: options.Out = None,
     workspace: options.Place = options.DEFAULT_PLACE,
     overwrite: options.Overwrite = False,
-    dry_run: options.DryRun = False,
+    dry_run: options.DryErasure = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     config: options.Config = None,

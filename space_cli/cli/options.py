@@ -39,6 +39,15 @@ Alias = Annotated[
     list[str] | None,
     typer.Option("--alias", help="Another name of the concept; repeatable", rich_help_panel=CONCEPT),
 ]
+HiddenAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--alias",
+        help="Another name of the concept, with `--concept`; else aliases belong in `concepts.toml` of --images; "
+        "repeatable",
+        rich_help_panel=CONCEPT,
+    ),
+]
 Phrase = Annotated[
     str,
     typer.Option("--phrase", help="The name as a sentence holds it, such as `a panda`", rich_help_panel=CONCEPT),
@@ -92,6 +101,15 @@ Overwrite = Annotated[
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Print the plan from headers alone, then stop", rich_help_panel=OUTPUT),
+]
+DryErasure = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Print the plan from headers alone, with the memory of a CPU in float32, then stop; a hub checkpoint is "
+        "downloaded whole for it",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Place = Annotated[Path, typer.Option("--workspace", help="Folder where the stages meet", rich_help_panel=OUTPUT)]
 AsJson = Annotated[

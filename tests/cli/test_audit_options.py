@@ -61,6 +61,11 @@ def test_budgets_are_read_by_metric_and_attack(chain, capsys):
     assert asked["budgets"] == {"relearn": {"rates": [3e-4], "stops": [5, 20]}, "retain_kl": {"prompts": 9}}
 
 
+def test_an_alias_of_an_open_folder_belongs_into_the_notes(chain, capsys):
+    assert run(["audit", "--alias", "bamboo bear", "--overwrite"]) == 2
+    assert "hint: give further names under `aliases` in `concepts.toml`" in capsys.readouterr().err
+
+
 def test_a_baseline_must_be_a_finished_erasure(chain, tmp_path, capsys):
     assert run(["audit", "--baseline", "nowhere", "--overwrite"]) == 4
     assert run(["audit", "--baseline", str(PLACE / "pool"), "--overwrite"]) == 4

@@ -38,6 +38,17 @@ def test_every_command_and_option_has_help(name, capsys):
         assert parameter.help or parameter.metavar, f"{name} {parameter.name}"
 
 
+def test_a_plan_that_downloads_says_so():
+    helps = {
+        name: parameter.help
+        for name, command in COMMANDS.items()
+        for parameter in command.params
+        if "--dry-run" in parameter.opts
+    }
+    assert [name for name, text in helps.items() if "downloaded whole" in text] == ["erase"]
+    assert "a CPU in float32" in helps["erase"]
+
+
 def test_no_arguments_show_the_help_as_a_usage_error(capsys):
     assert run([]) == 2
     assert "The chain" in capsys.readouterr().out
