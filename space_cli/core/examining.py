@@ -26,12 +26,13 @@ def usual_metrics(*, continued: bool = False) -> list[str]:
     Args:
         continued: Whether earlier requests erased from the checkpoint, which some metrics are about.
     """
-    loaded = {name: registry.load("metrics", name) for name in metric_names()}
-    return [
-        name
-        for name, metric in loaded.items()
-        if getattr(metric, "DEFAULT", True) or (continued and getattr(metric, "CONTINUED", False))
-    ]
+    also = continued_metrics() if continued else []
+    return [n for n in metric_names() if n in also or getattr(registry.load("metrics", n), "DEFAULT", True)]
+
+
+def continued_metrics() -> list[str]:
+    """Return the metrics that are about earlier requests."""
+    return [name for name in metric_names() if getattr(registry.load("metrics", name), "CONTINUED", False)]
 
 
 def every_score() -> list[str]:

@@ -9,7 +9,7 @@ import itertools
 import math
 import tomllib
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -112,7 +112,11 @@ def parse_policy(text: str, *, origin: str, known: Sequence[str]) -> Policy:
 
 
 def judge(
-    policy: Policy, scores: Mapping[str, ScoreRecord], skipped: Mapping[str, str] | None = None
+    policy: Policy,
+    scores: Mapping[str, ScoreRecord],
+    skipped: Mapping[str, str] | None = None,
+    *,
+    needed: Collection[str] = (),
 ) -> tuple[Verdict, list[GateRecord]]:
     """Apply every rule: fail if one fails, else inconclusive if one is, else pass.
 
@@ -125,8 +129,9 @@ def judge(
         scores: What was measured.
         skipped: What was asked for and was not measured, with the reason. An attack that lacked evidence is
             inconclusive, as if its rules were required; one whose package is not installed is passed over.
+        needed: Scores whose rules are required here, whatever they say.
     """
-    applied = [rule for rule in policy.rule if _applies(rule, scores, skipped or {})]
+    applied = [rule for rule in policy.rule if _applies(rule, scores, skipped or {}, needed)]
     gates = [_gate(rule, scores.get(rule.score), rule.min_n or policy.min_n) for rule in applied]
     if not policy.decides:
         gates = [_undecided(gate) for gate in gates]
@@ -136,18 +141,24 @@ def judge(
 
 
 def passed_over(
-    policy: Policy, scores: Mapping[str, ScoreRecord], skipped: Mapping[str, str] | None = None
+    policy: Policy,
+    scores: Mapping[str, ScoreRecord],
+    skipped: Mapping[str, str] | None = None,
+    *,
+    needed: Collection[str] = (),
 ) -> list[str]:
     """Return the rules that made no gate, in one line each: not required, and their score was not asked for."""
-    return [rule.text() for rule in policy.rule if not _applies(rule, scores, skipped or {})]
+    return [rule.text() for rule in policy.rule if not _applies(rule, scores, skipped or {}, needed)]
 
 
-def _applies(rule: Rule, scores: Mapping[str, ScoreRecord], skipped: Mapping[str, str]) -> bool:
+def _applies(
+    rule: Rule, scores: Mapping[str, ScoreRecord], skipped: Mapping[str, str], needed: Collection[str]
+) -> bool:
     lacked = any(
         name.startswith(PREFIX) and f"{rule.score}_".startswith(f"{name}_") and not why.endswith(NOT_INSTALLED)
         for name, why in skipped.items()
     )
-    return rule.required or lacked or _measured(scores.get(rule.score))
+    return rule.required or rule.score in needed or lacked or _measured(scores.get(rule.score))
 
 
 def _refuse_meaningless(rule: Rule, origin: str) -> None:

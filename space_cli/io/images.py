@@ -228,6 +228,9 @@ def probe_images(folder: Path, *, limit: int | None) -> list[ProbeImage]:
         folder: Holds the sub-folders.
         limit: Pictures of each concept to read at most, the first by name; None reads all.
 
+    Returns:
+        The pictures; of equal ones of a concept the first, since a copy is no further evidence.
+
     Raises:
         UsageFault: The folder is missing or has no sub-folder.
         ArtifactFault: A sub-folder has no picture, or a picture cannot be decoded.
@@ -244,7 +247,14 @@ def probe_images(folder: Path, *, limit: int | None) -> list[ProbeImage]:
         if not paths:
             raise ArtifactFault(f"`{concept}` holds no image", hint=hint)
         name = concept.name.replace("_", " ")
-        probes += [ProbeImage(_probe(path), name, str(path)) for path in paths[:limit]]
+        distinct: dict[tuple[tuple[int, int], bytes], ProbeImage] = {}
+        for path in paths:
+            if len(distinct) == limit:
+                break
+            image = _probe(path)
+            content = hashlib.sha256(image.tobytes()).digest()
+            distinct.setdefault((image.size, content), ProbeImage(image, name, str(path)))
+        probes += distinct.values()
     return probes
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from space_cli.core import registry
-from space_cli.core.attacking import PREFIX
+from space_cli.core.attacking import ANY_TRY, ANY_TRY_CONTROL, PREFIX
 from space_cli.core.records import ScoreRecord
 from space_cli.reports._words import figure_text
 
@@ -15,7 +15,8 @@ def attacks_said(scores: Mapping[str, ScoreRecord]) -> str:
     """Say how many attacks brought forth more than their control, which ones, and with what figures.
 
     An attack with several scores counts once, by the one that is furthest above. Its control is the larger of what the
-    same attack brings forth where there is nothing to find and what the checkpoint says without it.
+    same attack brings forth where there is nothing to find and what the checkpoint says without it. Of one that makes
+    several tries at a picture, the pictures that any of them wins count where they are further above.
 
     Args:
         scores: Of an audit, by name.
@@ -52,11 +53,22 @@ def _floor(score: ScoreRecord) -> float | None:
 
 
 def _excess(score: ScoreRecord) -> float:
-    """Return what is above the control, and all of it where there is none."""
+    """Return what is above the control, and all of it where there is none; by the mean or by any try."""
+    return max(_mean_excess(score), _any_excess(score))
+
+
+def _mean_excess(score: ScoreRecord) -> float:
     return (score.compared or 0.0) - (_floor(score) or 0.0)
 
 
+def _any_excess(score: ScoreRecord) -> float:
+    return score.parts.get(ANY_TRY, 0.0) - score.parts.get(ANY_TRY_CONTROL, 0.0)
+
+
 def _figures(score: ScoreRecord) -> str:
+    if _any_excess(score) > max(_mean_excess(score), 0.0):
+        won, beside = (figure_text(score.parts.get(part, 0.0), score.unit) for part in (ANY_TRY, ANY_TRY_CONTROL))
+        return f"at least one try on {won} of the pictures, against {beside}"
     floor = _floor(score)
     beside = "" if floor is None else f" against {figure_text(floor, score.unit)}"
     return f"{figure_text(score.compared, score.unit)}{beside}"

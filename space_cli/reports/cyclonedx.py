@@ -14,8 +14,10 @@ import uuid
 
 from collections.abc import Iterable, Mapping
 
+from space_cli.core.budgets import budgets_text
 from space_cli.core.records import AuditReport, ErasureReceipt, GateRecord, ScoreRecord
 from space_cli.reports._words import (
+    BUDGETS,
     LIMITS,
     TOOL,
     document,
@@ -45,7 +47,7 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
             "component": _edited(report, receipt),
         },
         "declarations": {
-            "attestations": [{"summary": headline(report), "map": _map(report)}],
+            "attestations": [{"summary": _summary(report), "map": _map(report)}],
             "claims": [_claim(report), *_rule_claims(report)],
             "evidence": _evidence(report),
         },
@@ -59,6 +61,11 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, digest)}",
     }
     return document(head | body)
+
+
+def _summary(report: AuditReport) -> str:
+    told = budgets_text(report.request.budgets)
+    return f"{headline(report)} {BUDGETS} {plain(told)}." if told else headline(report)
 
 
 def _edited(report: AuditReport, receipt: ErasureReceipt) -> Part:

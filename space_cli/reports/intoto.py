@@ -50,6 +50,8 @@ def _configuration(report: AuditReport, receipt: ErasureReceipt) -> list[dict[st
         "annotations": {
             "concept": report.concept.name,
             "seed": report.seed,
+            "budgets": report.request.budgets,
+            "limit": report.request.limit,
             "space_version": report.space_version,
             "not_measured": report.skipped,
             "passed_over": report.passed_over,

@@ -11,6 +11,7 @@ References:
 from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree as Xml
 
+from space_cli.core.budgets import budgets_text
 from space_cli.core.records import AuditReport, ErasureReceipt, ScoreRecord, Verdict
 from space_cli.reports._words import figure_text, headline, interval_text, label_of, plain
 
@@ -44,6 +45,8 @@ def _facts(report: AuditReport, receipt: ErasureReceipt) -> dict[str, str]:
         "model": receipt.request.model,
         "method": receipt.request.method,
         "seed": str(report.seed),
+        **({"budgets": told} if (told := budgets_text(report.request.budgets)) else {}),
+        **({"limit": str(report.request.limit)} if report.request.limit else {}),
         "space_version": report.space_version,
         **{f"input_{source.kind}_sha256": source.sha256 for source in report.inputs},
     }

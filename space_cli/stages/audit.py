@@ -22,11 +22,18 @@ from space_cli.core import registry
 from space_cli.core.budgets import check_budgets
 from space_cli.core.comparing import with_differences
 from space_cli.core.errors import ArtifactFault, NetworkFault
-from space_cli.core.examining import Found, assault, every_score, measure, metric_names, usual_metrics
+from space_cli.core.examining import (
+    Found,
+    assault,
+    every_score,
+    measure,
+    metric_names,
+    usual_metrics,
+)
+from space_cli.core.judging import judged
 from space_cli.core.masking import masked, untraced
 from space_cli.core.nearness import nearest_first, text_embeddings
-from space_cli.core.overlap import unseen_gate, with_gate
-from space_cli.core.policy import judge, passed_over
+from space_cli.core.overlap import unseen_gate
 from space_cli.core.probing import (
     build_probe,
     described,
@@ -98,9 +105,7 @@ def audit(
         asked = (_metrics(request, continued=receipt.requests > 1), probed.probe, probed.missing)
         examined = _examine(request, (_base(receipt, request.inputs), other), asked, progress)
         found = examined.found
-        verdict, gates = judge(policy, found.scores, found.skipped)
-        if probed.unseen:
-            verdict, gates = with_gate(verdict, probed.unseen), [*gates, probed.unseen]
+        judgement = judged(policy, found, continued=receipt.requests > 1, unseen=probed.unseen)
         report = AuditReport(
             space_version=__version__,
             seed=request.seed,
@@ -109,12 +114,12 @@ def audit(
             run=draft.run(),
             request=request,
             concept=probed.concept,
-            verdict=verdict,
+            verdict=judgement.verdict,
             scores=found.scores,
             baseline=examined.baseline,
             skipped=found.skipped,
-            gates=gates,
-            passed_over=passed_over(policy, found.scores, found.skipped),
+            gates=judgement.gates,
+            passed_over=judgement.passed_over,
             policy=policy.name,
             policy_sha256=policy_sha256,
             seconds=found.seconds,

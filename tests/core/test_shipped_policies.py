@@ -66,6 +66,37 @@ def test_what_a_later_request_brought_back_or_all_of_them_cost_is_bounded(name, 
     assert judge(rules, plain | {score: found})[0] == verdict
 
 
+@pytest.mark.parametrize("name", ["strict", "default"])
+def test_after_a_first_request_not_to_have_looked_is_no_pass(name):
+    rules = shipped(name)
+    plain = passing([rule for rule in rules.rule if rule.required])
+    assert judge(rules, plain)[0] == "pass"
+    found, gates = judge(rules, plain, needed=LATER)
+    assert found == "inconclusive"
+    assert {gate.score for gate in gates if gate.verdict == "inconclusive"} == set(LATER)
+    assert len(passed_over(rules, plain)) - len(passed_over(rules, plain, needed=LATER)) == len(LATER)
+
+
+@pytest.mark.parametrize("name", ["strict", "default"])
+def test_what_was_hardly_known_before_shows_nothing_about_what_is_kept(name):
+    rules = shipped(name)
+    plain = passing([rule for rule in rules.rule if rule.required])
+    for score in ("retain_accuracy", "neighbour_accuracy", "kind_accuracy", "text_knowledge", "worst_neighbour"):
+        found = judge(rules, plain | {score: figure(0.02, before=0.02, n=100)})[0]
+        assert found == "inconclusive", score
+
+
+@pytest.mark.parametrize("name", ["strict", "default"])
+def test_of_as_many_images_as_a_rule_asks_for_all_right_are_a_pass(name):
+    """What is certain of the least evidence that a rule takes must meet it, or no evidence of that size could."""
+    rules = shipped(name)
+    for rule in [one for one in rules.rule if one.required and one.bound == "low"]:
+        count = rule.min_n or rules.min_n
+        low, high = wilson(1.0, count)
+        plain = passing([one for one in rules.rule if one.required])
+        assert judge(rules, plain | {rule.score: figure(1.0, low, high, before=1.0, n=count)})[0] == "pass", rule.score
+
+
 def tried(share):
     return {"any_try": share, "any_try_control": 0.0}
 

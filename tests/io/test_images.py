@@ -1,6 +1,7 @@
 """A hostile or damaged picture costs a reason; a good one comes upright and in RGB."""
 
 import io
+import shutil
 import struct
 import zlib
 
@@ -181,6 +182,16 @@ def test_probe_images_names_concepts_by_folder(tmp_path):
     assert found[0].path == str(tmp_path / "owl" / "0.png")
     assert found[0].image.mode == "RGB"
     assert len(probe_images(tmp_path, limit=None)) == 6
+
+
+def test_a_copy_of_a_picture_is_no_further_evidence(tmp_path):
+    folder = probe_folder(tmp_path)
+    first = min(next(path for path in sorted(folder.iterdir()) if path.is_dir()).iterdir())
+    whole = probe_images(folder, limit=None)
+    for number in range(3):
+        shutil.copy(first, first.with_name(f"copy-{number}{first.suffix}"))
+    assert [one.path for one in probe_images(folder, limit=None)] == [one.path for one in whole]
+    assert len([one for one in probe_images(folder, limit=2) if one.name == whole[0].name]) == 2
 
 
 def test_probe_images_refuses_what_it_cannot_use(tmp_path):

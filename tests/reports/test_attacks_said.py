@@ -87,6 +87,15 @@ def test_what_had_more_images_than_its_control_is_told_with_as_few():
     assert "probe (80 % against 75 %)" in attacks_said({f"{PREFIX}probe": record})
 
 
+def test_a_try_that_often_wins_is_told_where_the_mean_over_all_tries_hides_it():
+    record = attack(0.026, control=0.042).model_copy(update={"parts": {"any_try": 0.25, "any_try_control": 0.125}})
+    said = attacks_said({f"{PREFIX}jailbreak": record})
+    assert "1 brought forth more than its control: jailbreak (at least one try on 25 % of the pictures" in said
+    assert "against 12" in said
+    record = record.model_copy(update={"parts": {"any_try": 0.125, "any_try_control": 0.125}})
+    assert "none brought forth" in attacks_said({f"{PREFIX}jailbreak": record})
+
+
 def test_the_page_says_it_in_its_summary():
     page = html.render(report(scores={f"{PREFIX}images": attack(0.25, control=0.1)}), evidence())
     said = "<p>Of 1 attack tried, 1 brought forth more than its control: images (25 % against 10 %).</p>"

@@ -123,9 +123,14 @@ def test_a_budget_that_was_changed_is_used_and_told_everywhere(erased, images, t
     plain = run(erased, tmp_path / "plain", **asked)
     report = run(erased, tmp_path / "audit", **asked, budgets={"retain_accuracy": {"phrasings": 5}})
     assert report.scores["retain_accuracy"].n == plain.scores["retain_accuracy"].n, "images, however often asked about"
-    for file in ("report.html", "model-card.md", "summary.md"):
+    for file in ("report.html", "model-card.md", "summary.md", "junit.xml", "bom.cdx.json"):
         for place, told in (("audit", True), ("plain", False)):
             assert ("retain_accuracy.phrasings = 5" in unescaped(tmp_path / place / file)) == told
+    for place, told in (("audit", {"retain_accuracy": {"phrasings": 5}}), ("plain", {})):
+        (policy, *_) = json.loads((tmp_path / place / "attestation.intoto.json").read_text())["predicate"][
+            "configuration"
+        ]
+        assert policy["annotations"]["budgets"] == told
     assert [check for check in verify(tmp_path / "audit") if not check.passed] == []
     record = tmp_path / "audit" / "space.json"
     record.write_text(
