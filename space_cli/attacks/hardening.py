@@ -80,7 +80,7 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
         f"{len(JUDGED)} others; {', '.join(told)} nats a token; control: a scrambled name",
     )
     # Whoever attacks needs one radius that works.
-    parts = any_parts(*(_by_image(push) for push in (new, control)), len(options.radii) * len(JUDGED))
+    parts = any_parts(_by_image(new), _by_image(control), len(options.radii) * len(JUDGED))
     features = after.features(list(probe.holdout[: options.images]))
     return with_unattacked(record.model_copy(update={"parts": parts}), plainly(after, features, probe))
 
