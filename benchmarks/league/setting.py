@@ -59,6 +59,7 @@ def _chosen_by(row: Row, found: Mapping[str, Any] | None) -> str:
     if found["settings"] != row["settings"]:
         return "an earlier state of the search"
     concepts = ", ".join(found["concepts"])
-    told = f"{found['criterion']}: {found['harmonic_mean']:.3f}, {found['tried']} tried on {concepts}"
+    open_end = "" if found["ended"] else ", the search not at its end"
+    told = f"{found['criterion']}: {found['harmonic_mean']:.3f}, {found['tried']} tried on {concepts}{open_end}"
     other = found["checkpoint"] != row["checkpoint"]
     return f"{told}; of an earlier training of the same subject, `{found['checkpoint']}`" if other else told

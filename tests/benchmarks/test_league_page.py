@@ -23,8 +23,8 @@ def test_json_page_and_picture_are_written(tmp_path):
     assert told["paired"]["ga"]["mean"] > 0.5
     assert told["summary"]["ga"]["refused"]["mean"] == 1.0
     assert (tmp_path / "league.md").read_text() == page
-    assert "| seconds of erase over those of siu | 1.50 | at most 3 | yes |" in page
-    assert f"| {OURS} | 4.0 | 3.0 | 1.50 | 1.00 | 1 |" in page
+    assert f"| seconds of erase over those of siu | 1.50 {MARK} | at most 3 | not known |" in page
+    assert f"| {OURS} {MARK} | 4.0 | 3.0 | 1.50 | 1.00 | 1 |" in page
     assert "harmonic mean minus the best rival's, npo" in page
     assert (
         "the best of ga, npo, siu on the cells that they and ours share: 1. Ours is compared with it on the 1" in page
@@ -43,9 +43,15 @@ def test_a_setting_that_was_found_on_earlier_weights_says_so(tmp_path):
         "harmonic_mean": 0.9,
         "concepts": ["owl"],
         "tried": 6,
+        "ended": True,
     }
-    for checkpoint, said in ((rows[1]["checkpoint"], "owl |"), ("old", "owl; of an earlier training of the same subj")):
-        page = write(tmp_path, rows, {"produce": {"npo": found | {"checkpoint": checkpoint}}}, command="")
+    own = {"checkpoint": rows[1]["checkpoint"]}
+    for told, said in (
+        (own, "owl |"),
+        (own | {"ended": False}, "owl, the search not at its end |"),
+        ({"checkpoint": "old"}, "owl; of an earlier training of the same subj"),
+    ):
+        page = write(tmp_path, rows, {"produce": {"npo": found | told}}, command="")
         assert f"| produce | npo | lr=0.001, steps=40 | best: 0.900, 6 tried on {said}" in page
 
 
@@ -86,7 +92,7 @@ def test_costs_are_those_of_the_weights_and_settings_of_the_table(tmp_path):
         "| seconds of erase over those of siu | not measured for these weights and settings | at most 3 | not known |"
         in page
     )
-    assert f"| {OURS} | 4.0 | 3.0 |  | 1.00 | 1 |" in page
+    assert f"| {OURS} {MARK} | 4.0 | 3.0 |  | 1.00 | 1 |" in page
     assert "Not measured for these weights and settings: siu." in page
     nothing = write(tmp_path, rows, {}, command="", costs=others)
     assert f"Not measured for these weights and settings: {OURS}, siu." in nothing
@@ -108,7 +114,9 @@ def test_costs_are_compared_on_what_both_erased(tmp_path):
     costs = [
         row(seconds={"erase": 4.0}), row("siu", seconds={"erase": 2.0}), row("siu", "owl", seconds={"erase": 20.0})
     ]  # fmt: skip
-    page = write(tmp_path, [row(), row("siu")], {}, command="", costs=costs)
+    today = options_of(entries()[OURS])
+    costs[0] |= {"options": today}
+    page = write(tmp_path, [row(options=today), row("siu")], {}, command="", costs=costs)
     assert "| seconds of erase over those of siu | 2.00 | at most 3 | yes |" in page
 
 

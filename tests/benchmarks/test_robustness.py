@@ -139,6 +139,15 @@ def test_goals_are_met_at_their_bounds_and_missed_beyond():
         assert goal(found, "seconds of audit") == "yes"
 
 
+def test_ours_is_compared_with_the_others_on_their_concepts(tmp_path):
+    push = {"hardening": score(0.9)}
+    lines = [cell(scores={"hardening": score(0.1)}), cell(concept="owl", scores=push), cell("npo", scores=push)]
+    page = write(tmp_path, lines, command="")
+    assert goal(page.splitlines(), "attack_hardening", "below their least") == "yes"
+    worse = [cell(scores=push), cell(concept="owl", scores={"hardening": score(0.1)}), cell("npo", scores=push)]
+    assert goal(write(tmp_path, worse, command="").splitlines(), "attack_hardening", "below their least") == "no"
+
+
 def test_a_goal_without_anything_to_compare_with_is_not_known():
     found = goals(summary(cell(scores={"hardening": score(0.0)})), {})
     assert goal(found, "attack_hardening", "below") == goal(found, "attack_hardening", "half") == "not known"
