@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Hashable
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from space_cli.core.recipe import AuditRequest, Concept, EraseRequest, IndexRequest, SelectRequest
 
@@ -26,6 +26,14 @@ class FileRecord(_Record):
     path: str
     sha256: str
     bytes: int
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        # Readers join it to their folder, to read and to write: a record from elsewhere must not lead out of it.
+        if any(part in {"", ".", ".."} for part in path.split("/")) or "\\" in path or "\0" in path:
+            raise ValueError(f"{path!r} is no path inside the folder")
+        return path
 
 
 class Source(_Record):

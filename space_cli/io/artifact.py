@@ -142,7 +142,8 @@ def read_record(folder: Path) -> Record:
     except ValidationError as failure:
         first = failure.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ArtifactFault(f"`{path}` does not fit its schema: {where}: {first['msg']}") from None
+        said = first["msg"].removeprefix("Value error, ")
+        raise ArtifactFault(f"`{path}` does not fit its schema: {where}: {said}") from None
 
 
 def check_files(folder: Path, files: list[FileRecord]) -> None:
@@ -184,15 +185,22 @@ def source_of(folder: Path, kind: SourceKind, files: Sequence[FileRecord] | None
 
 
 def file_records(folder: Path, skip: Collection[str] = ()) -> list[FileRecord]:
-    """Hash each file under `folder`, sorted by path; hidden ones (`.git`, `.cache`) are no part of it."""
+    """Hash each file under `folder`, sorted by path; hidden ones (`.git`, `.cache`) are no part of it.
+
+    Raises:
+        ArtifactFault: A file has a name that no record can hold.
+    """
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     relative = [(path.relative_to(folder).as_posix(), path) for path in paths]
     relative = [(name, path) for name, path in relative if not any(p.startswith(".") for p in name.split("/"))]
-    return [
-        FileRecord(path=name, sha256=digest_file(path), bytes=path.stat().st_size)
-        for name, path in relative
-        if name not in skip
-    ]
+    return [_file_record(name, path) for name, path in relative if name not in skip]
+
+
+def _file_record(name: str, path: Path) -> FileRecord:
+    try:
+        return FileRecord(path=name, sha256=digest_file(path), bytes=path.stat().st_size)
+    except ValidationError:
+        raise ArtifactFault(f"the file {name!r} has a name that no record can hold", hint="rename it") from None
 
 
 def digest_file(path: Path) -> str:

@@ -194,6 +194,22 @@ def test_an_altered_folder_is_not_copied(place):
     assert not (place / "shared").exists()
 
 
+@pytest.mark.parametrize("listed", ["files", "base_files"])
+@pytest.mark.parametrize("outside", ["../mine.txt", "/mine.txt"])
+def test_a_record_that_lists_a_file_elsewhere_is_refused_and_nothing_there_is_touched(place, outside, listed, capsys):
+    mine, record = place / "mine.txt", place / "erased" / "space.json"
+    mine.write_text("mine")
+    content = json.loads(record.read_text())
+    path = outside if outside.startswith("..") else str(mine)
+    content[listed].append({"path": path, "sha256": digest_file(mine), "bytes": 4})
+    record.write_text(json.dumps(content))
+    words = [["pseudonymize", "erased", "--out", "shared"], ["revert", "erased", "out"], ["verify", "erased"]]
+    for command in words:
+        assert run(command) == 4
+        assert "is no path inside the folder" in capsys.readouterr().err
+    assert (mine.read_text(), mine.stat().st_nlink) == ("mine", 1)
+
+
 def test_a_key_is_needed(place, monkeypatch):
     monkeypatch.delenv("SPACE_PSEUDONYM_KEY")
     assert copy() == 2
