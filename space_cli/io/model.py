@@ -37,6 +37,8 @@ from space_cli.io.shared_prefix import Opening, common_opening
 
 IMAGE_BATCH = 64
 PROMPT_BATCH = 64
+SHOWN = 3
+"""Missing parameters that an error names; the rest are counted."""
 
 
 def pick_device(device: str) -> str:
@@ -79,23 +81,34 @@ def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
     Weights stay in the checkpoint's dtype on a GPU and become float32 on a CPU, where half precision is slow.
 
     Raises:
-        ArtifactFault: Its family is unknown, or its files do not fit together.
+        ArtifactFault: Its family is unknown, it lacks weights, or its files do not fit together.
     """
     family = family_of(folder)
     device = pick_device(device)
     transformers_logging.disable_progress_bar()
     dtype = "auto" if device.startswith("cuda") else torch.float32
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as failure:
         raise ArtifactFault(f"`{folder}` cannot be loaded: {str(failure).splitlines()[0]}") from failure
+    _refuse_missing(folder, set(report["missing_keys"]) - set(model.all_tied_weights_keys))
     if not tokenizer.chat_template:
         raise ArtifactFault(f"`{folder}` has no chat template", hint="add its `chat_template.jinja`")
     return CheckpointResponder(model.to(device).eval().requires_grad_(False), tokenizer, processor, family)
+
+
+def _refuse_missing(folder: Path, names: set[str]) -> None:
+    """Refuse a checkpoint that lacks parameters: transformers draws them at random, and goes on."""
+    if names:
+        shown = ", ".join(f"`{name}`" for name in sorted(names)[:SHOWN])
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        raise ArtifactFault(
+            f"`{folder}` lacks the parameters {shown}{more}", hint="copy or download the checkpoint again"
+        )
 
 
 class CheckpointResponder:

@@ -6,7 +6,22 @@ from pydantic import ValidationError
 
 from space_cli.core.records import FileRecord
 
-LEADING_OUT = ["", ".", "..", "/", "/etc/passwd", "../a", "a/..", "a/../b", "a//b", "./a", "a/", "..\\a", "a\\b", "a\0b"]
+LEADING_OUT = [
+    "",
+    ".",
+    "..",
+    "/",
+    "/etc/passwd",
+    "../a",
+    "a/..",
+    "a/../b",
+    "a//b",
+    "./a",
+    "a/",
+    "..\\a",
+    "a\\b",
+    "a\0b",
+]
 
 
 @pytest.mark.parametrize("path", LEADING_OUT)

@@ -5,6 +5,8 @@ import pytest
 import subjects
 import torch
 
+from safetensors.torch import load_file, save_file
+
 from space_cli.bundled.checkpoint import checkpoint_folder
 from space_cli.bundled.concepts import find
 from space_cli.bundled.drawings import render
@@ -108,6 +110,35 @@ def test_a_corrupt_shard_is_one_line(tmp_path):
     with pytest.raises(ArtifactFault, match="cannot be loaded") as fault:
         open_model(folder, device="cpu")
     assert "\n" not in str(fault.value)
+
+
+HEAD, WORDS = "language_model.lm_head.weight", "language_model.model.embed_tokens.weight"
+
+
+def without(folder, *gone, tied=False):
+    """Copy the bundled checkpoint without some of its parameters."""
+    shutil.copytree(checkpoint_folder(), folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = tied
+    (folder / "config.json").write_text(json.dumps(config))
+    tensors = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(gone)}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_missing_weights_are_named_and_not_drawn_at_random(tmp_path):
+    with pytest.raises(ArtifactFault, match=r"lacks the parameters `lm_head\.weight`$"):
+        open_model(without(tmp_path / "head", HEAD), device="cpu")
+    with pytest.raises(ArtifactFault, match=r"`model\.vision_tower\..*, .*, .* and \d+ more$"):
+        open_model(without(tmp_path / "tower", "vision_tower"), device="cpu")
+
+
+def test_a_tied_weight_is_stored_once(tmp_path):
+    model = open_model(without(tmp_path / "tied", HEAD, tied=True), device="cpu").model
+    assert torch.equal(model.get_output_embeddings().weight, load_file(tmp_path / "tied" / "model.safetensors")[WORDS])
+    with pytest.raises(ArtifactFault, match="embed_tokens"):
+        open_model(without(tmp_path / "neither", HEAD, WORDS, tied=True), device="cpu")
 
 
 def test_cuda_is_asked_for_only_where_there_is_one():
