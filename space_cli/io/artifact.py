@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import filelock
-
 from pydantic import ValidationError
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, SpaceError, UsageFault
 from space_cli.core.records import FileRecord, Record, Run, Source, SourceKind, record_type
+from space_cli.io.places import move_into_place, real_place, sole_writer
 
 RECORD_NAME = "space.json"
+REQUEST_NAME = "request.json"
 CHUNK = 1 << 22
 
 
@@ -46,7 +46,7 @@ class Draft:
 
     def files(self) -> list[FileRecord]:
         """Hash every file written so far, by relative path."""
-        return file_records(self.path, skip={RECORD_NAME, "request.json"})
+        return file_records(self.path, skip={RECORD_NAME, REQUEST_NAME})
 
     def run(self) -> Run:
         """Describe this run: when, how long, on what machine."""
@@ -71,7 +71,8 @@ def new_artifact(folder: Path, request: str, *, overwrite: bool) -> Generator[Dr
     """Build `folder` in one piece.
 
     Args:
-        folder: Final place; must not exist unless `overwrite`, and then only if it is ours.
+        folder: Final place; must not exist unless `overwrite`, and then only if it is ours. Where it is a link, the
+            folder is made where that leads.
         request: What is being made, as JSON; a partial folder of the same request is continued.
         overwrite: Replace an artifact that is there.
 
@@ -79,20 +80,18 @@ def new_artifact(folder: Path, request: str, *, overwrite: bool) -> Generator[Dr
         The draft; call its `finish` before the block ends.
 
     Raises:
-        UsageFault: The folder exists and may not be replaced.
-        EnvironmentFault: Another run holds the folder, the disk is full, or writing is not permitted.
+        UsageFault: The folder exists and may not be replaced, or nothing can be put in its place.
+        EnvironmentFault: Another run holds the folder, the disk is full, or writing is not permitted; or the finished
+            folder could not be put in its place, and is kept beside it.
     """
-    folder = folder.absolute()
+    folder = real_place(folder)
     _refuse_existing(folder, overwrite=overwrite)
-    with storage_faults(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    with storage_faults(folder), sole_writer(folder):
         partial = folder.with_name(f".{folder.name}.partial")
-        with _sole_writer(folder):
-            draft = Draft(folder, partial, resumed=_prepare(partial, request))
-            yield draft
-            assert draft.record is not None, "a stage left its folder without a record"
-            (partial / "request.json").unlink()
-            _move_into_place(partial, folder)
+        draft = Draft(folder, partial, resumed=_prepare(partial, request))
+        yield draft
+        assert draft.record is not None, "a stage left its folder without a record"
+        _close(partial, folder, request)
 
 
 def open_artifact(folder: Path, kind: str, *, verify: bool = True) -> Record:
@@ -256,38 +255,25 @@ def _refuse_existing(folder: Path, *, overwrite: bool) -> None:
         raise UsageFault(f"`{folder}` was not written by space: it will not be replaced", hint="choose another folder")
 
 
-@contextmanager
-def _sole_writer(folder: Path) -> Generator[None]:
-    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
+def _close(partial: Path, folder: Path, request: str) -> None:
+    note = partial / REQUEST_NAME
+    note.unlink()
     try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise EnvironmentFault(
-            f"another run is writing `{folder}`", hint="wait for it to end, or choose another `--workspace`"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+        move_into_place(partial, folder)
+    except BaseException:
+        if partial.is_dir():
+            write_text(note, request)  # without it the next run would take the work for another's, and delete it
+        raise
 
 
 def _prepare(partial: Path, request: str) -> bool:
-    note = partial / "request.json"
+    note = partial / REQUEST_NAME
     if note.is_file() and note.read_text(encoding="utf-8") == request:
         return True
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     write_text(note, request)
     return False
-
-
-def _move_into_place(partial: Path, folder: Path) -> None:
-    retired = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(retired, ignore_errors=True)
-    if folder.exists():
-        folder.rename(retired)
-    partial.rename(folder)
-    shutil.rmtree(retired, ignore_errors=True)
 
 
 def place_of(source: Source, places: Mapping[str, Path | str]) -> Path:

@@ -25,6 +25,7 @@ from space_cli.core.records import PoolManifest, Source
 from space_cli.io import sources
 from space_cli.io.artifact import (
     RECORD_NAME,
+    REQUEST_NAME,
     Draft,
     digest_file,
     file_records,
@@ -252,7 +253,7 @@ def _close(
         raise _UnchangedError
     pool = gather(items, parts)
     write_pool(draft.path, pool, errors, shard_size=request.shard_size)
-    records = file_records(draft.path, skip={RECORD_NAME, "request.json"})
+    records = file_records(draft.path, skip={RECORD_NAME, REQUEST_NAME})
     manifest = PoolManifest(
         space_version=__version__,
         seed=request.seed,

@@ -6,11 +6,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
-
 from torch import Tensor
 
-from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
+from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.protocols import Progress
 from space_cli.core.records import ErasureReceipt, FileRecord
 from space_cli.core.types import Edit
@@ -19,6 +17,7 @@ from space_cli.io.chat_template import remove_instruction
 from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint, write_edited
 from space_cli.io.edits import recorded_edits
 from space_cli.io.ledger import give_back, open_ledger
+from space_cli.io.places import move_into_place, real_place, sole_writer
 from space_cli.io.shards import Delta
 
 
@@ -49,9 +48,10 @@ def revert(
         `out`.
 
     Raises:
-        UsageFault: `out` exists and may not be replaced, or lies inside `erased`.
+        UsageFault: `out` exists and may not be replaced, nothing can be put in its place, or it lies inside `erased`.
         ArtifactFault: `erased`, its ledger or the given base was altered, or only an approximation is possible.
-        EnvironmentFault: The disk is full, or writing is not permitted.
+        EnvironmentFault: The disk is full, or writing is not permitted; or the finished folder could not be put in its
+            place, and is kept beside it.
     """
     receipt = open_artifact(erased, "erased")
     assert isinstance(receipt, ErasureReceipt), "the kind decides the class"
@@ -118,7 +118,7 @@ def _unlike_base(checkpoint: Checkpoint, base_files: list[FileRecord]) -> list[s
 def _refuse_place(erased: Path, out: Path, *, overwrite: bool) -> None:
     if erased.resolve() in out.resolve().parents:
         raise UsageFault(f"`{out}` lies inside `{erased}`, which it would change", hint="choose another folder")
-    if not out.exists():
+    if not real_place(out).exists():
         return
     ours = (out / RECORD_NAME).is_file()
     if not overwrite:
@@ -130,23 +130,13 @@ def _refuse_place(erased: Path, out: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def _whole_folder(out: Path) -> Generator[Path]:
-    out = out.absolute()
-    draft, retired = (out.with_name(f".{out.name}.{part}") for part in ("partial", "old"))
-    with storage_faults(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(out.with_name(f".{out.name}.lock"))
+    out = real_place(out)
+    draft = out.with_name(f".{out.name}.partial")
+    with storage_faults(out), sole_writer(out):
+        shutil.rmtree(draft, ignore_errors=True)  # left by a killed run
         try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise EnvironmentFault(f"another run is writing `{out}`", hint="wait for it to end") from None
-        try:
-            shutil.rmtree(draft, ignore_errors=True)  # left by a killed run
             yield draft
-            shutil.rmtree(retired, ignore_errors=True)
-            if out.exists():
-                out.rename(retired)
-            draft.rename(out)
-            shutil.rmtree(retired, ignore_errors=True)
-        finally:
+        except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
-            lock.release()
+            raise
+        move_into_place(draft, out)

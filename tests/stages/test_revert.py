@@ -172,6 +172,24 @@ def test_full_disk_keeps_what_was_there(erasure, monkeypatch):
     assert leftovers(erasure) == []
 
 
+def test_a_link_to_another_disk_is_followed_and_stays(erasure):
+    (erasure / "disk").mkdir()
+    (erasure / "out").symlink_to(erasure / "disk" / "restored")
+    attempt(erasure)
+    assert (erasure / "out").is_symlink()
+    assert file_records(erasure / "disk" / "restored") == file_records(erasure / "base")
+
+
+def test_a_checkpoint_that_cannot_be_put_in_its_place_is_kept(erasure, monkeypatch):
+    def busy(self: Path, target: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "rename", busy)
+    with pytest.raises(EnvironmentFault, match="the finished folder is kept as"):
+        attempt(erasure)
+    assert file_records(erasure / ".out.partial") == file_records(erasure / "base")
+
+
 def test_two_writers_at_once(erasure):
     with (
         filelock.FileLock(erasure / ".out.lock"),

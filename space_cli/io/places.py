@@ -1,0 +1,74 @@
+"""Where a whole folder is put: what no folder can take the place of, one writer at a time, and the move at the end."""
+
+import os
+import shutil
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from space_cli.core.errors import EnvironmentFault, UsageFault
+
+ELSEWHERE = "choose another folder"
+
+
+def real_place(folder: Path) -> Path:
+    """Return where a folder will be: a link is followed, so that what it leads to is made or replaced, not the link.
+
+    Raises:
+        UsageFault: A file, the root of a disk or a link to itself is there: no folder can take its place.
+    """
+    # Unlike `Path.resolve`, this returns a link to itself as it is.
+    place = Path(os.path.realpath(folder))
+    if place.is_symlink():
+        raise UsageFault(f"`{folder}` is a link that leads nowhere", hint=ELSEWHERE)
+    if place.exists() and not place.is_dir():
+        raise UsageFault(f"`{folder}` is a file: no folder can be written there", hint=ELSEWHERE)
+    if os.path.ismount(place):
+        raise UsageFault(f"`{folder}` is where a disk is mounted: it cannot be replaced", hint="choose a folder in it")
+    return place
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Generator[None]:
+    """Keep every other run from writing a folder inside the block; the lock lies beside it, and dies with the process.
+
+    Raises:
+        EnvironmentFault: Another run holds it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise EnvironmentFault(
+            f"another run is writing `{folder}`", hint="wait for it to end, or choose another `--workspace`"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def move_into_place(draft: Path, folder: Path) -> None:
+    """Put a finished folder in its place; what was there is gone afterwards, or is there again after an error.
+
+    Raises:
+        EnvironmentFault: It cannot be moved there; it stays where it is.
+    """
+    retired = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(retired, ignore_errors=True)
+    try:
+        if folder.exists():
+            folder.rename(retired)
+        draft.rename(folder)
+    except OSError as failure:
+        if retired.exists() and not folder.exists():
+            retired.rename(folder)
+        raise EnvironmentFault(
+            f"`{folder}` cannot be put in its place: {failure.strerror}; the finished folder is kept as `{draft}`",
+            hint="mend that and run it again, or move it there yourself, without its `request.json`",
+        ) from failure
+    shutil.rmtree(retired, ignore_errors=True)

@@ -1,0 +1,87 @@
+"""A folder is whole or absent, wherever it is written; finished work is never thrown away."""
+
+import json
+
+from pathlib import Path
+
+import pytest
+
+from space_cli.core.errors import EnvironmentFault, UsageFault
+from space_cli.core.recipe import IndexRequest
+from space_cli.core.records import PoolManifest
+from space_cli.io.artifact import new_artifact, open_artifact
+from space_cli.io.places import real_place
+
+
+def make(folder, content="content", *, overwrite=False):
+    with new_artifact(folder, "request", overwrite=overwrite) as draft:
+        resumed = draft.resumed
+        (draft.path / "items").write_text(content)
+        record = PoolManifest(
+            **{"space_version": "0", "seed": 0, "inputs": [], "images": 1, "errors": 0, "width": 4},
+            files=draft.files(),
+            run=draft.run(),
+            request=IndexRequest(sources=("a",), encoder="b"),
+            encoder_sha256="0",
+        )
+        draft.finish(record)
+    return resumed
+
+
+def hidden(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith(".") and path.suffix != ".lock")
+
+
+def test_a_link_to_another_disk_is_followed_and_stays(tmp_path):
+    (tmp_path / "disk" / "there").mkdir(parents=True)
+    for link, target in (("full", "there"), ("dangling", "new")):
+        place = tmp_path / link
+        place.symlink_to(tmp_path / "disk" / target)
+        make(place, overwrite=True)
+        make(place, "again", overwrite=True)
+        assert place.is_symlink()
+        open_artifact(place, "pool")
+        assert (tmp_path / "disk" / target / "items").read_text() == "again"
+    assert hidden(tmp_path / "disk") == []
+    with pytest.raises(UsageFault, match="exists already"):
+        make(tmp_path / "dangling")
+
+
+def test_what_no_folder_can_replace_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "to file").symlink_to(tmp_path / "file")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    refused = {"file": "is a file", "to file": "is a file", "loop": "leads nowhere", "/": "a disk is mounted"}
+    for name, why in refused.items():
+        with pytest.raises(UsageFault, match=why), new_artifact(tmp_path / name, "request", overwrite=True):
+            pytest.fail("the work began")
+    assert (tmp_path / "file").read_text() == "mine"
+    assert hidden(tmp_path) == []
+    assert real_place(tmp_path / "none") == tmp_path / "none"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_work_that_cannot_be_put_in_its_place_is_kept_and_found_again(tmp_path, monkeypatch, there):
+    place = tmp_path / "pool"
+    if there:
+        make(place, "old")
+    rename = Path.rename
+
+    def busy(self, target):
+        if self.name == ".pool.partial":
+            raise OSError(16, "Device or resource busy")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", busy)
+    with pytest.raises(EnvironmentFault, match=r"busy; the finished folder is kept as `.*\.pool\.partial`"):
+        make(place, "new", overwrite=True)
+    assert hidden(tmp_path) == [".pool.partial"]
+    assert (tmp_path / ".pool.partial" / "items").read_text() == "new"
+    assert json.loads((tmp_path / ".pool.partial" / "space.json").read_text())["kind"] == "pool"
+    assert place.exists() == there
+    if there:
+        assert (place / "items").read_text() == "old"
+    monkeypatch.undo()
+    assert make(place, "new", overwrite=True) is True
+    open_artifact(place, "pool")
+    assert [path.name for path in place.iterdir() if path.name == "request.json"] == []
