@@ -4,7 +4,6 @@
 `.partial` folder beside it that the next run of the same request may continue.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -16,12 +15,14 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from space_cli.core.errors import ArtifactFault, EnvironmentFault, SpaceError, UsageFault
+from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
 from space_cli.core.records import FileRecord, Record, Run, Source, SourceKind, record_type
-from space_cli.io.places import move_into_place, real_place, sole_writer
+from space_cli.io.listing import files_below
+from space_cli.io.places import move_into_place, real_place, sole_writer, storage_faults
 
 RECORD_NAME = "space.json"
 REQUEST_NAME = "request.json"
@@ -168,19 +169,44 @@ def unlisted(folder: Path, record: Record) -> list[str]:
     return sorted({path.relative_to(folder).as_posix() for path in found} - listed)
 
 
-def source_of(folder: Path, kind: SourceKind, files: Sequence[FileRecord] | None = None) -> Source:
-    """Describe an input folder: by its `space.json`, or by all its files where it has none.
+def source_of(
+    folder: Path,
+    kind: SourceKind,
+    files: Sequence[FileRecord] | None = None,
+    *,
+    known: Mapping[str, str] = MappingProxyType({}),
+) -> Source:
+    """Describe an input: by its `space.json`, or by all its files where it has none; a single file by itself.
 
     Args:
         folder: The input.
-        kind: What it is to the stage.
+        kind: What it is to the stage; in images links to folders are followed, as whoever reads them does.
         files: Its `file_records`, where the caller has hashed them already.
+        known: Digests of images that the caller has read already, by relative path.
     """
+    return Source(kind=kind, path=str(folder), sha256=_source_digest(folder, kind, files, known))
+
+
+def _source_digest(folder: Path, kind: SourceKind, files: Sequence[FileRecord] | None, known: Mapping[str, str]) -> str:
     own = folder / RECORD_NAME
-    if own.is_file():
-        return Source(kind=kind, path=str(folder), sha256=digest_file(own))
-    listing = "\n".join(f"{entry.path} {entry.sha256}" for entry in (file_records(folder) if files is None else files))
-    return Source(kind=kind, path=str(folder), sha256=hashlib.sha256(listing.encode()).hexdigest())
+    if folder.is_file():
+        return digest_file(folder)
+    if kind == "images":
+        found = ((path.relative_to(folder).as_posix(), path) for path in files_below(folder) if path.is_file())
+        lines = [f"{name} {known.get(name) or _readable_digest(path)}" for name, path in found]
+    elif own.is_file():
+        return digest_file(own)
+    else:
+        lines = [f"{entry.path} {entry.sha256}" for entry in (file_records(folder) if files is None else files)]
+    # Of images any name will do, whereas one that is not UTF-8 cannot be encoded as such.
+    return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()
+
+
+def _readable_digest(path: Path) -> str:
+    try:
+        return digest_file(path)
+    except PermissionError:
+        return "unreadable"  # whoever reads images says so of each
 
 
 def file_records(folder: Path, skip: Collection[str] = ()) -> list[FileRecord]:
@@ -219,31 +245,6 @@ def write_text(path: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(path)
-
-
-@contextmanager
-def storage_faults(folder: Path) -> Generator[None]:
-    """Turn a full disk or a refused write into an error with a hint.
-
-    Raises:
-        EnvironmentFault: In place of the operating system's error.
-    """
-    try:
-        yield
-    except SpaceError:
-        raise
-    except OSError as failure:
-        if failure.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise EnvironmentFault(
-                f"the disk that holds `{folder}` is full: nothing was replaced",
-                hint="free space, then run it again",
-            ) from failure
-        if failure.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise EnvironmentFault(
-                f"`{failure.filename or folder}` may not be written: {failure.strerror}",
-                hint="choose another folder with `--out` or `--workspace`",
-            ) from failure
-        raise
 
 
 def _refuse_existing(folder: Path, *, overwrite: bool) -> None:

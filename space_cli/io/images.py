@@ -30,6 +30,7 @@ from torch import Tensor
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.types import Item, ProbeImage
 from space_cli.io import sources
+from space_cli.io.listing import files_below
 from space_cli.io.sources import ImageFault
 
 __all__ = [
@@ -241,9 +242,10 @@ def probe_images(folder: Path, *, limit: int | None) -> list[ProbeImage]:
     concepts = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not concepts:
         raise UsageFault(f"`{folder}` has no sub-folder: one per concept is needed", hint=hint)
+    found = [path for path in files_below(folder) if sources.is_image_name(path.name)]
     probes: list[ProbeImage] = []
     for concept in concepts:
-        paths = sorted(path for path in concept.rglob("*") if sources.is_image_name(path.name))
+        paths = [path for path in found if concept in path.parents]
         if not paths:
             raise ArtifactFault(f"`{concept}` holds no image", hint=hint)
         name = concept.name.replace("_", " ")

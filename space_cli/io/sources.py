@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
+from space_cli.io.listing import files_below
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp"})
 Kind = Literal["folder", "tar", "parquet"]
@@ -135,23 +136,11 @@ def _in_folder(folder: Path) -> Iterator[Entry]:
             yield from entries(str(path))
 
 
-def _walk(folder: Path, seen: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
-    """List pictures, tars and tables below a folder; a link back to a folder above is not followed."""
-    try:
-        here = folder.stat()
-        found = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as failure:
-        raise EnvironmentFault(f"`{folder}` may not be read: {failure.strerror}") from failure
-    mark = (here.st_dev, here.st_ino)
-    if mark in seen:
-        return
-    for entry in found:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), seen | {mark})
-        elif is_image_name(entry.name) or entry.name.lower().endswith((*TAR_SUFFIXES, PARQUET_SUFFIX)):
-            yield Path(entry.path)
+def _walk(folder: Path) -> Iterator[Path]:
+    """List pictures, tars and tables below a folder."""
+    for path in files_below(folder):
+        if is_image_name(path.name) or path.name.lower().endswith((*TAR_SUFFIXES, PARQUET_SUFFIX)):
+            yield path
 
 
 def read_file(path: Path) -> bytes:

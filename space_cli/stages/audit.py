@@ -101,15 +101,20 @@ def audit(
     other = open_baseline(Path(request.baseline), receipt, pseudonym=pseudonym) if request.baseline else None
     told = masked(request, pseudonym) if pseudonym else request
     with new_artifact(out, told.model_dump_json(), overwrite=overwrite) as draft:
+        inputs = _inputs(request)  # before they are looked at, so that what is changed meanwhile is found
         probed = _probe(request, receipt, progress)
-        asked = (_metrics(request, continued=receipt.requests > 1), probed.probe, probed.missing)
-        examined = _examine(request, (_base(receipt, request.inputs), other), asked, progress)
+        examined = _examine(
+            request,
+            (_base(receipt, request.inputs), other),
+            (_metrics(request, continued=receipt.requests > 1), probed.probe, probed.missing),
+            progress,
+        )
         found = examined.found
         judgement = judged(policy, found, continued=receipt.requests > 1, unseen=probed.unseen)
         report = AuditReport(
             space_version=__version__,
             seed=request.seed,
-            inputs=_inputs(request),
+            inputs=inputs,
             files=[],
             run=draft.run(),
             request=request,

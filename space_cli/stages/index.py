@@ -1,8 +1,6 @@
 """Index: embed a pool of pictures, once each, so that a concept can be looked up in it by name."""
 
-import hashlib
 import json
-import os
 import shutil
 
 from itertools import chain, islice
@@ -27,7 +25,6 @@ from space_cli.io.artifact import (
     RECORD_NAME,
     REQUEST_NAME,
     Draft,
-    digest_file,
     file_records,
     new_artifact,
     read_record,
@@ -279,18 +276,5 @@ def _same(old: Pool, request: IndexRequest, inputs: list[Source]) -> bool:
 
 
 def _origin(root: Path, feed: Feed) -> Source:
-    """Describe a source as `source_of` does, without reading again what was hashed already."""
-    if root.is_file():
-        return Source(kind="images", path=str(root), sha256=digest_file(root))
-    known = feed.digests(str(root))
-    found = [path for path in sorted(root.rglob("*")) if path.is_file()]
-    named = [(path.relative_to(root).as_posix(), path) for path in found]
-    lines = "\n".join(f"{name} {known.get(name) or _digest(path)}" for name, path in named)
-    return Source(kind="images", path=str(root), sha256=hashlib.sha256(os.fsencode(lines)).hexdigest())
-
-
-def _digest(path: Path) -> str:
-    try:
-        return digest_file(path)
-    except PermissionError:
-        return "unreadable"  # it is among the errors, and must not end the run after all
+    """Describe a source without reading again what was hashed already."""
+    return source_of(root, "images", known=feed.digests(str(root)))

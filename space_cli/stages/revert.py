@@ -12,12 +12,12 @@ from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.protocols import Progress
 from space_cli.core.records import ErasureReceipt, FileRecord
 from space_cli.core.types import Edit
-from space_cli.io.artifact import RECORD_NAME, digest_file, open_artifact, storage_faults
+from space_cli.io.artifact import RECORD_NAME, digest_file, open_artifact
 from space_cli.io.chat_template import remove_instruction
 from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint, write_edited
 from space_cli.io.edits import recorded_edits
 from space_cli.io.ledger import give_back, open_ledger
-from space_cli.io.places import move_into_place, real_place, sole_writer
+from space_cli.io.places import move_into_place, real_place, sole_writer, storage_faults
 from space_cli.io.shards import Delta
 
 
