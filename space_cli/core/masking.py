@@ -2,6 +2,7 @@
 
 import json
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -9,7 +10,7 @@ from pydantic import BaseModel
 from space_cli.core.ledger import INSIDE, RECORD, Entry, parse, sealed, spell
 from space_cli.core.pseudonym import Pseudonym
 from space_cli.core.recipe import Concept
-from space_cli.core.records import ErasureReceipt
+from space_cli.core.records import ErasureReceipt, FileRecord
 
 Model = TypeVar("Model", bound=BaseModel)
 FIXED = frozenset(
@@ -48,6 +49,26 @@ def untraced(receipt: ErasureReceipt) -> ErasureReceipt:
     """
     own = [entry for entry in receipt.base_files if entry.path != RECORD and not entry.path.startswith(INSIDE)]
     return receipt.model_copy(update={"base_files": own})
+
+
+def unnamed(receipt: ErasureReceipt, pseudonym: Pseudonym) -> ErasureReceipt:
+    """Return a receipt whose files tell nothing by their names, for reports that list them; digests stay."""
+    files, base = (_unnamed(entries, pseudonym) for entries in (receipt.files, receipt.base_files))
+    return receipt.model_copy(update={"files": files, "base_files": base})
+
+
+def _unnamed(entries: Sequence[FileRecord], pseudonym: Pseudonym) -> list[FileRecord]:
+    taken = {entry.path for entry in entries}
+    found = []
+    for entry in entries:
+        path = hidden = pseudonym.mask(entry.path)
+        number = 1
+        while path != entry.path and path in taken:  # "Panda.bin" beside "panda.bin"
+            number += 1
+            path = f"{number}-{hidden}"
+        taken.add(path)
+        found.append(entry.model_copy(update={"path": path}))
+    return found
 
 
 def masked_lines(text: str, pseudonym: Pseudonym) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from space_cli.core.asking import spread
-from space_cli.core.masking import masked
+from space_cli.core.masking import masked, unnamed
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.pseudonym import Pseudonym
@@ -30,7 +30,7 @@ def pseudonymized(report: AuditReport, evidence: Evidence, pseudonym: Pseudonym)
     """Return what is written where nothing may name or show the concept."""
     told = masked(report, pseudonym).model_copy(update={"pseudonymized": Pseudonymized(key_id=pseudonym.key_id)})
     shown = _masked(evidence.samples, pseudonym)
-    return told, Evidence(shown, evidence.training, masked(evidence.receipt, pseudonym))
+    return told, Evidence(shown, evidence.training, masked(unnamed(evidence.receipt, pseudonym), pseudonym))
 
 
 def _masked(found: Sequence[Sample], pseudonym: Pseudonym) -> list[Sample]:

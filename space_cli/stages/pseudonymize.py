@@ -37,7 +37,8 @@ def pseudonymize(erased: Path, out: Path, *, key: bytes, progress: Progress, ove
         The receipt of the copy.
 
     Raises:
-        UsageFault: The key is too short, the folder is pseudonymized already, or it cannot work without the name.
+        UsageFault: The key is too short, the folder is pseudonymized already, it cannot work without the name, or a
+            file of it or of its original is named like the concept.
         ArtifactFault: The folder was altered, or holds a file of which nobody knows what it says.
     """
     receipt = open_artifact(erased, "erased")
@@ -53,6 +54,7 @@ def pseudonymize(erased: Path, out: Path, *, key: bytes, progress: Progress, ove
             "the chat template of this checkpoint names the concept: without it nothing would be suppressed",
             hint="erase with a method that changes weights",
         )
+    _refuse_telling_names(receipt, pseudonym)
     told = masked(receipt, pseudonym)
     with new_artifact(out, _request(erased, pseudonym), overwrite=overwrite) as draft:
         sealed: dict[str, object] = {}
@@ -83,8 +85,6 @@ def _write(erased: Path, out: Path, name: str, pseudonym: Pseudonym) -> dict[str
     """Write one file of the copy; return what the receipt must say about it."""
     source, target = erased / name, out / name
     target.unlink(missing_ok=True)  # left by a killed run; a link must not be written through
-    if pseudonym.tells(name):
-        raise UsageFault(f"the file `{pseudonym.mask(name)}` has the concept in its name: it cannot be hidden")
     if name == LEDGER:
         return _write_ledger(source, target, pseudonym)
     if name.startswith(INSIDE) and name.endswith(".jsonl"):
@@ -115,6 +115,20 @@ def _continued() -> UsageFault:
         "this checkpoint was erased from more than once: its receipt refers to its base, which names what was erased",
         hint="`space audit --pseudonymize` writes a report on it that names nothing",
     )
+
+
+def _refuse_telling_names(receipt: ErasureReceipt, pseudonym: Pseudonym) -> None:
+    """Refuse files that are named like the concept, of the folder or of the checkpoint it was made from.
+
+    The copy has to keep both: `space verify` finds files by their names.
+    """
+    for entries, whose in ((receipt.files, "the file"), (receipt.base_files, "the original's file")):
+        for entry in entries:
+            if pseudonym.tells(entry.path):
+                raise UsageFault(
+                    f"{whose} `{pseudonym.mask(entry.path)}` has the concept in its name: it cannot be hidden",
+                    hint="`space audit --pseudonymize` writes a report without it; or rename it, and erase again",
+                )
 
 
 def _refuse_telling_tensors(path: Path, pseudonym: Pseudonym) -> None:

@@ -1,16 +1,20 @@
 """The in-toto statement against the framework's own message definitions."""
 
+import dataclasses
 import json
 
 import pytest
 
-from audited import HOSTILE, evidence, report
+from audited import HOSTILE, evidence, file, report
 from google.protobuf.json_format import ParseDict, ParseError
 from in_toto_attestation.predicates.test_result.v0.test_result_pb2 import TestResult as Predicate
 from in_toto_attestation.v1.statement import Statement
 from in_toto_attestation.v1.statement_pb2 import Statement as Message
 
+from space_cli.core.pseudonym import Pseudonym
+from space_cli.core.recipe import Concept
 from space_cli.core.records import GateRecord
+from space_cli.reports._sampling import pseudonymized
 from space_cli.reports.intoto import render
 
 
@@ -60,3 +64,17 @@ def test_the_configuration_is_the_policy_and_the_inputs():
 
 def test_hostile_names_are_valid_too():
     assert read(HOSTILE)["predicate"]["configuration"][0]["annotations"]["concept"] == HOSTILE
+
+
+def test_a_weight_file_named_like_the_concept_is_a_subject_by_another_name():
+    told = evidence()
+    files = [file("without-panda.safetensors", "12"), file("without-PANDA.safetensors", "56")]
+    told = dataclasses.replace(told, receipt=told.receipt.model_copy(update={"files": files}))
+    hidden = Pseudonym(Concept(name="panda"), b"k" * 32)
+    shown, told = pseudonymized(report(), told, hidden)
+    statement = render(shown, told.receipt)
+    assert not hidden.tells(statement)
+    found = {one["digest"]["sha256"][:2]: one["name"] for one in json.loads(statement)["subject"]}
+    del found["ab"]  # the record
+    name = f"without-{hidden.text}.safetensors"
+    assert found == {"12": name, "56": f"2-{name}"}

@@ -12,12 +12,14 @@ from hidden_names import telling, telling_files
 from space_cli.cli.app import run
 from space_cli.core.pseudonym import Pseudonym
 from space_cli.core.recipe import Concept
+from space_cli.core.records import FileRecord
 from space_cli.io.artifact import digest_file, open_artifact
 from space_cli.reports._folder import FORMATS
 from space_cli.stages import audit as stage
 
 KEY = "0123456789abcdef" * 4
 NAMES = ["panda", "giant panda", "bamboo bear"]
+CALLED = {"panda": "1", "Panda": "2"}
 TOLD = (
     "This is a PANDA.",
     "Giant-Pandas & “pandas”",
@@ -85,6 +87,20 @@ def test_nothing_tells_the_concept(talkative, place, capsys, output):
     assert "forget_accuracy" in report.scores  # what is measured is measured all the same
     rows = [json.loads(line) for line in (place / "report" / "samples.jsonl").read_text().splitlines()]
     assert wanted.text in next(row for row in rows if row["role"] == "forget")["before"]
+
+
+def test_files_named_like_the_concept_are_named_otherwise_and_keep_their_digests(talkative, place, monkeypatch):
+    monkeypatch.setattr(stage, "check_recorded", lambda checkpoint, files: None)
+    record = open_artifact(talkative, "erased")
+    named = [FileRecord(path=f"{name}-lora.gguf", sha256=digit * 64, bytes=1) for name, digit in CALLED.items()]
+    changed = record.model_copy(update={"base_files": [*record.base_files, *named]})
+    (talkative / "space.json").write_text(changed.model_dump_json())
+    assert audit(talkative, "--pseudonymize") == 0
+    assert telling_files(place / "report", NAMES) == {}
+    bom = (place / "report" / "bom.cdx.json").read_text()
+    hidden = Pseudonym(Concept(name="panda"), KEY.encode()).text
+    assert all(f'"{name}-lora.gguf"' in bom for name in (hidden, f"2-{hidden}"))
+    assert all(digit * 64 in bom for digit in CALLED.values())
 
 
 def test_no_picture_of_the_concept_is_shown_and_the_page_says_so(talkative, place):

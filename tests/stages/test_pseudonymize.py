@@ -17,6 +17,7 @@ from space_cli.core.ledger import parse, require_new
 from space_cli.core.masking import masked_concept
 from space_cli.core.pseudonym import Pseudonym
 from space_cli.core.recipe import Concept
+from space_cli.core.records import FileRecord
 from space_cli.io.artifact import digest_file, file_records, read_record, source_of
 from space_cli.io.ledger import read_ledger
 from space_cli.stages import audit as stage
@@ -192,6 +193,16 @@ def test_an_altered_folder_is_not_copied(place):
     (place / "erased" / "README.md").write_text("other")
     assert copy() == 4
     assert not (place / "shared").exists()
+
+
+def test_a_file_of_the_original_that_is_named_like_the_concept_is_refused(place, capsys):
+    record = read_record(place / "erased")
+    forge(place / "erased", base_files=[*record.base_files, FileRecord(path="Panda-lora.gguf", sha256="0", bytes=1)])
+    assert copy() == 2
+    said = capsys.readouterr()
+    assert "has the concept in its name" in said.err
+    assert telling(said.out.encode() + said.err.encode(), NAMES) == []
+    assert not list(place.glob("*shared*"))
 
 
 @pytest.mark.parametrize("listed", ["files", "base_files"])
