@@ -118,13 +118,13 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
     debug: options.Debug = False,
 ) -> None:
     """Measure an erasure before and after; exits 3 unless every gate of the policy passes."""
-    from space_cli.cli import chain
+    from space_cli.cli import chain, outputs
     from space_cli.cli.workspace import open_workspace, require
     from space_cli.core.recipe import AuditRequest
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     place = open_workspace(workspace)
-    folder = (out or place.audit).absolute()
+    folder = outputs.output(out, place.audit)
     chain.check_device(device)
     request = AuditRequest(
         erased=str((erased or place.erased).expanduser().absolute()),
@@ -142,10 +142,10 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
         device=device,
         seed=seed,
     )
-    for given in (request.erased, request.baseline):
-        if given:
-            require(Path(given), "erased")
+    records = [require(Path(given), "erased") for given in (request.erased, request.baseline) if given]
     with hiding(terminal, request, pseudonym_key_file) as hidden:
+        read = (request.erased, request.baseline, *request.inputs.values(), *outputs.recorded(records))
+        outputs.refuse_place(folder, read, pictures=[request.images])
         if dry_run:
             terminal.plan({"audit": chain.plan("audit", request)}, folder)
             return

@@ -76,7 +76,9 @@ def demo(  # ruff: ignore[too-many-arguments] - each parameter is an option
     from space_cli.bundled.drawings import font_path
     from space_cli.cli import chain
     from space_cli.cli.audit import answers, conclude
+    from space_cli.cli.outputs import refuse_place
     from space_cli.cli.workspace import open_workspace
+    from space_cli.io.places import real_place, sole_writer
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     drawn = known(concept)
@@ -90,11 +92,15 @@ def demo(  # ruff: ignore[too-many-arguments] - each parameter is an option
     font_path()
     weights_folder()
     place = open_workspace(_folder(ctx, workspace, drawn.name))
-    _prepare(place.folder, order)
-    if drawing:
-        terminal.note(f"demo: drawing {FORGET_VIEWS} images of {drawn.phrase} for `{method}` to train on")
-        order = replace(order, forget_images=str(write_forget(place.folder / "forget", drawn.name, seed=seed)))
-    report = _run(place, drawn, order, terminal)
+    refuse_place(place.folder, (), pictures=[images])
+    folder = real_place(place.folder)
+    # For as long as it runs: another demo of the concept would take the folder for a finished one, and replace it.
+    with sole_writer(folder):
+        _prepare(folder, order)
+        if drawing:
+            terminal.note(f"demo: drawing {FORGET_VIEWS} images of {drawn.phrase} for `{method}` to train on")
+            order = replace(order, forget_images=str(write_forget(place.folder / "forget", drawn.name, seed=seed)))
+        report = _run(place, drawn, order, terminal)
     if (sheet := answers(place.audit)) is not None:
         terminal.sheet(sheet)
     conclude(terminal, report, place.audit, exit_zero=exit_zero)

@@ -102,7 +102,7 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     debug: options.Debug = False,
 ) -> None:
     """Erase concepts from a checkpoint; runs `index` and `select` where they are missing or stale."""
-    from space_cli.cli import chain, requests
+    from space_cli.cli import chain, outputs, requests
     from space_cli.cli.show import sheets
     from space_cli.cli.workspace import forbid_existing, open_workspace, require
     from space_cli.core.recipe import EraseRequest
@@ -112,7 +112,7 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     if anchors is not None:
         place = replace(place, chosen=anchors.expanduser().absolute())
         require(place.anchors, "anchors")
-    folder = (out or place.erased).absolute()
+    folder = outputs.output(out, place.erased)
     names = requests.read_names(concept or [], concepts_file)
     details = {
         "--alias": alias,
@@ -148,6 +148,9 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
         return
     checkpoint = chain.check_model(request.model, revision)
     earlier = requests.check_continued(checkpoint, folder, concepts)
+    read, pictures = (checkpoint, wish.encoder, place.anchors), (pool, request.forget_images)
+    outputs.refuse_place(folder, (*read, place.pool), pictures=pictures)
+    outputs.refuse_inside(place.folder, read, pictures=pictures)
     if earlier or len(names) > 1:
         receipt = requests.erase_each(requests.Run(place, folder, overwrite), request, concepts, wish, terminal)
     else:

@@ -46,13 +46,13 @@ def index(  # ruff: ignore[too-many-arguments] - each parameter is an option
     debug: options.Debug = False,
 ) -> None:
     """Embed a pool of images; run it again to add new ones and drop removed ones."""
-    from space_cli.cli import chain
+    from space_cli.cli import chain, outputs
     from space_cli.cli.show import sheets
     from space_cli.cli.workspace import open_workspace
     from space_cli.core.recipe import IndexRequest
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    folder = (out or open_workspace(workspace).pool).absolute()
+    folder = outputs.output(out, open_workspace(workspace).pool)
     chain.check_device(device)
     request = IndexRequest(
         sources=tuple(chain.existing_source(source) for source in sources),
@@ -66,6 +66,7 @@ def index(  # ruff: ignore[too-many-arguments] - each parameter is an option
         device=device,
         seed=seed,
     )
+    outputs.refuse_place(folder, [request.encoder], pictures=request.sources)
     if dry_run:
         terminal.plan({"index": chain.plan("index", request)}, folder)
         return

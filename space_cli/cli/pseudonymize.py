@@ -44,16 +44,18 @@ def pseudonymize(
     debug: options.Debug = False,
 ) -> None:
     """Copy an erased folder; no text of `space` in it names the concept, and `space verify` passes on it."""
+    from space_cli.cli.outputs import output, recorded, refuse_place
     from space_cli.cli.show import sheets
     from space_cli.cli.workspace import require
     from space_cli.core.records import ErasureReceipt
     from space_cli.stages.pseudonymize import pseudonymize as run
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    place, target = folder.expanduser().absolute(), out.expanduser().absolute()
+    place, target = folder.expanduser().absolute(), output(out, folder)
     record = require(place, "erased")
     assert isinstance(record, ErasureReceipt), "require() checks the kind"
     with masking(terminal, _own(record, pseudonym_key(pseudonym_key_file))) as hidden:
+        refuse_place(target, [place, *recorded([record])])
         receipt = run(place, target, key=hidden.key, progress=terminal, overwrite=overwrite)
         terminal.record(receipt.model_dump_json(), target, sheets(receipt))
         terminal.hint(options.command_line("verify", target))

@@ -35,11 +35,13 @@ def revert(  # ruff: ignore[too-many-arguments] - each parameter is an option
     debug: options.Debug = False,
 ) -> None:
     """Undo an erasure, bit for bit where the base checkpoint is at hand."""
+    from space_cli.cli.outputs import recorded, refuse_place
     from space_cli.cli.workspace import forbid_existing, require
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     source, folder = (path.expanduser().absolute() for path in (erased, out))
-    require(source, "erased")
+    record = require(source, "erased")
+    refuse_place(folder, [source, base, *recorded([record])])
     forbid_existing(folder, overwrite=overwrite)
     from space_cli.stages.revert import revert as restore
 

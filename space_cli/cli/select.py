@@ -82,14 +82,14 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
     debug: options.Debug = False,
 ) -> None:
     """Choose pool images that stand for a concept, none of which need show it."""
-    from space_cli.cli import chain
+    from space_cli.cli import chain, outputs
     from space_cli.cli.show import sheets
     from space_cli.cli.workspace import open_workspace, require
     from space_cli.core.recipe import SelectRequest
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     place = open_workspace(workspace)
-    folder = (out or place.anchors).absolute()
+    folder = outputs.output(out, place.anchors)
     chosen_pool = (pool or place.pool).expanduser().absolute()
     wanted = chain.make_concept(concept, alias, phrase, kind)
     chain.check_device(device)
@@ -114,6 +114,7 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
         seed=seed,
     )
     require(chosen_pool, "pool")
+    outputs.refuse_place(folder, [chosen_pool, request.model])
     if dry_run:
         terminal.plan({"select": chain.plan("select", request)}, folder)
         return

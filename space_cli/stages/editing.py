@@ -34,7 +34,7 @@ def open_base(request: EraseRequest, out: Path) -> Base:
     """Open the checkpoint that a request is about.
 
     Raises:
-        UsageFault: `out` is the checkpoint itself, or the concept was erased from it already.
+        UsageFault: `out` is the checkpoint itself or lies inside it, or the concept was erased from it already.
         ArtifactFault: The checkpoint or its ledger is broken.
     """
     folder = resolve(request.model, request.revision)
@@ -42,6 +42,11 @@ def open_base(request: EraseRequest, out: Path) -> Base:
         raise UsageFault(
             f"`{out}` is the checkpoint to erase from: replacing it would leave nothing to compare with or revert to",
             hint="choose another folder with `--out`",
+        )
+    if folder.resolve() in out.resolve().parents:
+        raise UsageFault(
+            f"`{out}` lies inside the checkpoint `{folder}`, which it would change",
+            hint="choose another folder with `--out` or `--workspace`",
         )
     checkpoint, family = open_checkpoint(folder), family_of(folder)
     parameters = {layer: family.parameter(layer, checkpoint.parameters) for layer in family.layers(request.scope)}

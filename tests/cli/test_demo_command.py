@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_records import make_audit, make_pool
+from cli_records import make_audit, make_erased, make_pool
 
 from space_cli.cli.app import run
 
@@ -63,6 +63,32 @@ def test_the_demo_never_replaces_other_work(demo_parts, tmp_path, capsys, monkey
     assert run(["demo"]) == 0
     assert (tmp_path / "mine" / "pool" / "space.json").is_file()
     assert (tmp_path / "mine" / "demo-panda" / "audit" / "space.json").is_file()
+
+
+def test_a_demo_that_runs_is_not_replaced_by_another(demo_parts, capsys, fake_stage):
+    seen = []
+
+    def erase(request, out, *, progress, overwrite=False):
+        (out.parent / "an hour of training").write_text("x", encoding="utf-8")
+        seen.append(run(["demo", "--seed", "1"]))
+        assert (out.parent / "an hour of training").is_file()
+        return make_erased(out, Path(request.anchors))
+
+    fake_stage("erase", erase)
+    assert run(["demo"]) == 0
+    assert seen == [5]
+    assert f"another run is writing `{Path.cwd() / PLACE / 'demo-panda'}`" in capsys.readouterr().err
+    assert [path.name for path in PLACE.iterdir() if path.name.startswith(".")] == [".demo-panda.lock"]
+
+
+def test_pictures_in_the_folder_of_a_demo_are_no_input_of_it(demo_parts, capsys):
+    assert run(["demo"]) == 0
+    pictures = PLACE / "demo-panda" / "mine"
+    pictures.mkdir()
+    (pictures / "a.png").write_bytes(b"png")
+    assert run(["demo", "--method", "ga", "--forget-images", str(pictures)]) == 2
+    assert "which this command reads" in capsys.readouterr().err
+    assert pictures.is_dir()
 
 
 def test_the_demo_shows_answers_before_and_after(demo_parts, capsys, fake_stage):
