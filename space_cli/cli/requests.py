@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from space_cli.cli import chain
 from space_cli.cli.render import Sheet, Terminal, figure
-from space_cli.cli.workspace import Workspace, done_already
+from space_cli.cli.workspace import Workspace, damage, done_already
 from space_cli.core.errors import UsageFault
 from space_cli.io.artifact import RECORD_NAME, digest_file
 
@@ -130,7 +130,7 @@ def _one(
     from space_cli.core.records import ErasureReceipt
 
     done = None if last else done_already(own.erased, asked)
-    if isinstance(done, ErasureReceipt):
+    if isinstance(done, ErasureReceipt) and not damage(own.erased, done):
         terminal.note(f"erase: `{asked.concept.name}` is done already in `{own.erased}`, reused")
         return done
     checkpoint = chain.check_model(asked.model, asked.revision)

@@ -126,13 +126,16 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
 
 
 def _run(request: "SelectRequest", folder: Path, terminal: Terminal, *, overwrite: bool) -> "Record":
-    """Run the stage, or reuse its result where the same request was done on the same inputs."""
+    """Run the stage, or reuse its result where the same request was done on the same inputs and is whole."""
     from space_cli.cli.chain import check_model
-    from space_cli.cli.workspace import done_already, forbid_existing
+    from space_cli.cli.workspace import damage, done_already, forbid_existing
 
     if not overwrite and (done := done_already(folder, request)) is not None:
-        terminal.note(f"select: done already in `{folder}`, reused")
-        return done
+        if not (found := damage(folder, done)):
+            terminal.note(f"select: done already in `{folder}`, reused")
+            return done
+        terminal.note(f"select: {found}; selecting again")
+        overwrite = True
     forbid_existing(folder, overwrite=overwrite)
     if request.model:
         check_model(request.model, request.revision)

@@ -11,7 +11,7 @@ from space_cli import __version__
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.recipe import Concept, SelectRequest
 from space_cli.core.records import AnchorsManifest, AuditReport, Manifest, Record, Source, record_type
-from space_cli.io.artifact import RECORD_NAME, digest_file, read_record, source_of
+from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, read_record, source_of
 
 STAGES = {"pool": "index", "anchors": "select", "erased": "erase", "audit": "audit"}
 """Which stage writes which kind of folder, in the order of the chain."""
@@ -139,7 +139,10 @@ def stage_seconds(record: Manifest) -> dict[str, float]:
 
 
 def done_already(folder: Path, request: BaseModel) -> Record | None:
-    """Return the record of a folder that answers this very request on unchanged inputs, or None."""
+    """Return the record of a folder that answers this very request on unchanged inputs, or None.
+
+    Its own files are not looked at: who uses them asks for `damage`.
+    """
     if not (folder / RECORD_NAME).is_file():
         return None
     record = read_record(folder)
@@ -149,6 +152,15 @@ def done_already(folder: Path, request: BaseModel) -> Record | None:
         return None
     unchanged = (_is_unchanged(Path(source.path), source) for source in record.inputs)
     return record if all(unchanged) else None
+
+
+def damage(folder: Path, record: Record) -> str:
+    """Say which file of a finished folder is not what was written, or "" where all are."""
+    try:
+        check_files(folder, record.files)
+    except ArtifactFault as fault:
+        return fault.message
+    return ""
 
 
 def _answers(done: BaseModel, request: BaseModel) -> bool:

@@ -56,10 +56,13 @@ def select(request: SelectRequest, out: Path, *, progress: Progress, overwrite: 
     Raises:
         GateRefusal: The pool holds nothing near, or the checkpoint does not seem to know the concept.
     """
+    # Digested before they are looked at, so that what is changed meanwhile is found.
+    inputs = [source_of(Path(request.pool), "pool")]
     pool = open_pool(Path(request.pool))
     model_folder = resolve(request.model, request.revision) if request.model else None
     if model_folder:
         family_of(model_folder)
+        inputs.append(source_of(model_folder, "checkpoint"))
     with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
         similarities, floor = _similarities(pool, request)
         allowed = _allowed(pool, request)
@@ -71,9 +74,6 @@ def select(request: SelectRequest, out: Path, *, progress: Progress, overwrite: 
             found = _Found(_anchors(pool, request, similarities, (near, order), {}))
         write_anchors(draft.path, found.anchors)
         write_contact_sheet(draft.path, found.anchors, request.concept.name)
-        inputs = [source_of(Path(request.pool), "pool")]
-        if model_folder:
-            inputs.append(source_of(model_folder, "checkpoint"))
         record = AnchorsManifest(
             space_version=__version__,
             seed=request.seed,

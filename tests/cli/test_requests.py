@@ -10,8 +10,8 @@ from cli_records import common, make_anchors, make_pool, written
 
 from space_cli.cli import requests
 from space_cli.cli.app import run
-from space_cli.core.records import ErasureReceipt
-from space_cli.io.artifact import source_of
+from space_cli.core.records import ErasureReceipt, FileRecord
+from space_cli.io.artifact import read_record, source_of
 
 PLACE = Path(".space")
 DEADLY = set()
@@ -99,6 +99,17 @@ def test_a_killed_run_goes_on_where_it_was(erasures, capsys):
     assert run(THREE) == 0
     assert concepts(erasures) == ["panda", "owl", "bus"]
     assert "`panda` is done already" in capsys.readouterr().err
+
+
+def test_what_an_interrupted_run_finished_is_made_anew_where_it_was_damaged(erasures):
+    DEADLY.add("owl")
+    assert run(THREE) == 130
+    DEADLY.clear()
+    (folder,) = [path.parent for path in PLACE.glob("requests/*/erased/space.json")]
+    lost = FileRecord(path="model.safetensors", sha256="0" * 64, bytes=1)
+    written(folder, read_record(folder).model_copy(update={"files": [lost]}))
+    assert run(THREE) == 0
+    assert concepts(erasures) == ["panda", "panda", "owl", "bus"]
 
 
 def test_json_is_the_last_receipt_alone(erasures, capsys):

@@ -12,6 +12,8 @@ from space_cli.cli.app import run
 from space_cli.cli.workspace import done_already, open_workspace, stage_seconds, stale_anchors
 from space_cli.core.errors import UsageFault
 from space_cli.core.recipe import Concept, IndexRequest
+from space_cli.core.records import FileRecord
+from space_cli.io.artifact import digest_file, read_record
 
 PANDA = Concept(name="panda")
 PLACE = Path(".space")
@@ -140,6 +142,23 @@ def test_the_same_selection_is_not_done_twice(stages, capsys):
     assert "exists already" in capsys.readouterr().err
     assert run(["select", "koala", "--overwrite"]) == 0
     assert names(stages) == ["select", "select"]
+
+
+def test_a_selection_that_was_damaged_is_made_anew(stages, capsys):
+    make_pool(PLACE / "pool")
+    assert run(["select", "panda"]) == 0
+    table, record = PLACE / "anchors" / "anchors.parquet", PLACE / "anchors" / "space.json"
+    table.write_text("anchors", encoding="utf-8")
+    listed = FileRecord(path=table.name, sha256=digest_file(table), bytes=7)
+    whole = read_record(PLACE / "anchors").model_copy(update={"files": [listed]})
+    record.write_text(whole.model_dump_json(), encoding="utf-8")
+    assert run(["select", "panda"]) == 0
+    assert names(stages) == ["select"]
+    table.write_text("altered", encoding="utf-8")
+    capsys.readouterr()
+    assert run(["select", "panda"]) == 0
+    assert "was altered" in capsys.readouterr().err
+    assert [(name, overwrite) for name, _, overwrite in stages] == [("select", False), ("select", True)]
 
 
 def test_the_same_selection_from_a_changed_pool_is_not_reused(stages):
