@@ -191,7 +191,7 @@ def _source_digest(folder: Path, kind: SourceKind, files: Sequence[FileRecord] |
     own = folder / RECORD_NAME
     if folder.is_file():
         return digest_file(folder)
-    if kind == "images":
+    if kind == "images" and folder.is_dir():  # where there is none, whoever reads it says so
         found = ((path.relative_to(folder).as_posix(), path) for path in files_below(folder) if path.is_file())
         lines = [f"{name} {known.get(name) or _readable_digest(path)}" for name, path in found]
     elif own.is_file():
