@@ -14,6 +14,9 @@ from space_cli.core.protocols import Progress, Responder
 from space_cli.core.records import ScoreRecord
 from space_cli.core.types import Probe
 
+EVERY = "all"
+"""In place of names: every metric, those too that run only when asked for, or every attack."""
+
 
 def metric_names() -> list[str]:
     """Return the name of every metric, as its score has it."""
@@ -33,6 +36,32 @@ def usual_metrics(*, continued: bool = False) -> list[str]:
 def continued_metrics() -> list[str]:
     """Return the metrics that are about earlier requests."""
     return [name for name in metric_names() if getattr(registry.load("metrics", name), "CONTINUED", False)]
+
+
+def metrics_of(named: Sequence[str], *, continued: bool = False) -> list[str]:
+    """Return the metrics that an audit asks: those named, all of them, or the usual ones where none is named.
+
+    Raises:
+        UsageFault: One is unknown.
+    """
+    for name in named:
+        if name != EVERY:
+            registry.load("metrics", name)
+    if EVERY in named:
+        return metric_names()
+    return list(dict.fromkeys(name.replace("-", "_") for name in named)) or usual_metrics(continued=continued)
+
+
+def attacks_of(named: Sequence[str]) -> list[str]:
+    """Return the attacks that an audit tries: those named, or all of them.
+
+    Raises:
+        UsageFault: One is unknown.
+    """
+    single = [name.replace("_", "-") for name in named if name != EVERY]
+    for name in single:
+        registry.load("attacks", name)
+    return registry.names("attacks") if EVERY in named else list(dict.fromkeys(single))
 
 
 def every_score() -> list[str]:

@@ -28,14 +28,13 @@ from PIL.WebPImagePlugin import WebPImageFile
 from torch import Tensor
 
 from space_cli.core.errors import ArtifactFault, UsageFault
-from space_cli.core.types import Item, ProbeImage
+from space_cli.core.types import Item
 from space_cli.io import sources
-from space_cli.io.listing import files_below
 from space_cli.io.sources import ImageFault
 
 __all__ = [
     "ImageFault", "Pixels", "content_hash", "decode", "header_size", "load_items", "pixels_of",
-    "probe_images", "readable_images",
+    "readable_images", "shrunk",
 ]  # fmt: skip
 
 MAX_PIXELS = 64_000_000
@@ -185,7 +184,7 @@ def load_items(items: Sequence[Item]) -> list[Image]:
             for member, data in sources.reread(source, members):
                 digest = content_hash(data)
                 if digest in members[member]:
-                    found[digest] = _shrunk(decode(data, max_pixels=limits[digest], side=WORKING_SIDE))
+                    found[digest] = shrunk(decode(data, max_pixels=limits[digest], side=WORKING_SIDE))
         except ImageFault as fault:
             raise ArtifactFault(f"`{source}` cannot be read again: {fault.reason}", hint="space index") from None
     for item in items:
@@ -213,58 +212,13 @@ def readable_images(folder: Path) -> tuple[list[Image], list[str]]:
     faults: list[str] = []
     for entry in sources.entries(str(folder)):
         try:
-            images.append(_shrunk(decode(entry.read(), max_pixels=MAX_PIXELS, side=WORKING_SIDE)))
+            images.append(shrunk(decode(entry.read(), max_pixels=MAX_PIXELS, side=WORKING_SIDE)))
         except ImageFault as fault:
             faults.append(f"`{entry.member}` of `{entry.source}` cannot be used: {fault.reason}")
     if not images:
         found = f"none of its {len(faults)} images can be read; {faults[0]}" if faults else "it holds no image"
         raise UsageFault(f"`{folder}` cannot be learnt from: {found}", hint=hint)
     return images, faults
-
-
-def probe_images(folder: Path, *, limit: int | None) -> list[ProbeImage]:
-    """Read an auditor's pictures: one sub-folder a concept, its name with `_` for a space.
-
-    Args:
-        folder: Holds the sub-folders.
-        limit: Pictures of each concept to read at most, the first by name; None reads all.
-
-    Returns:
-        The pictures; of equal ones of a concept the first, since a copy is no further evidence.
-
-    Raises:
-        UsageFault: The folder is missing or has no sub-folder.
-        ArtifactFault: A sub-folder has no picture, or a picture cannot be decoded.
-    """
-    hint = "give a folder with one sub-folder of images per concept, such as `images/red_panda/01.jpg`"
-    if not folder.is_dir():
-        raise UsageFault(f"`{folder}` is not a folder of images", hint=hint)
-    concepts = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not concepts:
-        raise UsageFault(f"`{folder}` has no sub-folder: one per concept is needed", hint=hint)
-    found = [path for path in files_below(folder) if sources.is_image_name(path.name)]
-    probes: list[ProbeImage] = []
-    for concept in concepts:
-        paths = [path for path in found if concept in path.parents]
-        if not paths:
-            raise ArtifactFault(f"`{concept}` holds no image", hint=hint)
-        name = concept.name.replace("_", " ")
-        distinct: dict[tuple[tuple[int, int], bytes], ProbeImage] = {}
-        for path in paths:
-            if len(distinct) == limit:
-                break
-            image = _probe(path)
-            content = hashlib.sha256(image.tobytes()).digest()
-            distinct.setdefault((image.size, content), ProbeImage(image, name, str(path)))
-        probes += distinct.values()
-    return probes
-
-
-def _probe(path: Path) -> Image:
-    try:
-        return _shrunk(decode(sources.read_file(path), max_pixels=MAX_PIXELS, side=WORKING_SIDE))
-    except ImageFault as fault:
-        raise ArtifactFault(f"`{path}` cannot be used: {fault.reason}", hint="remove or replace it") from None
 
 
 def _opened(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
@@ -296,6 +250,7 @@ def _rgb(image: Image) -> Image:
     return image.convert("RGB")
 
 
-def _shrunk(image: Image) -> Image:
+def shrunk(image: Image) -> Image:
+    """Return a large picture smaller by a whole factor, its short side at least `WORKING_SIDE` pixels."""
     factor = min(image.size) // WORKING_SIDE
     return image.reduce(factor) if factor > 1 else image

@@ -22,14 +22,7 @@ from space_cli.core import registry
 from space_cli.core.budgets import check_budgets
 from space_cli.core.comparing import with_differences
 from space_cli.core.errors import ArtifactFault, NetworkFault
-from space_cli.core.examining import (
-    Found,
-    assault,
-    every_score,
-    measure,
-    metric_names,
-    usual_metrics,
-)
+from space_cli.core.examining import Found, assault, attacks_of, every_score, measure, metrics_of
 from space_cli.core.judging import judged
 from space_cli.core.masking import masked, untraced
 from space_cli.core.nearness import nearest_first, text_embeddings
@@ -59,16 +52,13 @@ from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
 from space_cli.io.comparison import open_baseline, unknown_images
 from space_cli.io.history import open_history, same_history
 from space_cli.io.identity import identify, refuse_telling
-from space_cli.io.images import probe_images
 from space_cli.io.model import open_model, pick_device
 from space_cli.io.probe import Material, at_hand, open_material, open_notes, open_policy, open_training
+from space_cli.io.probe_images import probe_images
 from space_cli.io.towers import both_remembering
 from space_cli.reports._folder import write_documents
 from space_cli.reports._sampling import pseudonymized, samples
 from space_cli.reports.html import Evidence, Sample
-
-EVERY = "all"
-"""In place of names: every metric, those too that run only when asked for, or every attack."""
 
 
 def audit(
@@ -91,12 +81,12 @@ def audit(
             pictures are those that erasing trained on.
         ArtifactFault: The erased folder, its base or the baseline is missing, altered or of something else.
     """
-    _metrics(request)
-    _attacks(request)
+    _refuse_unknown(request)
     policy, policy_sha256 = open_policy(request.policy, known=every_score())
     identity = identify(request, _receipt(request), key)
     receipt, pseudonym = identity.receipt, identity.pseudonym
-    check_budgets(request.budgets, _metrics(request, continued=receipt.requests > 1), _attacks(request))
+    metrics = metrics_of(request.metrics, continued=receipt.requests > 1)
+    check_budgets(request.budgets, metrics, attacks_of(request.attacks))
     refuse_telling(out.absolute(), pseudonym)
     other = open_baseline(Path(request.baseline), receipt, pseudonym=pseudonym) if request.baseline else None
     told = masked(request, pseudonym) if pseudonym else request
@@ -106,7 +96,7 @@ def audit(
         examined = _examine(
             request,
             (_base(receipt, request.inputs), other),
-            (_metrics(request, continued=receipt.requests > 1), probed.probe, probed.missing),
+            (metrics, probed.probe, probed.missing),
             progress,
         )
         found = examined.found
@@ -144,35 +134,27 @@ def plan(request: AuditRequest) -> dict[str, Any]:
     if request.baseline:
         open_baseline(Path(request.baseline), receipt, verify=False)
     policy, _ = open_policy(request.policy, known=every_score())
-    check_budgets(request.budgets, _metrics(request, continued=receipt.requests > 1), _attacks(request))
+    metrics = metrics_of(request.metrics, continued=receipt.requests > 1)
+    attacks = attacks_of(request.attacks)
+    check_budgets(request.budgets, metrics, attacks)
     folders = (
         sorted(path.name for path in Path(request.images or "").iterdir() if path.is_dir()) if request.images else []
     )
     return {
         "concept": receipt.request.concept.name,
         "base": receipt.request.model,
-        "metrics": _metrics(request, continued=receipt.requests > 1),
-        "attacks": _attacks(request),
+        "metrics": metrics,
+        "attacks": attacks,
         "policy": policy.name,
         "rules": [rule.text() for rule in policy.rule],
         "image_folders": folders,
     }
 
 
-def _attacks(request: AuditRequest) -> list[str]:
-    named = [name.replace("_", "-") for name in request.attacks if name != EVERY]
-    for name in named:
-        registry.load("attacks", name)
-    return registry.names("attacks") if EVERY in request.attacks else list(dict.fromkeys(named))
-
-
-def _metrics(request: AuditRequest, *, continued: bool = False) -> list[str]:
-    named = [name for name in request.metrics if name != EVERY]
-    for name in named:
-        registry.load("metrics", name)
-    if EVERY in request.metrics:
-        return metric_names()
-    return list(dict.fromkeys(name.replace("-", "_") for name in named)) or usual_metrics(continued=continued)
+def _refuse_unknown(request: AuditRequest) -> None:
+    """Refuse an unknown metric or attack before anything is read."""
+    metrics_of(request.metrics)
+    attacks_of(request.attacks)
 
 
 def _receipt(request: AuditRequest, *, verify: bool = True) -> ErasureReceipt:
@@ -285,7 +267,7 @@ def _examine(
     """Ask the base, the erased checkpoint and the baseline; one of the last two is in memory at a time."""
     (base, baseline), (metrics, probe, missing) = folders, asked
     unknown = unknown_images(baseline, probe) if baseline else {}  # looked at first: it may refuse
-    attacks = _attacks(request)
+    attacks = attacks_of(request.attacks)
     places = (base, Path(request.erased))
     before, after = both_remembering(*(open_model(place, device=request.device) for place in places))
     found = measure(metrics, (before, after), probe, missing, progress, budgets=request.budgets)

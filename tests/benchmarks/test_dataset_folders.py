@@ -11,8 +11,8 @@ from benchmarks.datasets import open_dataset
 from benchmarks.datasets._laying import Sizes, commands, prepare
 from space_cli.cli.app import app
 from space_cli.core.errors import ArtifactFault, UsageFault
-from space_cli.io.images import probe_images
 from space_cli.io.probe import open_notes
+from space_cli.io.probe_images import probe_images
 from tests.benchmarks.made_sets import celebrities, folder, imagenet, photo, stanford_dogs
 
 

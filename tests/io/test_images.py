@@ -21,8 +21,8 @@ from space_cli.io.images import (
     header_size,
     load_items,
     pixels_of,
-    probe_images,
 )
+from space_cli.io.probe_images import probe_images
 
 LIMIT = 64_000_000
 FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP"]

@@ -8,7 +8,7 @@ from auditing import run as audit
 
 from space_cli.cli.app import run as command
 from space_cli.io.artifact import digest_file, read_record, source_of
-from space_cli.io.images import probe_images
+from space_cli.io.probe_images import probe_images
 from space_cli.stages import audit as stage
 from space_cli.stages.verify import verify
 from tests.encoders.tiny_encoders import clip_folder
