@@ -8,7 +8,7 @@ from pathlib import Path
 
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.matching import words
-from space_cli.io.sources import is_image_name
+from space_cli.io.entry import is_image_name
 
 TEST_SHARE = 0.25
 """Of a concept's photographs where the set has no split of its own."""

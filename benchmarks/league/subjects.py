@@ -21,7 +21,7 @@ from space_cli.core.errors import UsageFault
 from space_cli.core.matching import mentions
 from space_cli.core.recipe import Concept
 from space_cli.io.artifact import digest_file
-from space_cli.io.sources import is_image_name
+from space_cli.io.entry import is_image_name
 
 SEED = 2606_09868
 TESTS, DEVELOPMENTS = 6, 4

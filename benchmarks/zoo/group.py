@@ -18,7 +18,7 @@ from benchmarks.datasets._photographs import split
 from benchmarks.zoo.classes import Entry, read_entries
 from space_cli.core.errors import UsageFault
 from space_cli.io.artifact import digest_file
-from space_cli.io.sources import is_image_name
+from space_cli.io.entry import is_image_name
 
 FEWEST = 2
 """Photographs of a concept: one to train and one to test with."""

@@ -21,8 +21,8 @@ from benchmarks.zoo.classes import Lesson
 from benchmarks.zoo.pretrained import MEAN, STD
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.matching import mentions
+from space_cli.io.entry import is_image_name, read_file
 from space_cli.io.images import MAX_PIXELS, ImageFault, decode
-from space_cli.io.sources import is_image_name, read_file
 
 STORED = 144
 """Pixels a side, a little over the tower's 112, so that a crop of two thirds is not enlarged much."""

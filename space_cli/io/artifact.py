@@ -192,7 +192,7 @@ def _source_digest(folder: Path, kind: SourceKind, files: Sequence[FileRecord] |
     if folder.is_file():
         return digest_file(folder)
     if kind == "images" and folder.is_dir():  # where there is none, whoever reads it says so
-        found = ((path.relative_to(folder).as_posix(), path) for path in files_below(folder) if path.is_file())
+        found = ((path.relative_to(folder).as_posix(), path) for path in files_below(folder) if os.path.isfile(path))
         lines = [f"{name} {known.get(name) or _readable_digest(path)}" for name, path in found]
     elif own.is_file():
         return digest_file(own)
@@ -285,4 +285,5 @@ def place_of(source: Source, places: Mapping[str, Path | str]) -> Path:
         places: Where inputs are now, by kind.
     """
     recorded = Path(source.path)
-    return recorded if recorded.exists() else Path(places.get(source.kind, recorded))
+    # os.path, unlike pathlib, answers False to a name that no file can have.
+    return recorded if os.path.exists(recorded) else Path(places.get(source.kind, recorded))

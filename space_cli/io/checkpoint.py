@@ -169,11 +169,11 @@ def _is_carried(checkpoint: Checkpoint, name: str) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
+        if not path.is_file():  # nor is a pipe waited for
+            raise ArtifactFault(
+                f"`{path.parent}` has no {path.name}", hint="pass the folder of a Hugging Face checkpoint"
+            )
         content = json.loads(path.read_bytes())
-    except (FileNotFoundError, IsADirectoryError):
-        raise ArtifactFault(
-            f"`{path.parent}` has no {path.name}", hint="pass the folder of a Hugging Face checkpoint"
-        ) from None
     except PermissionError as failure:
         raise EnvironmentFault(f"`{path}` may not be read", hint="change the permissions of the file") from failure
     except (ValueError, RecursionError) as failure:

@@ -18,9 +18,9 @@ from space_cli.core.errors import ArtifactFault
 from space_cli.core.protocols import Encoder
 from space_cli.core.types import Item
 from space_cli.io import sources
+from space_cli.io.entry import Entry, ImageFault
 from space_cli.io.images import content_hash, decode, header_size
 from space_cli.io.pool import ImageError
-from space_cli.io.sources import ImageFault
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -172,9 +172,10 @@ class Feed:
             yield waiting.popleft().result()
 
 
-def _read(entry: sources.Entry) -> Sighting:
+def _read(entry: Entry) -> Sighting:
     try:
-        entry.member.encode()
+        # A record is UTF-8 text, so it can name neither a picture nor an archive of another name.
+        (entry.source + entry.member).encode()
         data = entry.read()
     except UnicodeEncodeError:
         return Sighting(entry.source, entry.member, b"", "", "its name is not UTF-8")

@@ -30,7 +30,7 @@ from torch import Tensor
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.types import Item
 from space_cli.io import sources
-from space_cli.io.sources import ImageFault
+from space_cli.io.entry import ImageFault
 
 __all__ = [
     "ImageFault", "Pixels", "content_hash", "decode", "header_size", "load_items", "pixels_of",
@@ -55,7 +55,7 @@ _READERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
 # What Pillow raises for damaged files, found by cutting and flipping bytes of each format.
 _DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError,
-    struct.error, zlib.error,
+    struct.error, zlib.error, Pillow.DecompressionBombError,
 )  # fmt: skip
 
 
@@ -142,9 +142,7 @@ def decode(data: bytes, *, max_pixels: int, side: int | None = None) -> Image:
             image.load()
             return _rgb(ImageOps.exif_transpose(image))
     except _DAMAGE as failure:
-        raise ImageFault(
-            f"damaged: {str(failure).splitlines()[0] if str(failure) else type(failure).__name__}"
-        ) from None
+        raise _damaged(failure) from None
 
 
 def header_size(data: bytes, *, max_pixels: int) -> tuple[int, int]:
@@ -236,6 +234,8 @@ def _opened(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
 
 def _damaged(failure: Exception) -> ImageFault:
     lines = str(failure).splitlines()
+    if isinstance(failure, Pillow.DecompressionBombError):  # a GIF's frame may be larger than its header says
+        return ImageFault(f"too many pixels in a frame: {lines[0]}")
     return ImageFault(f"damaged: {lines[0] if lines else type(failure).__name__}")
 
 

@@ -72,12 +72,12 @@ def read_ledger(folder: Path) -> list[Entry]:
         ArtifactFault: The file is missing, or its chain is broken.
     """
     path = folder / LEDGER
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
+    if not path.is_file():  # nor is a pipe waited for
         raise ArtifactFault(
             f"`{folder}` was erased from, but its {LEDGER} is missing", hint="take the folder as it was written"
-        ) from None
+        )
+    try:
+        text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
         raise ArtifactFault(f"`{path}` is not UTF-8 text") from None
     return parse(text, origin=str(path))

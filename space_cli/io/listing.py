@@ -31,7 +31,11 @@ def files_below(folder: Path, seen: frozenset[tuple[int, int]] = frozenset()) ->
     for entry in found:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        try:
+            inside = entry.is_dir()
+        except OSError:  # a link to itself, or into a folder that may not be read
+            inside = False
+        if inside:
             yield from files_below(Path(entry.path), seen | {mark})
         else:
             yield Path(entry.path)

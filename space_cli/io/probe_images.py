@@ -9,10 +9,9 @@ from PIL.Image import Image
 
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.types import ProbeImage
-from space_cli.io import sources
+from space_cli.io.entry import ImageFault, is_image_name, read_file
 from space_cli.io.images import MAX_PIXELS, WORKING_SIDE, decode, shrunk
 from space_cli.io.listing import files_below
-from space_cli.io.sources import ImageFault
 
 
 def probe_images(folder: Path, *, limit: int | None) -> list[ProbeImage]:
@@ -35,7 +34,7 @@ def probe_images(folder: Path, *, limit: int | None) -> list[ProbeImage]:
     concepts = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not concepts:
         raise UsageFault(f"`{folder}` has no sub-folder: one per concept is needed", hint=hint)
-    found = [path for path in files_below(folder) if sources.is_image_name(path.name)]
+    found = [path for path in files_below(folder) if is_image_name(path.name)]
     probes: list[ProbeImage] = []
     for concept in concepts:
         paths = [path for path in found if concept in path.parents]
@@ -59,6 +58,6 @@ def _distinct(paths: Sequence[Path], name: str, limit: int | None) -> list[Probe
 
 def _probe(path: Path) -> Image:
     try:
-        return shrunk(decode(sources.read_file(path), max_pixels=MAX_PIXELS, side=WORKING_SIDE))
+        return shrunk(decode(read_file(path), max_pixels=MAX_PIXELS, side=WORKING_SIDE))
     except ImageFault as fault:
         raise ArtifactFault(f"`{path}` cannot be used: {fault.reason}", hint="remove or replace it") from None

@@ -1,59 +1,34 @@
 """Where pictures lie: folders, tar files (WebDataset) and parquet tables, read without unpacking anything."""
 
 import os
-import stat
-import tarfile
-import zlib
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
+from space_cli.io.entry import Entry, ImageFault, check_size, is_image_name, read_file, refuse
 from space_cli.io.listing import files_below
+from space_cli.io.tars import in_tar
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp"})
 Kind = Literal["folder", "tar", "parquet"]
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 PARQUET_SUFFIX = ".parquet"
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "content", "data")
 """Column names that hold pictures in common data sets, tried in this order."""
-MAX_MEMBER = 256 * 2**20
-"""Bytes; an encoded picture is far smaller, and several are in memory at once."""
 ROWS = 16
 """Parquet rows in memory at once."""
-
-
-class ImageFault(Exception):
-    """One picture cannot be used; it is recorded, not fatal.
-
-    Args:
-        reason: What is wrong with it, one line.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One picture that was found and not yet read."""
-
-    source: str  # folder, tar or parquet file, absolute
-    member: str  # path inside a folder or tar, row number of a parquet table
-    read: Callable[[], bytes]  # raises ImageFault; may be called once, on any thread
 
 
 def entries(source: str) -> Iterator[Entry]:
     """Find every picture of a source, in an order that depends on its content alone.
 
     A folder is walked to the bottom; tar and parquet files in it are opened. Hidden names are passed over.
+    What is there and cannot be looked at, such as a link to nothing named like a tar, is a picture that cannot be read.
 
     Args:
         source: Folder, tar file or parquet file.
@@ -64,7 +39,7 @@ def entries(source: str) -> Iterator[Entry]:
         EnvironmentFault: A folder may not be read.
     """
     path = Path(source).absolute()
-    readers = {"folder": _in_folder, "tar": _in_tar, "parquet": _in_parquet}
+    readers = {"folder": _in_folder, "tar": in_tar, "parquet": _in_parquet}
     yield from readers[kind(source)](path)
 
 
@@ -90,11 +65,11 @@ def count(source: str) -> int | None:
     path = Path(source).absolute()
     found = kind(source)
     if found == "folder":
-        parts = [1 if is_image_name(each.name) else count(str(each)) for each in _walk(path)]
+        parts = [1 if _is_single(each) else count(str(each)) for each in _walk(path)]
         return None if None in parts else sum(part or 0 for part in parts)
     if found == "parquet":
         return int(_parquet(path).metadata.num_rows)
-    return sum(1 for _ in _in_tar(path)) if path.suffix.lower() == ".tar" else None
+    return sum(1 for _ in in_tar(path)) if path.suffix.lower() == ".tar" else None
 
 
 def reread(source: str, members: Collection[str]) -> Iterator[tuple[str, bytes]]:
@@ -118,106 +93,40 @@ def reread(source: str, members: Collection[str]) -> Iterator[tuple[str, bytes]]
         yield from _reread_rows(path, {int(member) for member in members})
     elif path.is_file():
         wanted = set(members)
-        yield from ((entry.member, entry.read()) for entry in _in_tar(path) if entry.member in wanted)
-
-
-def is_image_name(name: str) -> bool:
-    """Tell whether a file name ends like a picture and is not hidden."""
-    last = name.rsplit("/", 1)[-1]
-    return not last.startswith(".") and os.path.splitext(last)[1].lower() in IMAGE_SUFFIXES
+        yield from ((entry.member, entry.read()) for entry in in_tar(path) if entry.member in wanted)
 
 
 def _in_folder(folder: Path) -> Iterator[Entry]:
     for path in _walk(folder):
-        if is_image_name(path.name):
+        if _is_single(path):
             member = path.relative_to(folder).as_posix()
             yield Entry(str(folder), member, partial(read_file, path))
         else:
             yield from entries(str(path))
 
 
+def _is_single(path: Path) -> bool:
+    """Tell a picture, or what can only be recorded as an unreadable one, from a tar or a table with many."""
+    return is_image_name(path.name) or not os.path.isfile(path)
+
+
 def _walk(folder: Path) -> Iterator[Path]:
-    """List pictures, tars and tables below a folder."""
+    """List pictures, tars, tables and what cannot be looked at below a folder."""
     for path in files_below(folder):
-        if is_image_name(path.name) or path.name.lower().endswith((*TAR_SUFFIXES, PARQUET_SUFFIX)):
+        named = is_image_name(path.name) or path.name.lower().endswith((*TAR_SUFFIXES, PARQUET_SUFFIX))
+        if named or _is_closed(path):
             yield path
 
 
-def read_file(path: Path) -> bytes:
-    """Read a picture's file.
-
-    Raises:
-        ImageFault: It is gone, too large, may not be read, or is a device or a pipe.
-    """
+def _is_closed(path: Path) -> bool:
+    """Tell a link to itself, or into a folder that may not be read: it may stand for many pictures."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageFault("not a regular file")
-        _check_size(status.st_size)
-        return path.read_bytes()
-    except OSError as failure:
-        raise ImageFault(f"the file cannot be read: {failure.strerror}") from failure
-
-
-def _in_tar(path: Path) -> Iterator[Entry]:
-    compressed = not path.name.lower().endswith(".tar")
-    try:
-        # A plain tar is opened for seeking, so that counting and rereading skip what they do not need.
-        with tarfile.open(path, "r|gz" if compressed else "r:") as archive:
-            yield from _members(path, archive, lazy=not compressed)
-    except tarfile.ReadError as failure:
-        raise ArtifactFault(f"`{path}` is not a readable tar file: {failure}") from None
-    except OSError as failure:
-        raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror or failure}") from failure
-
-
-def _members(path: Path, archive: tarfile.TarFile, *, lazy: bool) -> Iterator[Entry]:
-    try:
-        yield from _pictures(path, archive, lazy=lazy)
-    except (tarfile.ReadError, EOFError, zlib.error) as failure:
-        yield Entry(str(path), "", partial(_refuse, f"the archive ends early or is damaged: {failure}"))
-
-
-def _pictures(path: Path, archive: tarfile.TarFile, *, lazy: bool) -> Iterator[Entry]:
-    while (member := archive.next()) is not None:
-        # The archive keeps every header it saw, which a million members would feel.
-        archive.members = []  # type: ignore[attr-defined]
-        if not member.isfile() or not is_image_name(member.name):
-            continue
-        if lazy:
-            yield Entry(str(path), member.name, partial(_slice, path, member.offset_data, member.size))
-        else:
-            yield Entry(str(path), member.name, _streamed(archive, member))
-
-
-def _streamed(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes]:
-    if member.size > MAX_MEMBER:
-        return partial(_slice, Path(), 0, member.size)  # refuses the size before it looks for a file
-    stream = archive.extractfile(member)
-    assert stream is not None, "a regular member can be read"
-    return partial(bytes, stream.read())
-
-
-def _slice(path: Path, start: int, size: int) -> bytes:
-    _check_size(size)
-    try:
-        with path.open("rb") as stream:
-            stream.seek(start)
-            data = stream.read(size)
-    except OSError as failure:
-        raise ImageFault(f"the archive cannot be read: {failure.strerror}") from failure
-    if len(data) < size:
-        raise ImageFault(f"the archive ends early: {len(data)} of {size} bytes are there")
-    return data
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_MEMBER:
-        _refuse(f"{size} bytes are too many: at most {MAX_MEMBER} are read")
-
-
-def _refuse(reason: str) -> NoReturn:
-    raise ImageFault(reason)
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _in_parquet(path: Path) -> Iterator[Entry]:
@@ -230,7 +139,7 @@ def _in_parquet(path: Path) -> Iterator[Entry]:
                 yield Entry(str(path), str(row), partial(_row_bytes, value))
                 row += 1
     except (OSError, pa.ArrowException) as failure:
-        yield Entry(str(path), str(row), partial(_refuse, f"the table is damaged from this row on: {failure}"))
+        yield Entry(str(path), str(row), partial(refuse, f"the table is damaged from this row on: {failure}"))
 
 
 def _reread_rows(path: Path, rows: set[int]) -> Iterator[tuple[str, bytes]]:
@@ -276,7 +185,7 @@ def _row_bytes(value: object) -> bytes:
     data = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(data, bytes):
         raise ImageFault("the row holds no image bytes")
-    _check_size(len(data))
+    check_size(len(data))
     return data
 
 

@@ -1,6 +1,7 @@
 """Verify: is a folder what its record says, and so are all the folders it was made from?"""
 
 import json
+import os
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -144,10 +145,11 @@ def _report_check(folder: Path, report: AuditReport) -> Check:
     name, path = f"record and {sarif.FILE}", folder / sarif.FILE
     facts = sarif.facts(report)
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))["runs"][0]["properties"]
+        # A pipe in its place would be waited for.
+        told = json.loads(path.read_text(encoding="utf-8") if path.is_file() else "")["runs"][0]["properties"]
         absent = [key for key in facts if key not in told]
         wrong = {key for key, value in facts.items() if told.get(key) != value}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return Check(name, False, f"`{path}` is missing or no document of ours")
     if absent:
         older = "an earlier version of `space` wrote it, or somebody took that out; audit again"
@@ -164,10 +166,12 @@ def _subject_check(report: AuditReport) -> list[Check]:
 
 
 def _input_checks(source: Source, walk: _Walk) -> list[Check]:
-    path, digests = walk.place(source).resolve(), walk.digests
+    place, digests = walk.place(source), walk.digests
     name = f"input {source.kind}"
-    if not path.exists():
+    # A record may name a device or a pipe, which would be read for ever, or what no path can be.
+    if not os.path.isdir(place) and not os.path.isfile(place):
         return [Check(name, False, f"`{source.path}` cannot be found: where it moved, say so with `--input`")]
+    path = place.resolve()
     first = path not in digests
     if first:
         digests[path] = source_of(path, source.kind).sha256 if path.is_dir() else digest_file(path)

@@ -52,6 +52,12 @@ def bomb(width=60_000, height=60_000):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+def framed(width, height):
+    """A GIF of one pixel, as its header says, around a frame of many."""
+    screen = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    return screen + b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02\x44\x01\x00;"
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_format_decodes_to_the_same_picture(kind):
     found = decode(encoded(smooth(), kind), max_pixels=LIMIT)
@@ -67,6 +73,13 @@ def test_a_bomb_is_refused_on_its_header(read, monkeypatch):
     monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("it was decoded"))
     with pytest.raises(ImageFault, match="60000 x 60000 pixels are too many: at most 64000000"):
         read(bomb(), max_pixels=LIMIT)
+
+
+@pytest.mark.parametrize("read", [decode, header_size])
+@pytest.mark.parametrize(("side", "reason"), [(65_535, "too many pixels in a frame"), (9_000, "9000 x 9000 pixels")])
+def test_a_frame_larger_than_its_header_says_is_refused(read, side, reason):
+    with pytest.raises(ImageFault, match=reason):
+        read(framed(side, side), max_pixels=LIMIT)
 
 
 def test_the_limit_is_exact():

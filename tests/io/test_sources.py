@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
-from space_cli.io import sources
-from space_cli.io.sources import ImageFault, count, entries, reread
+from space_cli.io.entry import ImageFault
+from space_cli.io.sources import count, entries, reread
 
 FILES = {"a.png": b"first", "deep/b.JPG": b"second", "deep/er/c.webp": b"third"}
 
@@ -62,6 +62,26 @@ def test_links_are_followed_and_loops_are_not(tmp_path):
         found["broken.png"].read()
 
 
+@pytest.mark.parametrize(
+    ("name", "target", "reason"),
+    [
+        ("loop", "loop", "Too many levels"),
+        ("loop.png", "loop.png", "Too many levels"),
+        ("x.tar", "nowhere", "No such file"),
+        ("x.parquet", "nowhere", "No such file"),
+        ("x.tgz", "/dev/zero", "not a regular file"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_one_picture_that_cannot_be_read(tmp_path, name, target, reason):
+    root = folder(tmp_path)
+    (root / name).symlink_to(target)
+    found = {entry.member: entry for entry in entries(str(root))}
+    assert found.keys() == {*FILES, name}
+    assert count(str(root)) == len(FILES) + 1
+    with pytest.raises(ImageFault, match=reason):
+        found[name].read()
+
+
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     [entry] = entries(str(tmp_path))
@@ -84,7 +104,7 @@ def test_entries_may_be_read_later_and_out_of_order(tmp_path):
 
 @pytest.mark.parametrize(("suffix", "mode"), [(".tar", "w"), (".tar.gz", "w:gz")])
 def test_a_huge_member_is_refused_unread(tmp_path, monkeypatch, suffix, mode):
-    monkeypatch.setattr(sources, "MAX_MEMBER", 5)
+    monkeypatch.setattr("space_cli.io.entry.MAX_MEMBER", 5)
     found = {entry.member: entry for entry in entries(str(tar(tmp_path / f"x{suffix}", mode=mode)))}
     assert found["a.png"].read() == b"first"
     with pytest.raises(ImageFault, match="6 bytes are too many: at most 5"):
@@ -92,7 +112,7 @@ def test_a_huge_member_is_refused_unread(tmp_path, monkeypatch, suffix, mode):
 
 
 def test_a_huge_file_is_refused_unread(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_MEMBER", 5)
+    monkeypatch.setattr("space_cli.io.entry.MAX_MEMBER", 5)
     with pytest.raises(ImageFault, match="too many"):
         read(folder(tmp_path))
 

@@ -18,7 +18,8 @@ from space_cli.io.images import load_items
 from space_cli.io.pool import open_pool
 from space_cli.stages.index import plan
 from tests.encoders.tiny_encoders import clip_folder, siglip_folder
-from tests.io.test_images import bomb
+from tests.io.test_images import bomb, framed
+from tests.io.test_tars import member, written
 from tests.stages.indexing import Counting, asked, by_content, errors_of, fill, picture, pictures, run
 
 
@@ -98,6 +99,20 @@ def test_bad_images_are_recorded_and_not_fatal(tmp_path, encoder):
     assert found["text.png"] == "not a PNG, JPEG, WebP, GIF or BMP file"
     assert found["void.gif"] == "the file is empty"
     assert {error["source"] for error in errors_of(tmp_path / "pool")} == {str(tmp_path / "in")}
+
+
+def test_odd_files_are_recorded_and_not_fatal(tmp_path, encoder):
+    source = fill(tmp_path / "in", {**pictures(3), "frame.gif": framed(65_535, 65_535)})
+    (source / "loop").symlink_to("loop")
+    (source / "x.tar").symlink_to("nowhere")
+    with tarfile.open(os.fsencode(source) + b"/\xff.tar", "w") as archive:
+        archive.add(source / "000.png", arcname="a.png")
+    written(source / "back.tar", member("b.png", picture(9)), member("c.png", size=-512))
+    assert plan(asked(source, encoder))["images"] == 9
+    manifest = run(source, encoder, tmp_path / "pool")
+    assert (manifest.images, manifest.errors, manifest.duplicates) == (4, 5, 0)
+    assert {error["member"] for error in errors_of(tmp_path / "pool")} == {"frame.gif", "loop", "x.tar", "", "a.png"}
+    assert len(load_items(open_pool(tmp_path / "pool").items)) == 4
 
 
 def test_max_errors_is_a_limit(tmp_path, encoder):

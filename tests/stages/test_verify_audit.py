@@ -1,6 +1,7 @@
 """What an audit rests on is sealed: inputs, seed and rules cannot be changed in its record unseen."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -104,3 +105,9 @@ def test_a_document_without_the_inputs_is_said_to_be_older_or_cut(audit):
     told = failed(audit)[RECORD]
     assert "does not repeat inputs, seed, passed_over of the record" in told
     assert "an earlier version of `space` wrote it, or somebody took that out" in told
+
+
+def test_a_pipe_in_the_place_of_the_document_is_not_waited_for(audit):
+    (audit / sarif.FILE).unlink()
+    os.mkfifo(audit / sarif.FILE)
+    assert "is missing or no document of ours" in failed(audit)[RECORD]

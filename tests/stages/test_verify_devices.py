@@ -1,0 +1,36 @@
+"""What a record or a folder names, and what would be read for ever or cannot be a path, is a failed check."""
+
+import os
+
+import pytest
+import torch
+
+from erased_folder import make_base, make_edits, make_erased, make_pool
+
+from space_cli.core.records import Source
+from space_cli.io.artifact import read_record
+from space_cli.io.ledger import LEDGER
+from space_cli.stages.verify import verify
+
+
+def failed(folder):
+    return {check.name: check.detail for check in verify(folder) if not check.passed}
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "pipe", "loop", "x" * 300, "a\0b"])
+def test_an_input_that_is_neither_file_nor_folder_cannot_be_found(tmp_path, place):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "images").mkdir()
+    pool = make_pool(tmp_path / "pool", tmp_path / "images")
+    named = Source(kind="images", path=str(tmp_path / place), sha256="0" * 64)
+    (pool / "space.json").write_text(read_record(pool).model_copy(update={"inputs": [named]}).model_dump_json())
+    assert "cannot be found" in failed(pool)["input images"]
+
+
+@pytest.mark.parametrize("name", ["config.json", LEDGER])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path, name):
+    erased = make_erased(tmp_path / "erased", make_base(tmp_path / "base", torch.float16), edits=make_edits())
+    (erased / name).unlink()
+    os.mkfifo(erased / name)
+    assert "is missing" in failed(erased)[f"file {name}"]
