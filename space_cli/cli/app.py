@@ -19,14 +19,14 @@ from space_cli.cli import audit, demo, doctor, erase, index, listing, pseudonymi
 from space_cli.cli.options import Debug
 from space_cli.cli.render import Terminal, complain
 from space_cli.cli.settings import Invocation
-from space_cli.core.errors import SpaceError
+from space_cli.core.errors import SpaceError, is_out_of_memory
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
 INTERRUPTED = 130
 TERMINATED = 143
-ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENOMEM}
+ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE}
 STATE_SAVED = "state saved, run the same command again to continue"
 MEMORY_HINT = "close other programs, with `index` take a smaller `--batch-size`, or pass `--device cpu`"
 EPILOG = (
@@ -158,10 +158,7 @@ def _explain_foreign(failure: BaseException) -> tuple[int, str, str]:
 
 def _is_memory(failure: BaseException) -> bool:
     torch = sys.modules.get("torch")
-    if isinstance(failure, MemoryError) or (torch and isinstance(failure, torch.OutOfMemoryError)):
-        return True
-    # torch's CPU allocator raises a bare RuntimeError.
-    return isinstance(failure, RuntimeError) and "not enough memory" in str(failure)
+    return is_out_of_memory(failure) or bool(torch and isinstance(failure, torch.OutOfMemoryError))
 
 
 def _is_request(failure: BaseException) -> "TypeGuard[ValidationError]":

@@ -8,6 +8,11 @@ SpaceError                  1  our own fault unless a child says otherwise
 └── NetworkFault            6  the hub, or offline and not cached
 """
 
+import errno
+
+OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory")
+"""Words of allocators, in lower case: torch's own on each system, a device's, and the operating system's."""
+
 
 class SpaceError(Exception):
     """An error with an exit code and a hint.
@@ -55,3 +60,17 @@ class NetworkFault(SpaceError):
     """The hub cannot be reached, or offline mode is on and the file is not cached."""
 
     exit_code = 6
+
+
+def is_out_of_memory(failure: BaseException) -> bool:
+    """Tell whether a failure means that the machine, or its device, has no memory left.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"))
+        True
+    """
+    if isinstance(failure, OSError):
+        return failure.errno == errno.ENOMEM
+    # torch raises a bare RuntimeError, and safetensors an error of its own, where they cannot map a file.
+    foreign = isinstance(failure, RuntimeError) or type(failure).__name__ == "SafetensorError"
+    return isinstance(failure, MemoryError) or (foreign and any(w in str(failure).lower() for w in OUT_OF_MEMORY))

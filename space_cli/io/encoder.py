@@ -10,6 +10,7 @@ from transformers.utils import logging as transformers_logging
 from space_cli.core.errors import ArtifactFault
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.images import Pixels, pixels_of
+from space_cli.io.loading import UNLOADABLE, load_fault
 
 
 def load_towers(
@@ -25,6 +26,7 @@ def load_towers(
 
     Raises:
         ArtifactFault: A file is missing or damaged, or the files do not fit together.
+        EnvironmentFault: Memory ran out.
     """
     open_checkpoint(folder)
     transformers_logging.disable_progress_bar()
@@ -35,9 +37,9 @@ def load_towers(
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as failure:
-        raise ArtifactFault(f"`{folder}` cannot be loaded: {str(failure).splitlines()[0]}") from failure
+        pixels = pixels_of(processor.to_dict(), model.config.vision_config.image_size)
+    except UNLOADABLE as failure:
+        raise load_fault(folder, failure) from failure
     if report["missing_keys"]:
         raise ArtifactFault(f"`{folder}` lacks the parameter `{min(report['missing_keys'])}`")
-    pixels = pixels_of(processor.to_dict(), model.config.vision_config.image_size)
     return model.to(device).eval().requires_grad_(False), tokenizer, pixels

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from PIL.Image import Image
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoImageProcessor,
@@ -32,6 +31,7 @@ from space_cli.core.family import Family
 from space_cli.core.latent import shifting
 from space_cli.core.losses import answer_log_likelihood, answer_mask
 from space_cli.core.types import Batch, Prompt, Rows
+from space_cli.io.loading import UNLOADABLE, load_fault
 from space_cli.io.prompting import Prompting
 from space_cli.io.shared_prefix import Opening, common_opening
 
@@ -58,12 +58,12 @@ def family_of(folder: Path) -> Family:
     """Return the family of a checkpoint folder from its `config.json`.
 
     Raises:
-        ArtifactFault: The config is unreadable, or no family file has its `model_type`.
+        ArtifactFault: The config is unreadable or not that of its family, or no family file has its `model_type`.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         model_type = str(config["model_type"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ArtifactFault(f"`{folder}` has no readable config.json with a `model_type`") from None
     known = registry.names("families")
     if model_type.replace("_", "-") not in known:
@@ -71,7 +71,12 @@ def family_of(folder: Path) -> Family:
             f"`{folder}` is of the family `{model_type}`: known are {', '.join(known)}",
             hint="space list families",
         )
-    found: Family = registry.load("families", model_type).family(config)
+    describe = registry.load("families", model_type).family
+    try:
+        found: Family = describe(config)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as failure:
+        lacks = f"lacks {failure}" if isinstance(failure, KeyError) else f"does not fit: {failure}"
+        raise ArtifactFault(f"`{folder / 'config.json'}` describes no `{model_type}`: it {lacks}") from failure
     return found
 
 
@@ -82,6 +87,7 @@ def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
 
     Raises:
         ArtifactFault: Its family is unknown, it lacks weights, or its files do not fit together.
+        EnvironmentFault: Memory ran out, or the device is absent.
     """
     family = family_of(folder)
     device = pick_device(device)
@@ -93,8 +99,8 @@ def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as failure:
-        raise ArtifactFault(f"`{folder}` cannot be loaded: {str(failure).splitlines()[0]}") from failure
+    except UNLOADABLE as failure:
+        raise load_fault(folder, failure) from failure
     _refuse_missing(folder, set(report["missing_keys"]) - set(model.all_tied_weights_keys))
     if not tokenizer.chat_template:
         raise ArtifactFault(f"`{folder}` has no chat template", hint="add its `chat_template.jinja`")

@@ -21,7 +21,7 @@ EDITABLE = (torch.float16, torch.bfloat16, torch.float32)
 # More than one key is written in an order that changes from run to run.
 HEADER = {"format": "pt"}
 # A file system without links, another device, too many links, or a file that belongs to somebody else.
-UNLINKABLE = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP}
+UNLINKABLE = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 
 Delta = Callable[[], Tensor]
 """Computes ΔW when it is needed, so that no two dense deltas are alive at once."""

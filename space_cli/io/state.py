@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from space_cli.core.context import Saved
+from space_cli.io.shards import save_tensors
 
 
 class StateStore:
@@ -19,10 +20,14 @@ class StateStore:
         self._path = path
 
     def save(self, state: Saved) -> None:
-        """Replace the stored state."""
+        """Replace the stored state.
+
+        Raises:
+            OSError: The disk refuses the write.
+        """
         draft = self._path.with_name(self._path.name + ".tmp")
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
-        save_file(tensors | {"step": torch.tensor(state.step)}, draft)
+        save_tensors(tensors | {"step": torch.tensor(state.step)}, draft)
         draft.replace(self._path)
 
     def load(self) -> Saved | None:

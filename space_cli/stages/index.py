@@ -110,8 +110,10 @@ def _total(request: IndexRequest) -> int | None:
 def _config(folder: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ArtifactFault(f"`{folder}` has no readable config.json: a CLIP or SigLIP is needed") from None
+    except (OSError, ValueError, RecursionError):
+        config = {}
+    if not isinstance(config, dict) or not config:
+        raise ArtifactFault(f"`{folder}` has no readable config.json: a CLIP or SigLIP is needed")
     return config
 
 
@@ -128,8 +130,9 @@ def _model_type(folder: Path) -> str:
 
 def _width(folder: Path) -> int | None:
     config = _config(folder)
-    width: int | None = config.get("projection_dim") or config.get("vision_config", {}).get("hidden_size")
-    return width
+    vision = config.get("vision_config")
+    width = config.get("projection_dim") or (vision.get("hidden_size") if isinstance(vision, dict) else None)
+    return width if isinstance(width, int) else None
 
 
 def _updatable(out: Path, encoder: Source) -> Pool | None:

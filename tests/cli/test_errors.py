@@ -72,6 +72,8 @@ def test_json_carries_the_figures_of_a_refusal(failing, capsys):
     [
         (MemoryError("4 GiB"), 5, "memory ran out: 4 GiB"),
         (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), 5, "memory ran out"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 5, "memory ran out"),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), 5, "memory ran out"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/f"), 5, "`/f`: No space left"),
         (PermissionError(errno.EACCES, "Permission denied", "/f"), 5, "`/f`: Permission denied"),
         (KeyError("x"), 1, "KeyError: 'x'"),

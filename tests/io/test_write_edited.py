@@ -55,7 +55,7 @@ def test_without_links_every_shard_is_a_copy(tmp_path):
     assert file_records(tmp_path / "out") == file_records(base.folder)
 
 
-@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_where_links_are_impossible_bytes_are_copied(tmp_path, monkeypatch, number):
     base = open_checkpoint(sharded(tmp_path / "base"))
 

@@ -162,9 +162,10 @@ def test_an_encoder_of_no_known_type_is_refused(tmp_path):
     fill(tmp_path / "encoder", {"config.json": b'{"model_type": "bert"}'})
     with pytest.raises(ArtifactFault, match=r"type `bert`: known are clip, siglip"):
         run(source, tmp_path / "encoder", tmp_path / "pool")
-    fill(tmp_path / "encoder", {"config.json": b"{"})
-    with pytest.raises(ArtifactFault, match=r"no readable config.json"):
-        run(source, tmp_path / "encoder", tmp_path / "pool")
+    for text in (b"{", b"[]", b"[" * 100_000):
+        fill(tmp_path / "encoder", {"config.json": text})
+        with pytest.raises(ArtifactFault, match=r"no readable config.json"):
+            run(source, tmp_path / "encoder", tmp_path / "pool")
 
 
 def test_a_missing_source_is_a_usage_fault(tmp_path, encoder):
@@ -233,6 +234,8 @@ def test_a_plan_reads_headers_alone(tmp_path, encoder):
     assert (found["images"], found["width"], found["model_type"]) == (5, 16, "clip")
     assert found["sources"] == {str(source): 5}
     assert json.dumps(found)
+    odd = fill(tmp_path / "odd", {"config.json": b'{"model_type": "clip", "vision_config": 3}'})
+    assert plan(asked(source, odd))["width"] is None
     remote = plan(asked(source, "someone/some-clip"))
     assert remote["width"] is None
     assert remote["images"] == 5

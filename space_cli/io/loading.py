@@ -1,0 +1,37 @@
+"""What goes wrong while transformers loads a folder: whose fault it is, in one line."""
+
+from pathlib import Path
+
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+
+from space_cli.core.errors import ArtifactFault, EnvironmentFault, SpaceError, is_out_of_memory
+
+# What transformers raises for files that are missing, damaged or do not fit; a config may hold any value anywhere.
+UNLOADABLE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, SafetensorError,
+    StrictDataclassError,
+)  # fmt: skip
+
+
+def load_fault(folder: Path, failure: Exception) -> SpaceError:
+    """Return what to raise in place of a failure to load: the machine's fault where memory ran out, else the folder's.
+
+    Args:
+        folder: What was loaded.
+        failure: One of `UNLOADABLE`.
+    """
+    if is_out_of_memory(failure):
+        return EnvironmentFault(
+            f"memory ran out while `{folder}` was loaded: {_line(failure)}",
+            hint="close other programs, or take a machine or a device with more memory",
+        )
+    return ArtifactFault(f"`{folder}` cannot be loaded: {_line(failure)}")
+
+
+def _line(failure: Exception) -> str:
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
+    if not lines:
+        return type(failure).__name__
+    # A config's field is named in one line, and what is wrong with it in the next.
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

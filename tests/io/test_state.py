@@ -1,0 +1,38 @@
+"""The state of a run is whole or absent, on a full disk too."""
+
+import errno
+
+import pytest
+import safetensors
+import torch
+
+from space_cli.core.context import Saved
+from space_cli.core.errors import EnvironmentFault
+from space_cli.io import shards
+from space_cli.io.artifact import storage_faults
+from space_cli.io.state import StateStore
+
+
+def test_what_was_saved_is_loaded(tmp_path):
+    store = StateStore(tmp_path / "state.safetensors")
+    assert store.load() is None
+    for step in (3, 4):
+        store.save(Saved(step, {"a": torch.full((2, 2), float(step))}))
+    found = store.load()
+    assert (found.step, found.tensors["a"].tolist()) == (4, [[4.0, 4.0], [4.0, 4.0]])
+
+
+def test_a_full_disk_keeps_the_state_before(tmp_path, monkeypatch):
+    store = StateStore(tmp_path / "state.safetensors")
+    store.save(Saved(3, {"a": torch.ones(2)}))
+
+    def full(*_, **__):
+        raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(shards, "save_file", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        store.save(Saved(4, {"a": torch.ones(2)}))
+    assert caught.value.errno == errno.ENOSPC
+    with pytest.raises(EnvironmentFault, match="is full"), storage_faults(tmp_path):
+        store.save(Saved(4, {"a": torch.ones(2)}))
+    assert store.load().step == 3
