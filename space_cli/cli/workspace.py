@@ -91,6 +91,8 @@ def forbid_existing(folder: Path, *, overwrite: bool) -> None:
     Raises:
         UsageFault: The folder is there and may not be replaced.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UsageFault(f"`{folder}` is a file: a folder is needed", hint="choose another folder")
     if folder.exists() and not overwrite:
         raise UsageFault(f"`{folder}` exists already", hint="pass `--overwrite` to replace it")
 

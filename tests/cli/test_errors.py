@@ -76,6 +76,8 @@ def test_json_carries_the_figures_of_a_refusal(failing, capsys):
         (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), 5, "memory ran out"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/f"), 5, "`/f`: No space left"),
         (PermissionError(errno.EACCES, "Permission denied", "/f"), 5, "`/f`: Permission denied"),
+        (ModuleNotFoundError("No module named 'PIL'", name="PIL.Image"), 5, "the package pillow cannot be imported"),
+        (ModuleNotFoundError("No module named 'x'", name="space_cli.x"), 1, "ModuleNotFoundError: No module"),
         (KeyError("x"), 1, "KeyError: 'x'"),
         (RuntimeError("first\nsecond"), 1, "RuntimeError: first\n"),
         (RuntimeError(), 1, "RuntimeError: no message"),
@@ -188,6 +190,33 @@ def test_impossible_names_are_one_line(concept, message, capsys):
 def test_what_can_be_checked_is_checked_first(arguments, code, said, capsys):
     assert run(arguments) == code
     assert said in capsys.readouterr().err
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["show", LONG], 4, "holds no space.json"),
+        (["show", "file/x"], 4, "holds no space.json"),
+        (["audit", LONG], 2, "File name too long"),
+        (["select", "panda", "--workspace", LONG], 2, "File name too long"),
+        (["select", "panda", "--workspace", "file/x"], 4, "no finished pool folder at"),
+        (["list", "metrics", "--config", "file/x"], 2, "`file/x`: Not a directory"),
+        (["show", "~nosuchuser/x"], 2, "no home folder is known"),
+        (["revert", "~nosuchuser/x", "out"], 2, "no home folder is known"),
+        (["revert", "erased", "file", "--overwrite"], 2, "`{here}/file` is a file: a folder is needed"),
+        (["erase", "--concept", "c", "--model", "m", "--out", "file", "--overwrite"], 2, "/file` is a file"),
+    ],
+)
+def test_a_path_that_no_folder_can_have_is_one_line(arguments, code, said, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    make_chain(tmp_path)
+    assert run(arguments) == code
+    shown = capsys.readouterr().err
+    assert said.format(here=tmp_path) in shown
+    assert "Traceback" not in shown
 
 
 def test_revert_wants_an_erased_folder(tmp_path, capsys):

@@ -9,8 +9,8 @@ import torch
 from space_cli.core.context import Saved
 from space_cli.core.errors import EnvironmentFault
 from space_cli.io import shards
-from space_cli.io.artifact import storage_faults
 from space_cli.io.state import StateStore
+from space_cli.io.storage import storage_faults
 
 
 def test_what_was_saved_is_loaded(tmp_path):

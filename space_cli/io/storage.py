@@ -1,0 +1,76 @@
+"""What a disk refuses, as errors with a hint and the right exit code."""
+
+import errno
+import os
+import stat
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from space_cli.core.errors import ArtifactFault, EnvironmentFault, SpaceError, UsageFault
+
+# No file can be where a path leads through a file, in a circle, or over a name that is too long.
+NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+
+
+def read_own(path: Path) -> str:
+    """Read a text file that a stage wrote.
+
+    Raises:
+        ArtifactFault: It is missing, no text, or something else lies in its place.
+        EnvironmentFault: It may not be read.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ArtifactFault(f"`{path}` is no file: something else lies in its place")
+        return path.read_text(encoding="utf-8")
+    except PermissionError as failure:
+        raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror}") from None
+    except UnicodeDecodeError:
+        raise ArtifactFault(f"`{path}` is not UTF-8 text") from None
+    except OSError as failure:
+        if failure.errno not in NOWHERE:
+            raise
+        hint = "the stage that writes it has not finished; run it again"
+        raise ArtifactFault(f"`{path.parent}` holds no {path.name}: missing or incomplete", hint=hint) from None
+
+
+def make_parent(folder: Path) -> None:
+    """Make the folders above a folder that will be written.
+
+    Raises:
+        UsageFault: One of them is a file.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        above = next(path for path in folder.parents if os.path.lexists(path))
+        raise UsageFault(
+            f"`{folder}` lies inside `{above}`, which is no folder", hint="choose another folder"
+        ) from None
+
+
+@contextmanager
+def storage_faults(folder: Path) -> Generator[None]:
+    """Turn a full disk or a refused write into an error with a hint.
+
+    Raises:
+        EnvironmentFault: In place of the operating system's error.
+    """
+    try:
+        yield
+    except SpaceError:
+        raise
+    except OSError as failure:
+        if failure.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise EnvironmentFault(
+                f"the disk that holds `{folder}` is full: nothing was replaced",
+                hint="free space, then run it again",
+            ) from failure
+        if failure.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise EnvironmentFault(
+                f"`{failure.filename or folder}` may not be written: {failure.strerror}",
+                hint="choose another folder with `--out` or `--workspace`",
+            ) from failure
+        raise
