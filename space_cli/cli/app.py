@@ -8,6 +8,7 @@ import traceback
 import warnings
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeGuard
@@ -15,7 +16,21 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeGuard
 import typer
 
 from space_cli import __version__
-from space_cli.cli import audit, demo, doctor, erase, index, listing, pseudonymize, revert, select, show, sign, verify
+from space_cli.cli import (
+    audit,
+    demo,
+    doctor,
+    erase,
+    index,
+    listing,
+    pseudonymize,
+    revert,
+    select,
+    show,
+    sign,
+    streams,
+    verify,
+)  # fmt: skip
 from space_cli.cli.options import Debug
 from space_cli.cli.render import Terminal, complain
 from space_cli.cli.settings import Invocation
@@ -26,7 +41,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 TERMINATED = 143
-ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE}
+ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE}
 NO_PATH = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP}
 """What only a path that somebody gave can be: too long, through a file, or in a circle."""
 HOMELESS = "Could not determine home directory."
@@ -71,11 +86,14 @@ class Terminated(BaseException):
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
     _quiet_libraries()
+    streams.open_closed()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, partial(_terminate, os.getpid()))
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    streams.settle()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -94,13 +112,18 @@ def run(arguments: Sequence[str]) -> int:
             args=list(arguments) or ["--help"], prog_name="space", standalone_mode=False, obj=invocation
         )
         code = code if isinstance(code, int) else 0
+    except SystemExit as leaving:
+        # Help and version are printed by typer, which leaves with 1 where nobody reads them any more.
+        code = 0 if isinstance(leaving.__context__, BrokenPipeError) else 1
+        streams.silence(sys.stdout)
     except (Exception, KeyboardInterrupt, Terminated) as failure:
         if invocation.debug:
-            traceback.print_exc()
+            with suppress(OSError):
+                traceback.print_exc()
         code = _report(failure, invocation)
     else:
         if code == INTERRUPTED:
-            complain(f"interrupted: {STATE_SAVED}", lead="")
+            _say(_cut_short("interrupted", invocation), lead="")
     return code if arguments else 2
 
 
@@ -124,14 +147,33 @@ def _report(failure: BaseException, invocation: Invocation) -> int:
     """Tell a failure on stderr, and on stdout too where a script waits for JSON."""
     code, message, hint = _explain(failure, invocation)
     if code in {INTERRUPTED, TERMINATED}:
-        complain(message, hint, lead="")
+        _say(message, hint, lead="")
         return code
-    complain(message, hint)
+    _say(message, hint)
     if invocation.as_json:
         figures = failure.figures if isinstance(failure, SpaceError) else {}
         document = {"error": message, "hint": hint, "exit_code": code, "figures": figures}
-        Terminal(as_json=True).result(document, None)
+        with suppress(OSError):  # stdout is what failed, perhaps
+            Terminal(as_json=True).result(document, None)
     return code
+
+
+def _say(message: str, hint: str = "", *, lead: str = "error: ") -> None:
+    with suppress(OSError):  # a full disk behind stderr must not change the exit code
+        complain(message, hint, lead=lead)
+
+
+def _cut_short(how: str, invocation: Invocation) -> str:
+    return f"{how}: {STATE_SAVED}" if _keeps_state(invocation) else how
+
+
+def _keeps_state(invocation: Invocation) -> bool:
+    """Tell whether the command that was cut short saves where it is; a method that was never loaded saved nothing."""
+    if invocation.dry_run:
+        return False
+    method = sys.modules.get(f"space_cli.methods.{invocation.method.replace('-', '_')}")
+    saves = invocation.command in {"erase", "demo"} and getattr(method, "KEEPS_STATE", False)
+    return saves or invocation.command == "index"
 
 
 def _explain(failure: BaseException, invocation: Invocation) -> tuple[int, str, str]:
@@ -144,9 +186,9 @@ def _explain(failure: BaseException, invocation: Invocation) -> tuple[int, str, 
             _usage_hint(failure, invocation),
         )
     if isinstance(failure, KeyboardInterrupt | typer.Abort):
-        return INTERRUPTED, f"interrupted: {STATE_SAVED}", ""
+        return INTERRUPTED, _cut_short("interrupted", invocation), ""
     if isinstance(failure, Terminated):
-        return TERMINATED, f"terminated: {STATE_SAVED}", ""
+        return TERMINATED, _cut_short("terminated", invocation), ""
     return _explain_foreign(failure)
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from space_cli.cli import options
-from space_cli.cli.render import Sheet, Terminal, write_line
+from space_cli.cli.render import Sheet, Terminal
+from space_cli.cli.streams import write_line
 from space_cli.core import registry
 
 

@@ -35,6 +35,16 @@ def _as_json(ctx: typer.Context, value: bool) -> bool:
     return value
 
 
+def _dry_run(ctx: typer.Context, value: bool) -> bool:
+    ctx.ensure_object(settings.Invocation).dry_run = value
+    return value
+
+
+def _method(ctx: typer.Context, value: str) -> str:
+    ctx.ensure_object(settings.Invocation).method = value
+    return value
+
+
 Alias = Annotated[
     list[str] | None,
     typer.Option("--alias", help="Another name of the concept; repeatable", rich_help_panel=CONCEPT),
@@ -75,7 +85,9 @@ Scope = Annotated[
     Literal["connector", "blocks", "mlp", "all"],
     typer.Option("--scope", help="Which layers may change", rich_help_panel=METHOD),
 ]
-Method = Annotated[str, typer.Option("--method", help="See `space list methods`", rich_help_panel=METHOD)]
+Method = Annotated[
+    str, typer.Option("--method", callback=_method, help="See `space list methods`", rich_help_panel=METHOD)
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="An option of the method; repeatable", rich_help_panel=METHOD),
@@ -100,7 +112,12 @@ Overwrite = Annotated[
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Print the plan from headers alone, then stop", rich_help_panel=OUTPUT),
+    typer.Option(
+        "--dry-run",
+        callback=_dry_run,
+        help="Print the plan from headers alone, then stop",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 DryErasure = Annotated[
     bool,

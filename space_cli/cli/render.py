@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -24,6 +24,8 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
+
+from space_cli.cli.streams import silence, write_line
 
 PLAIN_SECONDS = 5.0
 """Off a terminal, how often a running task says where it is: a log stays readable over hours."""
@@ -198,15 +200,6 @@ def complain(message: str, hint: str = "", *, lead: str = "error: ") -> None:
         console.print(Text("hint: ", style="bold cyan") + Text(plain(hint)), soft_wrap=True)
 
 
-def write_line(text: str) -> None:
-    """Write one line to stdout; a reader that has gone away is not an error."""
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
-
-
 def plain(text: str) -> str:
     r"""Return text that a terminal shows as it is: one line, no control characters, not endless.
 
@@ -247,9 +240,17 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+class _Screen(Console):
+    """A console whose reader may leave, as `| head` does: the run goes on, and what is printed then goes nowhere."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        silence(cast(TextIO, self.file))
+
+
 def _console(stream: TextIO) -> Console:
     width = None if stream.isatty() or os.environ.get("COLUMNS") else PLAIN_WIDTH
-    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+    return _Screen(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
 def _is_unicode(stream: TextIO) -> bool:

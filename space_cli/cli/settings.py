@@ -42,6 +42,9 @@ class Invocation:
 
     debug: bool = False
     as_json: bool = False
+    command: str = ""
+    dry_run: bool = False
+    method: str = ""  # of those commands that erase
     origins: dict[str, str] = field(default_factory=dict)  # parameter -> where its default was read
 
 
@@ -61,6 +64,7 @@ def load(ctx: typer.Context, path: Path | None) -> Path | None:
     if path is None and Path(FILE_NAME).is_file():
         path = Path(FILE_NAME)
     invocation = ctx.ensure_object(Invocation)
+    invocation.command = str(ctx.info_name)
     values: dict[str, Any] = {}
     if path is not None:
         values = _file_values(ctx, path)

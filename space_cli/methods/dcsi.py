@@ -51,6 +51,8 @@ from space_cli.core.watch import Watch
 
 IMAGES_OPTION = "oracle"
 """The option with which this method, which needs no image of the concept, trains on some."""
+KEEPS_STATE = True
+"""It saves where it is from time to time, so that a run that was cut short is continued."""
 
 
 def edits(context: EditContext, options: Options) -> Iterator[Edit]:

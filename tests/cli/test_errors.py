@@ -13,6 +13,7 @@ import pytest
 from cli_records import make_chain, make_pool
 
 from space_cli.cli.app import Terminated, run
+from space_cli.core import registry
 from space_cli.core.errors import (
     ArtifactFault,
     EnvironmentFault,
@@ -114,6 +115,33 @@ def test_an_interruption_says_how_to_go_on(failure, code, word, failing, capsys)
     failing(failure)
     assert run(["index", "images"]) == code
     assert capsys.readouterr().err.endswith(f"{word}: state saved, run the same command again to continue\n")
+
+
+@pytest.mark.parametrize(
+    ("stage", "arguments", "saved"),
+    [
+        ("erase", ["erase", "--concept", "c", "--model", "model", "--overwrite"], True),
+        ("erase", ["erase", "--concept", "c", "--model", "model", "--overwrite", "--method", "space-paper"], False),
+        ("select", ["select", "c", "--overwrite"], False),
+        ("audit", ["audit", "--overwrite"], False),
+        ("verify", ["verify", "."], False),
+        ("index", ["index", "images", "--dry-run"], False),
+    ],
+)
+@pytest.mark.parametrize(("failure", "word"), [(KeyboardInterrupt, "interrupted"), (Terminated, "terminated")])
+def test_state_is_said_to_be_saved_where_a_stage_saves_it(
+    stage, arguments, saved, failure, word, stages, fake_stage, tmp_path, capsys
+):
+    def stop(*_, **__):
+        raise failure
+
+    registry.load("methods", "dcsi")
+    registry.load("methods", "space-paper")
+    make_chain(tmp_path / ".space")
+    fake_stage(stage, stop, plan=stop)
+    assert run(arguments) in {130, 143}
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == (f"{word}: state saved, run the same command again to continue" if saved else word)
 
 
 def test_sigterm_ends_with_143(tmp_path, child_environment):
