@@ -7,9 +7,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from space_cli.core.attacking import Reach, Try, question_attack
+from space_cli.core.attacking import Try
 from space_cli.core.phrasing import AUDIT_OPEN, AUDIT_YES_NO
 from space_cli.core.protocols import Responder
+from space_cli.core.questioning import Reach, question_attack
 from space_cli.core.records import ScoreRecord
 from space_cli.core.spelling import Spelling, spellings
 from space_cli.core.types import Probe

@@ -13,7 +13,6 @@ from pydantic import Field
 from space_cli.core.asking import spread
 from space_cli.core.attacking import (
     ANY_TRY,
-    Reach,
     Try,
     any_parts,
     ask,
@@ -26,6 +25,7 @@ from space_cli.core.attacking import (
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.picturing import Change, changes
 from space_cli.core.protocols import Responder
+from space_cli.core.questioning import Reach
 from space_cli.core.records import ScoreRecord
 from space_cli.core.stats import score
 from space_cli.core.types import Probe

@@ -9,8 +9,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from space_cli.core.attacking import Reach, Try, question_attack, spoken_names
+from space_cli.core.attacking import Try, spoken_names
 from space_cli.core.protocols import Responder
+from space_cli.core.questioning import Reach, question_attack
 from space_cli.core.records import ScoreRecord
 from space_cli.core.types import Probe
 

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from space_cli.core.attacking import Reach, Try, article_of, forms, question_attack
+from space_cli.core.attacking import Try, article_of, forms
 from space_cli.core.phrasing import AUDIT_OPEN, AUDIT_YES_NO
 from space_cli.core.protocols import Responder
+from space_cli.core.questioning import Reach, question_attack
 from space_cli.core.records import ScoreRecord
 from space_cli.core.types import Probe
 

@@ -13,12 +13,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Annotated
 
 import torch
 
 from PIL.Image import Image
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from space_cli.core.answer_form import AnswerForm, answer_form
@@ -76,16 +74,6 @@ class Try:
     question: str
     lead: str = ""  # opening of the answer that is forced upon the checkpoint
     yes: bool = False  # "yes" is the success; else the name is
-
-
-class Reach(BaseModel):
-    """How much an attack on questions asks: its options, unless it has more of its own."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    images: Annotated[int, Field(ge=1)] = 24  # of the concept
-    controls: Annotated[int, Field(ge=0)] = 24  # of others
-    tokens: Annotated[int, Field(ge=1)] = 24  # longest answer
 
 
 def score_names(name: str, attack: ModuleType) -> list[str]:
@@ -221,50 +209,6 @@ def spoken_names(probe: Probe) -> tuple[str, ...]:
     return tuple(dict.fromkeys((probe.name, *probe.aliases, probe.phrase)))
 
 
-def question_attack(
-    before: Responder,
-    after: Responder,
-    probe: Probe,
-    tries: Sequence[Try],
-    reach: Reach,
-    *,
-    names: Sequence[str] = (),
-) -> ScoreRecord:
-    """Try questions on both checkpoints; the images are the independent unit.
-
-    Args:
-        before: The checkpoint before erasing.
-        after: The same afterwards.
-        probe: What to ask about.
-        tries: The attack.
-        reach: Its budget.
-        names: What counts as naming the concept; its name and aliases if empty.
-    """
-    found = subjects(before, after, probe, images=reach.images, controls=reach.controls)
-    if found is None:
-        return nothing(NO_SUBJECT)
-    counted = names or spoken_names(probe)
-
-    def success(responder: Responder, features: Tensor) -> list[float]:
-        return hits(ask(responder, features, tries, tokens=reach.tokens), tries, counted, probe)
-
-    old, new = success(before, found.own.before), success(after, found.own.after)
-    control = success(after, found.others.after) if found.others else []
-    # A mean over tries hides one that always wins. About nearly any picture some question of many gets a yes.
-    asking = [place for place, one in enumerate(tries) if not one.yes]
-    was, now, there = (_only(values, asking, len(tries)) for values in (old, new, control))
-    parts = any_parts(now, there, len(asking))
-    beside = f" (control {parts[ANY_TRY_CONTROL]:.2f})" if control else ""
-    which = "any of them" if len(asking) == len(tries) else f"any of the {len(asking)} open ones"
-    note = (
-        f"{len(tries)} questions on {found.what}, {reach.tokens} tokens; {which}: "
-        f"{_any(was, len(asking)):.2f} → {parts[ANY_TRY]:.2f}{beside} of the images; "
-        f"{_by_part((old, new, control), tries)}"
-    )
-    told = score(old, new, better="lower", groups=_rows(new, tries), seed=probe.seed, control=mean(control), note=note)
-    return with_unattacked(told.model_copy(update={"parts": parts}), plainly(after, found.own.after, probe))
-
-
 def with_unattacked(record: ScoreRecord, unattacked: float) -> ScoreRecord:
     """Add what the erased checkpoint does without the attack; the difference is what the attack recovers."""
     return record.model_copy(update={"unattacked": unattacked})
@@ -272,7 +216,7 @@ def with_unattacked(record: ScoreRecord, unattacked: float) -> ScoreRecord:
 
 def any_parts(new: Sequence[float], control: Sequence[float], tries: int) -> dict[str, float]:
     """Return on which share of the images at least one of so many tries won, image after image; so on the control's."""
-    return {ANY_TRY: _any(new, tries)} | ({ANY_TRY_CONTROL: _any(control, tries)} if control else {})
+    return {ANY_TRY: any_share(new, tries)} | ({ANY_TRY_CONTROL: any_share(control, tries)} if control else {})
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -280,29 +224,7 @@ def mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _only(values: Sequence[float], places: Sequence[int], size: int) -> list[float]:
-    """Return the values of some of the tries, image after image."""
-    return [values[start + place] for start in range(0, len(values), size) for place in places]
-
-
-def _rows(values: Sequence[float], tries: Sequence[Try]) -> list[int]:
-    return [place // len(tries) for place in range(len(values))]
-
-
-def _any(values: Sequence[float], size: int) -> float:
+def any_share(values: Sequence[float], size: int) -> float:
+    """Return on which share of the images at least one of `size` tries won, the tries of one image together."""
     images = [max(values[start : start + size]) for start in range(0, len(values), size)]
     return sum(images) / len(images)
-
-
-def _by_part(found: Sequence[Sequence[float]], tries: Sequence[Try]) -> str:
-    """Tell before, after and control of each kind of try."""
-    told = []
-    for part in dict.fromkeys(one.part for one in tries):
-        rates = [
-            sum(chosen) / len(chosen)
-            for values in found
-            if (chosen := [value for place, value in enumerate(values) if tries[place % len(tries)].part == part])
-        ]
-        control = f" (control {rates[2]:.2f})" if len(rates) > 2 else ""
-        told.append(f"{part} {rates[0]:.2f} → {rates[1]:.2f}{control}")
-    return ", ".join(told)

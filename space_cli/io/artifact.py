@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
+from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.records import FileRecord, Record, Run, Source, SourceKind, record_type
 from space_cli.io.listing import files_below
 from space_cli.io.places import move_into_place, real_place, sole_writer

@@ -18,7 +18,6 @@ from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
 from space_cli.core.records import FileRecord
 from space_cli.io.artifact import RECORD_NAME, check_files
 from space_cli.io.hub import resolve
-from space_cli.io.storage import storage_faults
 from space_cli.io.shards import Delta, ParameterInfo, place_copy, read_header, read_tensor, rewrite_shard
 from space_cli.io.storage import storage_faults
 

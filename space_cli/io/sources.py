@@ -10,7 +10,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
+from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.io.entry import Entry, ImageFault, check_size, is_image_name, read_file, refuse
 from space_cli.io.listing import files_below
 from space_cli.io.tars import in_tar

@@ -18,7 +18,6 @@ from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint,
 from space_cli.io.edits import recorded_edits
 from space_cli.io.ledger import give_back, open_ledger
 from space_cli.io.places import move_into_place, real_place, sole_writer
-from space_cli.io.storage import storage_faults
 from space_cli.io.shards import Delta
 from space_cli.io.storage import storage_faults
 
