@@ -1,4 +1,4 @@
-"""The retain budget: what an erasure may cost on knowledge it never trained on."""
+"""The retain budget: how far answers drift that nothing was trained on, and how many neighbours lose their names."""
 
 from collections.abc import Mapping
 
