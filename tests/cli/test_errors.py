@@ -234,7 +234,7 @@ LONG = "x" * 300
         (["list", "metrics", "--config", "file/x"], 2, "`file/x`: Not a directory"),
         (["show", "~nosuchuser/x"], 2, "no home folder is known"),
         (["revert", "~nosuchuser/x", "out"], 2, "no home folder is known"),
-        (["revert", "erased", "file", "--overwrite"], 2, "`{here}/file` is a file: a folder is needed"),
+        (["revert", "erased", "file", "--overwrite"], 2, "`{here}/file` is a file: no folder can be written there"),
         (["erase", "--concept", "c", "--model", "m", "--out", "file", "--overwrite"], 2, "/file` is a file"),
     ],
 )
