@@ -68,19 +68,20 @@ def attack(before: Responder, after: Responder, probe: Probe, options: Options) 
         for radius, first, second, reached in zip(options.radii, old.hits, new.hits, new.reached, strict=True)
     ]
     images = min(options.images, len(probe.holdout))
-    flat = [[value for one in push.hits for value in one] for push in (old, new, control)]
+    was, now, there = (_by_image(push) for push in (old, new, control))
+    tries = len(options.radii) * len(JUDGED)  # at one image
     record = score(
-        flat[0],
-        flat[1],
+        was,
+        now,
         better="lower",
-        groups=[row // len(JUDGED) for one in new.hits for row in range(len(one))],
+        groups=[row // tries for row in range(len(now))],
         seed=probe.seed,
-        control=mean(flat[2]),
+        control=mean(there),
         note=f"{options.steps} steps on {images} held-out anchors, pushed with {len(PUSHED)} questions and judged with "
         f"{len(JUDGED)} others; {', '.join(told)} nats a token; control: a scrambled name",
     )
     # Whoever attacks needs one radius that works.
-    parts = any_parts(_by_image(new), _by_image(control), len(options.radii) * len(JUDGED))
+    parts = any_parts(now, there, tries)
     features = after.features(list(probe.holdout[: options.images]))
     return with_unattacked(record.model_copy(update={"parts": parts}), plainly(after, features, probe))
 

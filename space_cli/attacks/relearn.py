@@ -107,16 +107,19 @@ class _Bench:
             for row, concept in enumerate(lesson.taught)
             for question, form in self.wording.items()
         ]
-        names = (*sought.names, sought.spoken)
-        asked = AUDIT_OPEN[: self.options.questions]
         return relearn(
             responder,
             prompts,
             responder.features(lesson.images),
             Course((0, *self.options.stops), self.options.rank, rate, self.options.batch),
-            lambda: named(responder, features, self.probe, asked, names=names),
+            lambda: self.said(responder, features, sought),
             seed=self.probe.seed + SEED,
         )
+
+    def said(self, responder: Responder, features: Tensor, sought: Concept) -> list[float]:
+        """Return 1 for each answer about the test's features that gives the sought name."""
+        asked = AUDIT_OPEN[: self.options.questions]
+        return named(responder, features, self.probe, asked, names=(*sought.names, sought.spoken))
 
     def courses(self, what: str) -> Courses:
         """Return how a lesson's courses are run and told."""
@@ -181,13 +184,9 @@ def _taught(
     def curve(responder: Responder, concept: Concept, rate: float) -> Curve:
         return bench.curve(responder, _Lesson(images, [concept] * len(images)), concept, rate)
 
-    def said(stranger: Concept) -> bool:
-        """Tell whether the pictures already go by that name, as they may by what the erasure put in its place."""
-        names = (*stranger.names, stranger.spoken)
-        asked = AUDIT_OPEN[: bench.options.questions]
-        return any(named(after, bench.test.features(after), bench.probe, asked, names=names))
-
-    strangers = matched(bench.probe, bench.options.controls, said)
+    # The pictures may go by a name already: by that which the erasure put in its place.
+    features = bench.test.features(after)
+    strangers = matched(bench.probe, bench.options.controls, lambda one: any(bench.said(after, features, one)))
 
     def control(rate: float) -> Curve:
         curves = [curve(after, stranger, rate) for stranger in strangers or [nonsense_of(bench.probe)]]

@@ -123,6 +123,7 @@ DryErasure = Annotated[
     bool,
     typer.Option(
         "--dry-run",
+        callback=_dry_run,
         help="Print the plan from headers alone, with the memory of a CPU in float32, then stop; a hub checkpoint is "
         "downloaded whole for it",
         rich_help_panel=OUTPUT,

@@ -12,6 +12,7 @@ from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.recipe import Concept, SelectRequest
 from space_cli.core.records import AnchorsManifest, AuditReport, Manifest, Record, Source, record_type
 from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, read_record, source_of
+from space_cli.io.places import real_place
 
 STAGES = {"pool": "index", "anchors": "select", "erased": "erase", "audit": "audit"}
 """Which stage writes which kind of folder, in the order of the chain."""
@@ -89,11 +90,9 @@ def forbid_existing(folder: Path, *, overwrite: bool) -> None:
     """Refuse early what the stage would refuse after long work.
 
     Raises:
-        UsageFault: The folder is there and may not be replaced.
+        UsageFault: The folder is there and may not be replaced, or nothing can be put in its place.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageFault(f"`{folder}` is a file: a folder is needed", hint="choose another folder")
-    if folder.exists() and not overwrite:
+    if real_place(folder).exists() and not overwrite:
         raise UsageFault(f"`{folder}` exists already", hint="pass `--overwrite` to replace it")
 
 

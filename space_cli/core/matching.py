@@ -106,8 +106,11 @@ def _runs(spoken: Sequence[str], glued: Sequence[bool], name: Sequence[str]) -> 
             if len(so_far) > len(whole) + _PLURAL:
                 break
             parts = spoken[start:stop]
-            same = _same_noun(so_far, whole) if len(parts) != len(name) else _same_words(parts, name)
-            if same and (len(parts) == len(name) or _joinable(parts, glued[start:stop], ends, whole)):
+            if len(parts) == len(name):
+                spelt = _same_words(parts, name)
+            else:
+                spelt = _same_noun(so_far, whole) and _joinable(parts, glued[start:stop], ends, whole)
+            if spelt:
                 runs.append(range(start, stop))
     return runs
 

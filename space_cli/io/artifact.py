@@ -243,8 +243,6 @@ def write_text(path: Path, text: str) -> None:
 def _refuse_existing(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists():
         return
-    if not folder.is_dir():
-        raise UsageFault(f"`{folder}` is a file: a folder is needed", hint="choose another folder")
     if not overwrite:
         raise UsageFault(f"`{folder}` exists already", hint="pass `--overwrite` to replace it")
     if not (folder / RECORD_NAME).is_file() and any(folder.iterdir()):

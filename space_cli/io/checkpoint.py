@@ -106,12 +106,8 @@ def write_edited(checkpoint: Checkpoint, deltas: Mapping[str, Delta], out: Path,
         ArtifactFault: A parameter is unknown, or a delta does not fit or is not finite.
         EnvironmentFault: The disk has not enough space or refuses the write.
     """
-    base, out = checkpoint.folder.resolve(), out.resolve()
-    if out == base or base in out.parents:
-        raise UsageFault(
-            f"`{out}` lies inside the checkpoint `{base}`, which it would change",
-            hint="choose another folder with `--out` or `--workspace`",
-        )
+    out = out.resolve()
+    forbid_inside(checkpoint.folder.resolve(), out)
     unknown = sorted(set(deltas) - set(checkpoint.parameters))
     if unknown:
         raise ArtifactFault(f"`{checkpoint.folder}` has no parameter `{unknown[0]}`: it cannot be edited")
@@ -129,6 +125,19 @@ def write_edited(checkpoint: Checkpoint, deltas: Mapping[str, Delta], out: Path,
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             place_copy(checkpoint.folder / name, staging / name, link=False)
         _move_all(staging, out)
+
+
+def forbid_inside(folder: Path, out: Path) -> None:
+    """Refuse to write into a checkpoint.
+
+    Raises:
+        UsageFault: `out` is its folder or lies inside it.
+    """
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise UsageFault(
+            f"`{out}` lies inside the checkpoint `{folder}`, which it would change",
+            hint="choose another folder with `--out` or `--workspace`",
+        )
 
 
 def carried_files(checkpoint: Checkpoint) -> list[str]:

@@ -14,7 +14,7 @@ from space_cli.core.recipe import EraseRequest
 from space_cli.core.records import FileRecord, LayerReceipt
 from space_cli.core.types import Edit
 from space_cli.io.artifact import file_records
-from space_cli.io.checkpoint import Checkpoint, open_checkpoint, resolve
+from space_cli.io.checkpoint import Checkpoint, forbid_inside, open_checkpoint, resolve
 from space_cli.io.ledger import open_ledger
 from space_cli.io.model import family_of
 
@@ -43,11 +43,7 @@ def open_base(request: EraseRequest, out: Path) -> Base:
             f"`{out}` is the checkpoint to erase from: replacing it would leave nothing to compare with or revert to",
             hint="choose another folder with `--out`",
         )
-    if folder.resolve() in out.resolve().parents:
-        raise UsageFault(
-            f"`{out}` lies inside the checkpoint `{folder}`, which it would change",
-            hint="choose another folder with `--out` or `--workspace`",
-        )
+    forbid_inside(folder, out)
     checkpoint, family = open_checkpoint(folder), family_of(folder)
     parameters = {layer: family.parameter(layer, checkpoint.parameters) for layer in family.layers(request.scope)}
     files = file_records(folder)

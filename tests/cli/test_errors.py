@@ -126,6 +126,7 @@ def test_an_interruption_says_how_to_go_on(failure, code, word, failing, capsys)
         ("audit", ["audit", "--overwrite"], False),
         ("verify", ["verify", "."], False),
         ("index", ["index", "images", "--dry-run"], False),
+        ("erase", ["erase", "--concept", "c", "--model", "model", "--dry-run"], False),
     ],
 )
 @pytest.mark.parametrize(("failure", "word"), [(KeyboardInterrupt, "interrupted"), (Terminated, "terminated")])

@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from readable import outcome
+
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
 from space_cli.io.entry import ImageFault
 from space_cli.io.sources import count, entries, reread
@@ -122,12 +124,7 @@ def test_a_tar_cut_short_gives_its_beginning_and_a_reason(tmp_path, suffix, mode
     files = {f"{number}.png": os.urandom(5000) for number in range(4)}
     path = tar(tmp_path / f"x{suffix}", files, mode)
     path.write_bytes(path.read_bytes()[:13_000])
-    good, bad = {}, []
-    for entry in entries(str(path)):
-        try:
-            good[entry.member] = entry.read()
-        except ImageFault as fault:
-            bad.append(fault.reason)
+    good, bad = outcome(path)
     assert good == {name: files[name] for name in ("0.png", "1.png")}
     assert bad
     assert any("ends early" in reason for reason in bad)

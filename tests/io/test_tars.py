@@ -8,9 +8,10 @@ from contextlib import suppress
 
 import pytest
 
+from readable import outcome
+
 from space_cli.core.errors import ArtifactFault
-from space_cli.io.entry import ImageFault
-from space_cli.io.sources import count, entries
+from space_cli.io.sources import count
 
 BLOCK = 512
 
@@ -30,17 +31,6 @@ def written(path, *members):
     data = b"".join(members) + b"\0" * 2 * BLOCK
     path.write_bytes(data if path.suffix == ".tar" else gzip.compress(data))
     return path
-
-
-def outcome(path):
-    """Return what can be read by name, and the reasons of the rest."""
-    good, bad = {}, []
-    for entry in entries(str(path)):
-        try:
-            good[entry.member] = entry.read()
-        except ImageFault as fault:
-            bad.append(fault.reason)
-    return good, bad
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tgz"])
