@@ -4,6 +4,8 @@ Shapes: b = prompts, t = tokens, p = visual tokens.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 import torch
 
@@ -13,6 +15,9 @@ from transformers import PreTrainedTokenizerBase
 from space_cli.core.family import Family
 from space_cli.core.types import Batch, Prompt
 from space_cli.io.shared_prefix import opening_length
+
+WORDINGS_KEPT = 16_384
+"""Prompts whose token ids are remembered: each step of training asks the same ones about other images."""
 
 
 class Prompting:
@@ -26,6 +31,7 @@ class Prompting:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, family: Family) -> None:
         self._tokenizer = tokenizer
         self._family = family
+        self._worded = lru_cache(WORDINGS_KEPT)(self._tokenized)
 
     @property
     def pad(self) -> int:
@@ -42,6 +48,11 @@ class Prompting:
 
     def ids(self, prompt: Prompt) -> tuple[list[int], list[int]]:
         """Return the token ids of a prompt and of its answer, with the end token if it ends."""
+        # Which image a prompt is about changes none of them.
+        ids, answer = self._worded(prompt if prompt.image is None else replace(prompt, image=0))
+        return list(ids), list(answer)
+
+    def _tokenized(self, prompt: Prompt) -> tuple[list[int], list[int]]:
         asked = self.text(prompt.question, image=prompt.image is not None)
         if prompt.lead:
             asked = f"{asked.rstrip()} {prompt.lead}"

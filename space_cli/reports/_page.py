@@ -34,6 +34,7 @@ h2, h3, figcaption strong { font-weight: 600; }
 h3 { margin: 1.6rem 0 .6rem; font-size: 1rem; }
 p { margin: .5rem 0; max-width: 44rem; }
 small { font-size: .8rem; }
+.over { columns: 21rem; margin: 0; padding: 0; list-style: none; font-size: .8rem; color: var(--soft); }
 .soft, small { color: var(--soft); }
 .code { font: .82em/1.5 ui-monospace, Menlo, Consolas, monospace; }
 .kicker, th, .axis, .tag, figcaption dt, .legend, small { font-family: var(--sans); }

@@ -175,8 +175,8 @@ def _gates(report: AuditReport) -> str:
         for gate in report.gates
     ]
     rules = table([("Rule", ""), ("Verdict", ""), ("Found", "")], rows)
-    over = ", ".join(f"<span class='code'>{escaped(rule)}</span>" for rule in report.passed_over)
-    left = f"<p><small>{PASSED_OVER} {over}</small></p>" if over else ""
+    over = "".join(f"<li>{escaped(rule)}</li>" for rule in report.passed_over)
+    left = f"<p><small>{PASSED_OVER}</small></p><ul class='over code'>{over}</ul>" if over else ""
     told = budgets_text(report.request.budgets)
     tried = f"<p><small>{BUDGETS} <span class='code'>{escaped(told)}</span></small></p>" if told else ""
     return f"<h2>Rules of the policy</h2>{rules}{left}{tried}"

@@ -94,6 +94,13 @@ def test_every_figure_stands_as_text_too():
     assert 'aria-label="Names the concept when asked openly: after 0.1, interval 0.05 to 0.2, before 0.9"' in page
 
 
+def test_rules_that_decided_nothing_stand_in_a_list():
+    page = render(report(passed_over=["attack_images ≤ 0.1", "rebound < 0.05"]), evidence())
+    listed = re.search(r"<ul class='over code'>(.*?)</ul>", page)
+    assert listed[1] == "<li>attack_images ≤ 0.1</li><li>rebound &lt; 0.05</li>"
+    assert "<ul class='over'" not in render(report(), evidence())
+
+
 def test_a_control_and_an_unknown_metric_are_shown():
     page = render(report(scores={"my_metric": score(control=0.25)}), evidence())
     assert "my metric" in page
