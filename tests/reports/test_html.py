@@ -98,7 +98,7 @@ def test_rules_that_decided_nothing_stand_in_a_list():
     page = render(report(passed_over=["attack_images ≤ 0.1", "rebound < 0.05"]), evidence())
     listed = re.search(r"<ul class='over code'>(.*?)</ul>", page)
     assert listed[1] == "<li>attack_images ≤ 0.1</li><li>rebound &lt; 0.05</li>"
-    assert "<ul class='over'" not in render(report(), evidence())
+    assert "<ul class='over code'>" not in render(report(), evidence())
 
 
 def test_a_control_and_an_unknown_metric_are_shown():
