@@ -18,6 +18,8 @@ UNKNOWN = "not measured for these weights and settings"
 def matching(costs: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
     """Return the rows of the commands that erased what the table's rows erased, and as they did.
 
+    Of ours, what an earlier version took is left out as soon as today's was timed anywhere.
+
     Args:
         costs: All that were timed; of two of one cell the later one counts.
         rows: Of the table.
@@ -25,7 +27,9 @@ def matching(costs: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
     newest = {(row["subject"], row["method"]): _place(row) for row in rows}
     there = set(newest.values())
     cells = {(_place(row), row["concept"], row["seed"]): row for row in costs if _place(row) in there}
-    return list(cells.values())
+    timed = list(cells.values())
+    renewed = {row["method"] for row in timed if is_ours(row) and of_today(row)}
+    return [row for row in timed if row["method"] not in renewed or of_today(row)]
 
 
 def over_reference(costs: Sequence[Row], name: str) -> float | None:

@@ -110,6 +110,16 @@ def test_costs_of_other_defaults_of_ours_do_not_count(tmp_path):
     assert "| seconds of erase over those of siu | 1.50 | at most 3 | yes |" in page
 
 
+def test_costs_of_an_earlier_version_are_left_out_where_todays_are_known(tmp_path):
+    today = {"options": options_of(entries()[OURS])}
+    former = {"subject": "dogs", "seconds": {"erase": 9.0}}
+    rivals = [row("siu", seconds={"erase": 2.0}), row("siu", **former | {"seconds": {"erase": 1.0}})]
+    rows = [row() | today, row(subject="dogs"), row("siu"), row("siu", subject="dogs")]
+    costs = [row(seconds={"erase": 5.0}) | today, row(**former), *rivals]
+    page = write(tmp_path, rows, {}, command="", costs=costs)
+    assert "| seconds of erase over those of siu | 2.50 | at most 3 | yes |" in page
+
+
 def test_costs_are_compared_on_what_both_erased(tmp_path):
     costs = [
         row(seconds={"erase": 4.0}), row("siu", seconds={"erase": 2.0}), row("siu", "owl", seconds={"erase": 20.0})
