@@ -1,4 +1,4 @@
-"""What attacks brought forth, in one sentence of plain words."""
+"""What attacks achieved, in one sentence of plain words."""
 
 from collections.abc import Mapping
 
@@ -12,10 +12,10 @@ MARGIN = 1e-12
 
 
 def attacks_said(scores: Mapping[str, ScoreRecord]) -> str:
-    """Say how many attacks brought forth more than their control, which ones, and with what figures.
+    """Say how many attacks did better than their control, which ones, and with what figures.
 
     An attack with several scores counts once, by the one that is furthest above. Its control is the larger of what the
-    same attack brings forth where there is nothing to find and what the checkpoint says without it. Of one that makes
+    same attack achieves where there is nothing to find and what the checkpoint says without it. Of one that makes
     several tries at a picture, the pictures that any of them wins count where they are further above.
 
     Args:
@@ -33,9 +33,9 @@ def attacks_said(scores: Mapping[str, ScoreRecord]) -> str:
     count = "Of 1 attack tried" if len(tried) == 1 else f"Of {len(tried)} attacks tried"
     if won:
         rest = "" if len(won) == len(tried) else "; the others did not"
-        told = f"{count}, {len(won)} brought forth more than {_its(won)} control: {', '.join(won)}{rest}."
+        told = f"{count}, {len(won)} did better than {_its(won)} control: {', '.join(won)}{rest}."
     else:
-        told = f"{count}, none brought forth more than its control."
+        told = f"{count}, none did better than its control."
     return told + (f" Without a control to compare with: {', '.join(blind)}." if blind else "")
 
 

@@ -35,6 +35,8 @@ h3 { margin: 1.6rem 0 .6rem; font-size: 1rem; }
 p { margin: .5rem 0; max-width: 44rem; }
 small { font-size: .8rem; }
 .over { columns: 21rem; margin: 0; padding: 0; list-style: none; font-size: .8rem; color: var(--soft); }
+.over li { padding-left: 1.2em; text-indent: -1.2em; break-inside: avoid; }
+.figure { white-space: nowrap; }
 .soft, small { color: var(--soft); }
 .code { font: .82em/1.5 ui-monospace, Menlo, Consolas, monospace; }
 .kicker, th, .axis, .tag, figcaption dt, .legend, small { font-family: var(--sans); }
@@ -87,6 +89,12 @@ svg { display: block; }
 .axis { fill: var(--soft); font-size: 10.5px; }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; font-size: .8rem; color: var(--soft); }
 .legend svg { display: inline; vertical-align: -.25em; }
+@media screen and (max-width: 44rem) {
+  main, header, footer { padding-left: 1rem; padding-right: 1rem; }
+  .pictures { grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
+  /* Words may break anywhere, so without a width of its own a column would be one letter wide. */
+  table { min-width: 40rem; }
+}
 @media print {
   :root {
     color-scheme: light; --paper: #fff; --ink: #000; --soft: #444; --line: #bbb; --wash: #fff;

@@ -51,12 +51,17 @@ def _score(name: str, score: ScoreRecord, beside: str) -> str:
 def _range_text(score: ScoreRecord) -> str:
     if score.low is None:
         return ""
-    control = "" if score.control is None else f", control {figure_text(score.control, score.unit)}"
+    control = "" if score.control is None else f", control {figure(score.control, score.unit)}"
     if score.unattacked is not None:
-        control += f", without the attack {figure_text(score.unattacked, score.unit)}"
-    low, high = (figure_text(value, score.unit) for value in (score.low, score.high))
+        control += f", without the attack {figure(score.unattacked, score.unit)}"
+    low, high = (figure(value, score.unit) for value in (score.low, score.high))
     scale = "" if score.unit == "share" else f"; the bar ends at {full_scale(score):.3g}"
     return f"<small>{low} to {high}{control}{scale}</small>"
+
+
+def figure(value: float | None, unit: str) -> str:
+    """Write one figure for running text: its unit never stands alone on the next line."""
+    return f'<span class="figure">{figure_text(value, unit)}</span>'
 
 
 def courses(scores: Mapping[str, ScoreRecord]) -> str:

@@ -45,7 +45,7 @@ ENDINGS = {"_area": ", over the whole training", "_tpr": ", at 1 % false alarms"
 """Of scores that show another side of the one before; what is added to its label."""
 
 OUTCOMES = {
-    "pass": "passed every rule",
+    "pass": "passed every rule that applies",
     "fail": "failed at least one rule",
     "inconclusive": "undecided, which is never a pass",
 }

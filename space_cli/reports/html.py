@@ -13,13 +13,12 @@ from space_cli.core.records import AuditReport, ErasureReceipt, ScoreRecord
 from space_cli.reports._attacks import attacks_said
 from space_cli.reports._page import data_uri, escaped, isolated, mark, page, table, tag
 from space_cli.reports._plot import curve, magnitude
-from space_cli.reports._scores import courses, scores
+from space_cli.reports._scores import courses, figure, scores
 from space_cli.reports._words import (
     BUDGETS,
     LIMITS,
     OUTCOMES,
     PASSED_OVER,
-    figure_text,
     inputs_of,
 )
 
@@ -134,7 +133,7 @@ def _summary(report: AuditReport) -> str:
 
 
 def _said(score: ScoreRecord, what: str, sentence: str) -> str:
-    bounds = {key: figure_text(getattr(score, key), score.unit) for key in ("before", "after", "low", "high")}
+    bounds = {key: figure(getattr(score, key), score.unit) for key in ("before", "after", "low", "high")}
     return sentence.format(n=score.n, what=isolated(what), note=escaped(score.note), **bounds)
 
 

@@ -50,7 +50,7 @@ def test_attacks_that_won_are_named_with_their_figures():
         f"{PREFIX}quantize_rtn4": attack(0.5, control=0.0, unattacked=0.0),
     }
     assert attacks_said(scores) == (
-        "Of 4 attacks tried, 2 brought forth more than their control: images (25 % against 10 %), "
+        "Of 4 attacks tried, 2 did better than their control: images (25 % against 10 %), "
         "quantize (50 % against 0 %); the others did not."
     )
 
@@ -60,18 +60,18 @@ def test_attacks_that_won_are_named_with_their_figures():
     [
         ({}, ""),
         ({"forget_accuracy": score(0.9)}, ""),
-        ({f"{PREFIX}probe": attack(0.5, control=0.5)}, "Of 1 attack tried, none brought forth more than its control."),
+        ({f"{PREFIX}probe": attack(0.5, control=0.5)}, "Of 1 attack tried, none did better than its control."),
         (
             {f"{PREFIX}relearn_proxies_area": attack(0.5, control=0.25)},
-            "Of 1 attack tried, 1 brought forth more than its control: relearn (50 % against 25 %).",
+            "Of 1 attack tried, 1 did better than its control: relearn (50 % against 25 %).",
         ),
         (
             {f"{PREFIX}images": attack(0.0), f"{PREFIX}pixels": attack(0.0, control=0.5)},
-            "Of 2 attacks tried, none brought forth more than its control. Without a control to compare with: images.",
+            "Of 2 attacks tried, none did better than its control. Without a control to compare with: images.",
         ),
         (
             {f"{PREFIX}images": attack(0.5)},
-            "Of 1 attack tried, 1 brought forth more than its control: images (50 %). "
+            "Of 1 attack tried, 1 did better than its control: images (50 %). "
             "Without a control to compare with: images.",
         ),
     ],
@@ -82,7 +82,7 @@ def test_the_sentence_where_little_or_nothing_was_tried(scores, said):
 
 def test_what_had_more_images_than_its_control_is_told_with_as_few():
     record = attack(0.9, control=0.75).model_copy(update={"parts": {"at_control_size": 0.5}})
-    assert "none brought forth" in attacks_said({f"{PREFIX}probe": record})
+    assert "none did better" in attacks_said({f"{PREFIX}probe": record})
     record = record.model_copy(update={"parts": {"at_control_size": 0.8}})
     assert "probe (80 % against 75 %)" in attacks_said({f"{PREFIX}probe": record})
 
@@ -90,15 +90,15 @@ def test_what_had_more_images_than_its_control_is_told_with_as_few():
 def test_a_try_that_often_wins_is_told_where_the_mean_over_all_tries_hides_it():
     record = attack(0.026, control=0.042).model_copy(update={"parts": {"any_try": 0.25, "any_try_control": 0.125}})
     said = attacks_said({f"{PREFIX}jailbreak": record})
-    assert "1 brought forth more than its control: jailbreak (at least one try on 25 % of the pictures" in said
+    assert "1 did better than its control: jailbreak (at least one try on 25 % of the pictures" in said
     assert "against 12" in said
     record = record.model_copy(update={"parts": {"any_try": 0.125, "any_try_control": 0.125}})
-    assert "none brought forth" in attacks_said({f"{PREFIX}jailbreak": record})
+    assert "none did better" in attacks_said({f"{PREFIX}jailbreak": record})
 
 
 def test_the_page_says_it_in_its_summary():
     page = html.render(report(scores={f"{PREFIX}images": attack(0.25, control=0.1)}), evidence())
-    said = "<p>Of 1 attack tried, 1 brought forth more than its control: images (25 % against 10 %).</p>"
+    said = "<p>Of 1 attack tried, 1 did better than its control: images (25 % against 10 %).</p>"
     assert said in page.partition("In plain words")[2].partition("<h2>")[0]
     assert "Attack: shown cropped" in page
 

@@ -94,6 +94,18 @@ def test_every_figure_stands_as_text_too():
     assert 'aria-label="Names the concept when asked openly: after 0.1, interval 0.05 to 0.2, before 0.9"' in page
 
 
+def test_a_unit_never_stands_alone_on_the_next_line():
+    page = render(report(scores={"forget_accuracy": score(control=0.25)}), evidence())
+    for text in ("90 %", "10 %", "5 %", "20 %", "25 %"):
+        assert f'<span class="figure">{text}</span>' in page
+    assert ".figure { white-space: nowrap; }" in page
+
+
+def test_columns_keep_a_width_on_a_narrow_screen():
+    narrow = re.search(r"@media screen and \(max-width: 44rem\) \{\n(.*?)\n\}", render(report(), evidence()), re.DOTALL)
+    assert "table { min-width: 40rem; }" in narrow[1]
+
+
 def test_rules_that_decided_nothing_stand_in_a_list():
     page = render(report(passed_over=["attack_images ≤ 0.1", "rebound < 0.05"]), evidence())
     listed = re.search(r"<ul class='over code'>(.*?)</ul>", page)
@@ -104,7 +116,7 @@ def test_rules_that_decided_nothing_stand_in_a_list():
 def test_a_control_and_an_unknown_metric_are_shown():
     page = render(report(scores={"my_metric": score(control=0.25)}), evidence())
     assert "my metric" in page
-    assert "control 25 %" in page
+    assert "control 25 %" in "".join(read(page).words)
     assert 'class="control" d="M' in page
 
 
@@ -121,7 +133,7 @@ def test_the_course_of_a_score_is_drawn_from_nought_to_one():
 
 def test_a_score_is_compared_with_its_control_at_the_same_size():
     found = score(0.9, control=0.7, parts={"at_control_size": 0.6})
-    assert "Of 1 attack tried, none brought forth more" in render(report(scores={"attack_probe": found}), evidence())
+    assert "Of 1 attack tried, none did better" in render(report(scores={"attack_probe": found}), evidence())
 
 
 def test_training_is_drawn_for_each_finite_figure():
