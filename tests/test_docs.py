@@ -149,6 +149,26 @@ def test_relative_links_lead_somewhere(page):
             assert anchor in slugs(found), f"{page.name}: {target}"
 
 
+def links_of(page):
+    targets = re.findall(r"\]\(([^)#\s]+\.md)", page.read_text(encoding="utf-8"))
+    return {(page.parent / target).resolve() for target in targets if "://" not in target}
+
+
+def test_every_decision_is_listed():
+    records = {path.resolve() for path in (ROOT / "docs" / "adr").glob("*.md")}
+    assert records <= links_of(ROOT / "docs" / "architecture.md")
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    found, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop().resolve()
+        if page not in found:
+            found.add(page)
+            waiting += links_of(page)
+    assert {path.resolve() for path in (ROOT / "docs").rglob("*.md")} <= found
+
+
 def slugs(page):
     """Return the anchors that GitHub gives a page's headings."""
     lines = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
