@@ -91,6 +91,20 @@ def test_a_page_tells_the_defaults(name):
             assert told.strip("`") == ("" if default is None else str(default)), spelling
 
 
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_page_describes_an_option_as_its_help_does(name):
+    """They are the same words; the page may mark them up and link them."""
+    rows = {span: row for spans, row in option_rows(name) for span in spans}
+    for parameter in COMMANDS[name].params:
+        if (row := rows.get(parameter.opts[0])) and parameter.name != "help":
+            told = row.split(" | ", 2)[2].removesuffix(" |")
+            assert bare(told) == bare(parameter.help), parameter.name
+
+
+def bare(text):
+    return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text).replace("`", "").replace("\\|", "|")
+
+
 @pytest.mark.parametrize("method", registry.names("methods"))
 def test_the_erase_page_names_the_options_of_a_method(method):
     rows = first_cells(section(page_of("commands/erase.md"), "### Options of the methods"))

@@ -26,14 +26,14 @@ SHOWN = {"forget": 3, "neighbour": 3, "retain": 2}
 def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
     erased: Annotated[
         Path | None,
-        typer.Argument(help="Erased checkpoint; the workspace's if not given", show_default=False),
+        typer.Argument(metavar="ERASED", help="Erased checkpoint; the workspace's if not given", show_default=False),
     ] = None,
     images: Annotated[
         str | None,
         typer.Option(
             "--images",
             metavar="DIR",
-            help="One sub-folder of images per concept",
+            help="Folder with one sub-folder of test images per concept",
             rich_help_panel=options.INPUTS,
         ),
     ] = None,
@@ -41,7 +41,7 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
         bool,
         typer.Option(
             "--pseudonymize",
-            help="Name the concept by a keyed hash in all that is written",
+            help="Write a keyed hash in place of the concept's name",
             rich_help_panel=options.CONCEPT,
         ),
     ] = False,
@@ -49,19 +49,23 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
     concept: Annotated[
         str | None,
         typer.Option(
-            "--concept", help="What was erased, where the erased folder hides it", rich_help_panel=options.CONCEPT
+            "--concept",
+            help="Name of the erased concept, if the erased folder is pseudonymized",
+            rich_help_panel=options.CONCEPT,
         ),
     ] = None,
     alias: options.HiddenAlias = None,
     name: Annotated[
         list[str] | None,
-        typer.Option("--name", help="A name to offer in forced choice; repeatable", rich_help_panel=options.INPUTS),
+        typer.Option(
+            "--name", help="Another name for the forced choice to offer; repeatable", rich_help_panel=options.INPUTS
+        ),
     ] = None,
     metrics: Annotated[
         list[str] | None,
         typer.Option(
             "--metrics",
-            help="See `space list metrics`; repeatable; `all` for the optional ones too",
+            help="Metrics by name, from `space list metrics`; repeatable; `all` adds the optional ones",
             rich_help_panel=options.METHOD,
         ),
     ] = None,
@@ -69,7 +73,7 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
         list[str] | None,
         typer.Option(
             "--attacks",
-            help="See `space list attacks`; repeatable; `all` for every one; none if not given",
+            help="Attacks by name, from `space list attacks`; repeatable; `all` runs every one; none if not given",
             rich_help_panel=options.METHOD,
         ),
     ] = None,
@@ -78,7 +82,7 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
         typer.Option(
             "--set",
             metavar="NAME.OPTION=VALUE",
-            help="A metric's or an attack's own option, as `relearn.rank=4`; repeatable; the report says so",
+            help="An option of a metric or an attack, as `relearn.rank=4`; repeatable; recorded in the report",
             rich_help_panel=options.METHOD,
         ),
     ] = None,
@@ -87,7 +91,7 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
         typer.Option(
             "--policy",
             metavar="NAME|TOML",
-            help="Gates of the verdict: default, strict, report-only or a file",
+            help="Rules of the verdict: default, strict, report-only or a file",
             rich_help_panel=options.METHOD,
         ),
     ] = None,
@@ -103,7 +107,7 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
     inputs: options.Moved = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="Images per concept at most", rich_help_panel=options.LIMITS),
+        typer.Option("--limit", min=1, help="Use at most this many images per concept", rich_help_panel=options.LIMITS),
     ] = None,
     exit_zero: options.ExitZero = False,
     device: options.Device = "auto",
@@ -117,7 +121,7 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
     config: options.Config = None,
     debug: options.Debug = False,
 ) -> None:
-    """Measure an erasure before and after; exits 3 unless every gate of the policy passes."""
+    """Measure an erasure before and after; exits 3 unless every rule of the policy passes."""
     from space_cli.cli import chain, outputs
     from space_cli.cli.workspace import open_workspace, require
     from space_cli.core.recipe import AuditRequest

@@ -43,7 +43,7 @@ def demo(  # ruff: ignore[too-many-arguments] - each parameter is an option
         str,
         typer.Option(
             "--concept",
-            help="What to forget, of what the checkpoint knows",
+            help="What to erase, of the things that the checkpoint knows",
             rich_help_panel=options.CONCEPT,
         ),
     ] = "panda",
@@ -51,7 +51,7 @@ def demo(  # ruff: ignore[too-many-arguments] - each parameter is an option
         str | None,
         typer.Option(
             "--forget-images",
-            help="For methods that train on images; drawn if not given",
+            help="Folder of images, for methods that train on them; drawn if not given",
             rich_help_panel=options.INPUTS,
         ),
     ] = None,

@@ -29,12 +29,15 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     ],
     concept: Annotated[
         list[str] | None,
-        typer.Option("--concept", help="What to forget, in words; repeatable", rich_help_panel=options.CONCEPT),
+        typer.Option("--concept", help="Name of the concept to erase; repeatable", rich_help_panel=options.CONCEPT),
     ] = None,
     concepts_file: Annotated[
         Path | None,
         typer.Option(
-            "--concepts-file", metavar="FILE", help="More of them, one a line", rich_help_panel=options.CONCEPT
+            "--concepts-file",
+            metavar="FILE",
+            help="File with more concepts, one per line",
+            rich_help_panel=options.CONCEPT,
         ),
     ] = None,
     revision: options.Revision = None,
@@ -71,23 +74,31 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
         Literal["answer", "all"] | None,
         typer.Option(
             "--loss-on",
-            help="Tokens that losses count, of methods that train on images: the answer's, or the question's too",
+            help="Tokens that the loss counts, for methods that train on images: the answer's, or the question's too",
             rich_help_panel=options.METHOD,
         ),
     ] = None,
     scope: options.Scope = "mlp",
     max_change: Annotated[
         float,
-        typer.Option("--max-change", help="Largest ||ΔW||/||W|| of a layer", rich_help_panel=options.LIMITS),
+        typer.Option(
+            "--max-change", help="Largest relative change of a layer, ||ΔW||/||W||", rich_help_panel=options.LIMITS
+        ),
     ] = 0.4,
     max_retain_kl: Annotated[
         float,
-        typer.Option("--max-retain-kl", help="Retain budget, nats per token", rich_help_panel=options.LIMITS),
+        typer.Option(
+            "--max-retain-kl",
+            help="Refuse if answers about other things change more than this, in nats per token",
+            rich_help_panel=options.LIMITS,
+        ),
     ] = 0.05,
     max_neighbour_loss: Annotated[
         float,
         typer.Option(
-            "--max-neighbour-loss", help="Share of sure neighbours named anew", rich_help_panel=options.LIMITS
+            "--max-neighbour-loss",
+            help="Refuse if more than this share of surely named neighbours gets another name",
+            rich_help_panel=options.LIMITS,
         ),
     ] = 0.05,
     device: options.Device = "auto",
@@ -101,7 +112,7 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
     config: options.Config = None,
     debug: options.Debug = False,
 ) -> None:
-    """Erase concepts from a checkpoint; runs `index` and `select` where they are missing or stale."""
+    """Erase concepts from a checkpoint; runs `index` and `select` first if their results are missing or stale."""
     from space_cli.cli import chain, outputs, requests
     from space_cli.cli.show import sheets
     from space_cli.cli.workspace import forbid_existing, open_workspace, require

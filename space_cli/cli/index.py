@@ -11,7 +11,7 @@ from space_cli.cli.render import Terminal
 def index(  # ruff: ignore[too-many-arguments] - each parameter is an option
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGES...", help="Folders, tar files or parquet files", show_default=False),
+        typer.Argument(metavar="IMAGES", help="Folders, tar files or parquet files", show_default=False),
     ],
     encoder: options.Encoder = options.DEFAULT_ENCODER,
     revision: options.Revision = None,
@@ -21,18 +21,28 @@ def index(  # ruff: ignore[too-many-arguments] - each parameter is an option
     ] = 64,
     shard_size: Annotated[
         int,
-        typer.Option("--shard-size", min=1, help="Images a kill may cost", rich_help_panel=options.LIMITS),
+        typer.Option(
+            "--shard-size",
+            min=1,
+            help="Images per saved part; a killed run repeats one part at most",
+            rich_help_panel=options.LIMITS,
+        ),
     ] = 1024,
     workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Decoding threads", rich_help_panel=options.LIMITS)
+        int, typer.Option("--workers", min=0, help="Threads that decode images", rich_help_panel=options.LIMITS)
     ] = 2,
     max_pixels: Annotated[
         int,
-        typer.Option("--max-pixels", min=1, help="Larger images are refused", rich_help_panel=options.LIMITS),
+        typer.Option("--max-pixels", min=1, help="Leave out images with more pixels", rich_help_panel=options.LIMITS),
     ] = 64_000_000,
     max_errors: Annotated[
         int | None,
-        typer.Option("--max-errors", min=0, help="Fail above so many bad images", rich_help_panel=options.LIMITS),
+        typer.Option(
+            "--max-errors",
+            min=0,
+            help="Fail if more images than this cannot be used; no limit if not given",
+            rich_help_panel=options.LIMITS,
+        ),
     ] = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,

@@ -16,7 +16,7 @@ from space_cli.core import registry
 def listing(
     plugins: Annotated[
         Literal["methods", "families", "metrics", "encoders", "attacks"],
-        typer.Argument(metavar="methods|families|metrics|encoders|attacks", show_default=False),
+        typer.Argument(metavar="KIND", help="Which plug-ins to list", show_default=False),
     ],
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,

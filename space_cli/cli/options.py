@@ -60,7 +60,9 @@ HiddenAlias = Annotated[
 ]
 Phrase = Annotated[
     str,
-    typer.Option("--phrase", help="The name as a sentence holds it, such as `a panda`", rich_help_panel=CONCEPT),
+    typer.Option(
+        "--phrase", help="The name with its article, such as `a panda`; guessed if not given", rich_help_panel=CONCEPT
+    ),
 ]
 Kind = Annotated[
     str | None,
@@ -71,7 +73,7 @@ PseudonymKey = Annotated[
     typer.Option(
         "--pseudonym-key-file",
         metavar="FILE",
-        help="Key of the pseudonym; the text of SPACE_PSEUDONYM_KEY if not given",
+        help="File with the key of the pseudonym; the text of SPACE_PSEUDONYM_KEY if not given",
         rich_help_panel=CONCEPT,
     ),
 ]
@@ -86,22 +88,34 @@ Scope = Annotated[
     typer.Option("--scope", help="Which layers may change", rich_help_panel=METHOD),
 ]
 Method = Annotated[
-    str, typer.Option("--method", callback=_method, help="See `space list methods`", rich_help_panel=METHOD)
+    str,
+    typer.Option(
+        "--method", callback=_method, help="Name of the method, from `space list methods`", rich_help_panel=METHOD
+    ),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="An option of the method; repeatable", rich_help_panel=METHOD),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="An option of the method, as `steps=40`; repeatable", rich_help_panel=METHOD
+    ),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option("--exclude", metavar="SHA", help="A pool image you reject; repeatable", rich_help_panel=INPUTS),
+    typer.Option(
+        "--exclude",
+        metavar="SHA",
+        help="SHA-256 of a pool image that must not be used; repeatable",
+        rich_help_panel=INPUTS,
+    ),
 ]
 AllowLeaks = Annotated[
     bool,
     typer.Option("--allow-leaks", help="Keep images that the model names as the concept", rich_help_panel=DANGER),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N", rich_help_panel=LIMITS)]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same bytes", rich_help_panel=METHOD)]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, help="Random seed; the same seed gives the same bytes", rich_help_panel=METHOD)
+]
 ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit 0 whatever the verdict", rich_help_panel=OUTPUT)]
 Out = Annotated[
     Path | None,
@@ -115,7 +129,7 @@ DryRun = Annotated[
     typer.Option(
         "--dry-run",
         callback=_dry_run,
-        help="Print the plan from headers alone, then stop",
+        help="Print the plan, reading headers only, then stop",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -124,19 +138,21 @@ DryErasure = Annotated[
     typer.Option(
         "--dry-run",
         callback=_dry_run,
-        help="Print the plan from headers alone, with the memory of a CPU in float32, then stop; a hub checkpoint is "
-        "downloaded whole for it",
+        help="Print the plan, reading headers only, then stop; the memory is that of a CPU in float32; a hub "
+        "checkpoint is downloaded whole for it",
         rich_help_panel=OUTPUT,
     ),
 ]
-Place = Annotated[Path, typer.Option("--workspace", help="Folder where the stages meet", rich_help_panel=OUTPUT)]
+Place = Annotated[
+    Path, typer.Option("--workspace", help="Folder that holds the results of all stages", rich_help_panel=OUTPUT)
+]
 AsJson = Annotated[
     bool,
-    typer.Option("--json", callback=_as_json, help="Print the record as JSON, alone on stdout", rich_help_panel=OUTPUT),
+    typer.Option("--json", callback=_as_json, help="Print the result as JSON, alone on stdout", rich_help_panel=OUTPUT),
 ]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="Print the path alone, nothing on stderr", rich_help_panel=OUTPUT),
+    typer.Option("--quiet", "-q", help="Print only the path, and nothing on stderr", rich_help_panel=OUTPUT),
 ]
 Config = Annotated[
     Path | None,
@@ -146,7 +162,7 @@ Config = Annotated[
         is_eager=True,
         envvar="SPACE_CONFIG",
         show_envvar=False,
-        help="TOML file of options; `space.toml` of this folder if not given",
+        help="TOML file of options; `./space.toml` if not given",
         rich_help_panel=OUTPUT,
     ),
 ]

@@ -31,7 +31,7 @@ class Hidden:
 
 
 def pseudonymize(
-    folder: Annotated[Path, typer.Argument(help="An erased folder", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="An erased folder", show_default=False)],
     out: Annotated[
         Path,
         typer.Option("--out", "-o", help="Folder to write", rich_help_panel=options.OUTPUT, show_default=False),
@@ -43,7 +43,7 @@ def pseudonymize(
     config: options.Config = None,
     debug: options.Debug = False,
 ) -> None:
-    """Copy an erased folder; no text of `space` in it names the concept, and `space verify` passes on it."""
+    """Copy an erased folder without the concept's name in what `space` wrote; the copy passes `space verify`."""
     from space_cli.cli.outputs import output, recorded, refuse_place
     from space_cli.cli.show import sheets
     from space_cli.cli.workspace import require

@@ -10,13 +10,13 @@ from space_cli.cli.render import Terminal
 
 
 def revert(  # ruff: ignore[too-many-arguments] - each parameter is an option
-    erased: Annotated[Path, typer.Argument(help="The erased checkpoint", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="Folder for the restored checkpoint", show_default=False)],
+    erased: Annotated[Path, typer.Argument(metavar="ERASED", help="The erased checkpoint", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the restored checkpoint", show_default=False)],
     base: Annotated[
         Path | None,
         typer.Option(
             "--base",
-            help="Copy of the base checkpoint; where the receipt says if not given",
+            help="Copy of the original checkpoint; the place in the receipt if not given",
             rich_help_panel=options.INPUTS,
         ),
     ] = None,
@@ -24,7 +24,7 @@ def revert(  # ruff: ignore[too-many-arguments] - each parameter is an option
         bool,
         typer.Option(
             "--approximate",
-            help="Without a base: subtract the edits, up to rounding",
+            help="Without the original: subtract the edits; exact up to rounding",
             rich_help_panel=options.DANGER,
         ),
     ] = False,
@@ -34,7 +34,7 @@ def revert(  # ruff: ignore[too-many-arguments] - each parameter is an option
     config: options.Config = None,
     debug: options.Debug = False,
 ) -> None:
-    """Undo an erasure, bit for bit where the base checkpoint is at hand."""
+    """Undo an erasure: bit for bit if the original checkpoint is still there."""
     from space_cli.cli.outputs import recorded, refuse_place
     from space_cli.cli.workspace import forbid_existing, require
 

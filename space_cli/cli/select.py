@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
-    concept: Annotated[str, typer.Argument(help="The concept to forget, in words", show_default=False)],
+    concept: Annotated[str, typer.Argument(metavar="CONCEPT", help="Name of the concept to erase", show_default=False)],
     alias: options.Alias = None,
     phrase: options.Phrase = "",
     kind: options.Kind = None,
@@ -26,7 +26,7 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
         str | None,
         typer.Option(
             "--model",
-            help="Checkpoint that re-ranks and guards against leaks",
+            help="Checkpoint that ranks the images and leaves out those that it names as the concept",
             rich_help_panel=options.INPUTS,
         ),
     ] = None,
@@ -34,38 +34,48 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
     exclude: options.Exclude = None,
     candidates: Annotated[
         int,
-        typer.Option("--candidates", min=1, help="Nearest images shown to the model", rich_help_panel=options.METHOD),
+        typer.Option(
+            "--candidates",
+            min=1,
+            help="Number of nearest images that the checkpoint ranks",
+            rich_help_panel=options.METHOD,
+        ),
     ] = 192,
     anchors: Annotated[
-        int, typer.Option("--anchors", min=1, help="Images to forget on", rich_help_panel=options.METHOD)
+        int, typer.Option("--anchors", min=1, help="Number of anchors to train on", rich_help_panel=options.METHOD)
     ] = 48,
     holdout: Annotated[
         int,
-        typer.Option("--holdout", min=0, help="Anchors kept for the audit", rich_help_panel=options.METHOD),
+        typer.Option(
+            "--holdout", min=0, help="Number of anchors to keep for the audit", rich_help_panel=options.METHOD
+        ),
     ] = 16,
     neighbours: Annotated[
-        int, typer.Option("--neighbours", min=0, help="Near images to retain", rich_help_panel=options.METHOD)
+        int, typer.Option("--neighbours", min=0, help="Number of near images to retain", rich_help_panel=options.METHOD)
     ] = 240,
     general: Annotated[
-        int, typer.Option("--general", min=1, help="Other images to retain", rich_help_panel=options.METHOD)
+        int, typer.Option("--general", min=1, help="Number of other images to retain", rich_help_panel=options.METHOD)
     ] = 720,
     ranking: Annotated[
         Literal["activation", "similarity", "random"],
-        typer.Option("--ranking", help="What makes a candidate an anchor", rich_help_panel=options.METHOD),
+        typer.Option("--ranking", help="How candidates are ranked", rich_help_panel=options.METHOD),
     ] = "activation",
     floor: Annotated[
         float | None,
-        typer.Option("--floor", help="Least similarity; calibrated if not given", rich_help_panel=options.METHOD),
+        typer.Option(
+            "--floor", help="Lowest similarity to the name; calibrated if not given", rich_help_panel=options.METHOD
+        ),
     ] = None,
     min_anchors: Annotated[
-        int, typer.Option("--min-anchors", min=1, help="Refuse below so many", rich_help_panel=options.METHOD)
+        int,
+        typer.Option("--min-anchors", min=1, help="Refuse if fewer anchors are found", rich_help_panel=options.METHOD),
     ] = 8,
     allow_leaks: options.AllowLeaks = False,
     allow_unknown: Annotated[
         bool,
         typer.Option(
             "--allow-unknown",
-            help="Go on with a concept that the model does not seem to know, having seen that it does",
+            help="Continue although the model does not seem to know the concept; for a concept that you saw it name",
             rich_help_panel=options.METHOD,
         ),
     ] = False,
@@ -81,7 +91,7 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
     config: options.Config = None,
     debug: options.Debug = False,
 ) -> None:
-    """Choose pool images that stand for a concept, none of which need show it."""
+    """Choose pool images that stand in for a concept; none of them has to show it."""
     from space_cli.cli import chain, outputs
     from space_cli.cli.show import sheets
     from space_cli.cli.workspace import open_workspace, require

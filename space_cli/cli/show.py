@@ -24,7 +24,9 @@ NOTHING = figure(None)
 
 
 def show(
-    folder: Annotated[Path, typer.Argument(help="A pool, anchors, erased or audit folder", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A pool, anchors, erased or audit folder", show_default=False)
+    ],
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     config: options.Config = None,

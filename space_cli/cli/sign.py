@@ -10,20 +10,27 @@ from space_cli.cli.render import Terminal
 
 
 def sign(
-    folder: Annotated[Path, typer.Argument(help="A pool, anchors, erased or audit folder", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A pool, anchors, erased or audit folder", show_default=False)
+    ],
     private_key: Annotated[
         Path,
         typer.Option(
             "--private-key",
             metavar="PEM",
-            help="Elliptic-curve private key, unencrypted",
+            help="Elliptic-curve private key, unencrypted, as PEM",
             rich_help_panel=options.INPUTS,
             show_default=False,
         ),
     ],
     signature: Annotated[
         Path | None,
-        typer.Option("--signature", metavar="FILE", help="Where to write it", rich_help_panel=options.OUTPUT),
+        typer.Option(
+            "--signature",
+            metavar="FILE",
+            help="Where to write the signature; `FOLDER.sig` if not given",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
@@ -31,7 +38,7 @@ def sign(
     config: options.Config = None,
     debug: options.Debug = False,
 ) -> None:
-    """Sign every file of a folder, so that others can tell who vouches for it."""
+    """Sign every file of a folder, so that others can check who vouches for it."""
     from space_cli.io.signing import place_beside
     from space_cli.stages.sign import sign as run
 

@@ -16,7 +16,9 @@ FAILED = 4
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(help="A pool, anchors, erased or audit folder", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A pool, anchors, erased or audit folder", show_default=False)
+    ],
     signature: Annotated[
         Path | None,
         typer.Option(
@@ -31,7 +33,7 @@ def verify(
         typer.Option(
             "--public-key",
             metavar="PEM",
-            help="Elliptic-curve public key of the signer",
+            help="Elliptic-curve public key of the signer, as PEM",
             rich_help_panel=options.INPUTS,
         ),
     ] = None,
