@@ -10,16 +10,16 @@ LABELS = {
     "forget_accuracy": "Names the concept when asked openly",
     "forget_choice_accuracy": "Ranks its name first among others",
     "forget_yes_rate": "Says yes when asked whether it is there",
-    "retain_accuracy": "Names other concepts rightly",
-    "neighbour_accuracy": "Names its nearest neighbours rightly",
-    "worst_neighbour": "Names the neighbour that lost most rightly",
+    "retain_accuracy": "Names other concepts correctly",
+    "neighbour_accuracy": "Names its nearest neighbours correctly",
+    "worst_neighbour": "Names the neighbour that lost most correctly",
     "kind_accuracy": "Tells what kind of thing it is",
     "text_knowledge": "Knows what words say about it",
     "retain_kl": "Shift of all other answers",
     "fluency": "Perplexity of its answers",
     "elicitation": "Gives the name to a fresh attack",
-    "rebound": "Came back of what earlier requests erased",
-    "history": "Leaves out what earlier requests erased",
+    "rebound": "Names again what earlier requests erased",
+    "history": "Still leaves out what earlier requests erased",
     "retained_since_first": "Names other concepts as before the first request",
     "attack_aliases": "Attack: asked under other names and spellings",
     "attack_jailbreak": "Attack: tricked into the name by templates",
@@ -60,10 +60,10 @@ LIMITS = (
     "A few images give wide intervals; “not enough evidence” is never counted as passed.",
 )
 
-BUDGETS = "Tried with other budgets than the shipped ones, which the limits of the shipped policies are made for:"
+BUDGETS = "Tried with other budgets than the shipped ones, which the limits of the shipped policies assume:"
 """Before the options of metrics and attacks that this audit set."""
 
-PASSED_OVER = "Passed over, neither met nor failed, since nobody measured their scores:"
+PASSED_OVER = "Passed over (neither met nor failed), because their scores were not measured:"
 """Before the rules that made no gate."""
 
 TOOL = "space-cli"

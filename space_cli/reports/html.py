@@ -194,7 +194,9 @@ def _training(rows: Sequence[Mapping[str, float]], receipt: ErasureReceipt) -> s
         return ""
     seen = "which saw pictures of the concept" if receipt.request.forget_images else "which saw none of the concept"
     return (
-        f"<h2>The erasure</h2><p class='soft'>Signals of the training, {seen}.</p>"
+        f"<h2>The erasure</h2><p class='soft'>Signals of the training, {seen}. "
+        "<span class='code'>docs/format.md</span> of the project says what each one is, under "
+        "<span class='code'>space/metrics.jsonl</span>.</p>"
         f'<div class="plots">{"".join(plots)}</div>'
     )
 

@@ -129,4 +129,4 @@ def test_trade_offs_are_what_fell(validator):
         name: score(after, better="higher") for name, after in (("retain_accuracy", 0.85), ("kind_accuracy", 0.9))
     }
     card = read(validator, scores=scores)["metadata"]["component"]["modelCard"]
-    assert card["considerations"]["performanceTradeoffs"] == ["Names other concepts rightly: 90 % before, 85 % after"]
+    assert card["considerations"]["performanceTradeoffs"] == ["Names other concepts correctly: 90 % before, 85 % after"]
