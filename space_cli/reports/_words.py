@@ -53,9 +53,9 @@ OUTCOMES = {
 LIMITS = (
     "It tests suppression: what the checkpoint says and ranks. Traces of the concept may remain in its "
     "weights, and no test of answers can exclude that.",
-    "It holds for the pictures and questions that were asked. The intervals speak of pictures like these, "
+    "It holds for the pictures and questions that were asked. The intervals are about pictures like these, "
     "not of other styles, languages, crops or attacks.",
-    "Whoever trains the checkpoint further on pictures of the concept can bring it back.",
+    "Anyone who trains the checkpoint further on pictures of the concept can bring it back.",
     "Facts in words are meant to stay: the checkpoint may still describe the concept when the name is given.",
     "A few images give wide intervals; “not enough evidence” is never counted as passed.",
 )

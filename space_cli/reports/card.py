@@ -42,8 +42,11 @@ def _skipped(report: AuditReport) -> str:
 
 
 def _passed_over(report: AuditReport) -> str:
-    rules = ", ".join(escaped(rule) for rule in report.passed_over)
-    return f"{PASSED_OVER} {rules}" if rules else ""
+    if not report.passed_over:
+        return ""
+    rules = "\n".join(f"- {escaped(rule)}" for rule in report.passed_over)
+    # Folded away: under a shipped policy these are some forty lines where no attack was asked for.
+    return f"<details><summary>{PASSED_OVER} {len(report.passed_over)} in all</summary>\n\n{rules}\n\n</details>"
 
 
 def _provenance(report: AuditReport, receipt: ErasureReceipt) -> str:

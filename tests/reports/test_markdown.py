@@ -1,5 +1,7 @@
 """The Markdown documents, read by a Markdown parser."""
 
+import re
+
 import pytest
 
 from audited import HOSTILE, evidence, report, score
@@ -70,3 +72,11 @@ def test_the_card_is_a_section_without_front_matter():
     text = card.render(report(), evidence().receipt)
     assert text.startswith("## Concept erasure\n")
     assert "\n# " not in text
+
+
+def test_a_model_card_folds_away_the_rules_that_decided_nothing():
+    card_text = card.render(report(passed_over=["a_b ≤ 0.1", "c < 0.2"]), evidence().receipt)
+    folded = re.search(r"<details><summary>(.*?)</summary>\n\n(.*?)\n\n</details>", card_text, re.DOTALL)
+    assert folded[1].endswith("not measured: 2 in all")
+    assert folded[2] == "- a\\_b ≤ 0.1\n- c \\< 0.2"
+    assert "<details>" not in card.render(report(), evidence().receipt)
