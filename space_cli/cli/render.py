@@ -148,7 +148,8 @@ class Terminal:
         """Print a stage's record: tables for a person, JSON or the path for a script."""
         for sheet in sheets:
             self.sheet(sheet)
-        self.say(f"written: {path}")
+        # Not "written": a finished folder may have been used again, and `show` writes nothing.
+        self.say(f"folder: {path}")
         self.result(json.loads(text), path)
 
     def plan(self, plans: dict[str, Any], path: Path) -> None:

@@ -169,6 +169,12 @@ def test_every_kind_of_folder_is_shown(tmp_path, capsys):
         assert all(word in shown for word in [*words, "2026-01-01"]), kind
 
 
+def test_show_names_the_folder_and_claims_to_have_written_nothing(tmp_path, capsys):
+    make_pool(tmp_path / "pool")
+    assert run(["show", str(tmp_path / "pool")]) == 0
+    assert f"\nfolder: {tmp_path / 'pool'}\n" in capsys.readouterr().out
+
+
 def test_an_instruction_is_shown_where_there_is_one(tmp_path, capsys):
     make_chain(tmp_path)
     assert run(["show", str(tmp_path / "erased")]) == 0
