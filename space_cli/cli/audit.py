@@ -40,26 +40,20 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
     pseudonymize: Annotated[
         bool,
         typer.Option(
-            "--pseudonymize",
-            help="Write a keyed hash in place of the concept's name",
-            rich_help_panel=options.CONCEPT,
+            "--pseudonymize", help="Write a keyed hash in place of the concept's name", rich_help_panel=options.CONCEPT
         ),
     ] = False,
     pseudonym_key_file: options.PseudonymKey = None,
     concept: Annotated[
         str | None,
         typer.Option(
-            "--concept",
-            help="Name of the erased concept, if the erased folder is pseudonymized",
-            rich_help_panel=options.CONCEPT,
+            "--concept", help="What was erased, if the folder is pseudonymized", rich_help_panel=options.CONCEPT
         ),
     ] = None,
     alias: options.HiddenAlias = None,
     name: Annotated[
         list[str] | None,
-        typer.Option(
-            "--name", help="Another name for the forced choice to offer; repeatable", rich_help_panel=options.INPUTS
-        ),
+        typer.Option("--name", help="Another name for the forced choice; repeatable", rich_help_panel=options.INPUTS),
     ] = None,
     metrics: Annotated[
         list[str] | None,
