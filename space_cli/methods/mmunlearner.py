@@ -81,7 +81,8 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
             with context.edited(adapter.factors()):
                 kept = samples.retain_nll(retain).mean()
             optimiser.zero_grad()
-            kept.backward()
+            if kept.requires_grad:  # words alone pass no connector: where it is all that is trained, they move nothing
+                kept.backward()
             optimiser.step()
             row = {"step": step + 1, "retain": kept.item()}
             if (step + 1) % every == 0:
@@ -161,6 +162,8 @@ def _saliency(
         batch = samples.batch(chosen)
         with context.edited(adapter.factors()):
             nll = samples.forget_nll(batch) if about_concept else samples.retain_nll(batch)
+        if not nll.requires_grad:  # a question of words alone, where nothing but the connector is trained
+            continue
         gradients = torch.autograd.grad(nll.mean(), list(adapter.parameters.values()), allow_unused=True)
         for name, gradient in zip(adapter.parameters, gradients, strict=True):
             if gradient is not None:

@@ -69,6 +69,19 @@ def test_words_do_not_count_against_a_layer_they_never_reach(found, masked):
     assert not torch.equal(alone[decoder], both[decoder])
 
 
+def test_the_connector_alone_is_trained_although_words_never_reach_it(found):
+    made = subjects.context(layers=found.responder.family.layers("connector"))
+    made.forget = found.forget
+    asked = []
+    retain = Samples.retain
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Samples, "retain", lambda *given: asked.append(retain(*given)) or asked[-1])
+        edits = list(mmunlearner.edits(made, QUICK.model_copy(update={"steps": 4, "saliency_batches": 20})))
+    assert [batch.images is None for batch in asked] == [False, False, False, True]
+    assert {edit.layer for edit in edits} == {*made.layers}
+    assert all(edit.delta().any() for edit in edits)
+
+
 def test_a_first_forget_step_moves_no_masked_entry(found, masked):
     samples, _, masks = masked
     adapter = Adapter(found, rank=0)
