@@ -51,12 +51,13 @@ def harden(
         start: An earlier hardening of the same proxies to continue from.
 
     Returns:
-        Shifted features; no token is further than `radius` from its own.
+        Shifted features, in single precision whatever the proxies are in and however many steps are taken; no token is
+        further than `radius` from its own.
     """
     size = features.float().pow(2).sum(-1).mean(-1).sqrt()[:, None, None]
     limit = options.radius * size
     spread = features.float().pow(2).mean().sqrt()
-    shift = torch.zeros_like(features) if start is None else (start - features).clone()
+    shift = (torch.zeros_like(features) if start is None else start - features).to(size, copy=True)
     for _ in range(options.steps):
         kept = torch.rand(features.shape[:2], generator=generator) >= options.dropout
         noise = torch.randn(features.shape, generator=generator) * options.noise

@@ -75,6 +75,18 @@ def test_half_of_a_refresh_begins_at_the_proxies_and_has_its_own_budget():
     assert (int(back.sum()), int(same.sum())) == (3, len(base) - 5)  # and two were pushed on from the first hardening
 
 
+@pytest.mark.parametrize(("first", "fresh"), [(0, 1), (1, 0)])
+def test_half_precision_features_are_pushed_again_where_one_of_the_pushes_takes_no_step(first, fresh):
+    context = subjects.context()
+    context.features = context.features.bfloat16()  # as a tower on a GPU gives them out
+    naming = Naming(context.responder, context.concept, context.knowledge.forms, 0)
+    generator = torch.Generator().manual_seed(0)
+    bank = AnchorBank(context, naming, Hardening(steps=first), generator, fresh=Hardening(steps=fresh), depths=1)
+    bank.harden_base()
+    bank.refresh({}, 4, turn=1)
+    assert {tensor.dtype for tensor in bank.state().values()} == {torch.float32}
+
+
 def test_without_depths_features_alone_are_pushed():
     context = subjects.context()
     naming = Naming(context.responder, context.concept, context.knowledge.forms, 0)
