@@ -23,6 +23,7 @@ from space_cli.core.linalg import safe_basis
 from space_cli.core.losses import answer_mask
 from space_cli.core.matching import mentions
 from space_cli.core.moments import SecondMoment
+from space_cli.core.phrasing import asks_about
 from space_cli.core.protocols import Progress, Responder
 from space_cli.core.recipe import Concept
 from space_cli.core.types import Batch, Prompt, Role
@@ -191,7 +192,7 @@ class EditContext:
 
     def word_prompts(self) -> list[Prompt]:
         """Return every retained text-only question about the concept's own word; there may be none."""
-        return [prompt for prompt in dict.fromkeys(self.knowledge.texts) if self.concept.spoken in prompt.question]
+        return [one for one in dict.fromkeys(self.knowledge.texts) if asks_about(one.question, self.concept.spoken)]
 
     def drawn(self, pool: Sequence[Prompt], turn: str, size: int) -> list[Prompt]:
         """Return some of these prompts; which ones follows from the run's seed and from `turn`."""

@@ -59,5 +59,5 @@ def settled(responder: Responder, earlier: Sequence[Earlier], first: int) -> lis
 
 def finds(concept: Concept, prompt: Prompt) -> bool:
     """Tell whether an answer finds the concept in an image: what is to be forgotten cannot be retained as well."""
-    affirmed = concept.spoken in prompt.question and prompt.answer.lower().startswith("yes")
+    affirmed = phrasing.asks_about(prompt.question, concept.spoken) and prompt.answer.lower().startswith("yes")
     return affirmed or mentions(prompt.answer, concept.names)

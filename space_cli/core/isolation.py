@@ -159,9 +159,10 @@ def middle_block(context: EditContext, depth: float) -> int:
 def concept_direction(context: EditContext, layer: int) -> Tensor:
     """Return where the concept's text points, away from other words in the same question: a unit vector [h]."""
     opening = phrasing.TEXT_KIND_QUESTION.partition("{")[0]
-    texts = dict.fromkeys(p.question for p in context.knowledge.texts if context.concept.spoken not in p.question)
+    spoken = context.concept.spoken
+    texts = dict.fromkeys(p.question for p in context.knowledge.texts if not phrasing.asks_about(p.question, spoken))
     words = [question for question in texts if question.startswith(opening)][:64]
-    own = [phrasing.TEXT_KIND_QUESTION.format(phrase=context.concept.spoken)]
+    own = [phrasing.TEXT_KIND_QUESTION.format(phrase=spoken)]
     means = []
     for questions in (own, words):
         batch = context.responder.batch([Prompt(q, "") for q in questions])

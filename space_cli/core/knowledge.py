@@ -76,7 +76,8 @@ def gather(
     called = [name_of(prompt.answer, forms[prompt.question]) for prompt in own]
     names = sorted({name for name in called if is_name(name) and not mentions(name, gone)})
     second = [_second_question(concept, names, "" if mentions(name, gone) else name, rng) for name in called]
-    questions = [q for q in _text_questions(concept, names) if concept.spoken in q or not mentions(q, gone)]
+    questions = _text_questions(concept, names)
+    questions = [q for q in questions if phrasing.asks_about(q, concept.spoken) or not mentions(q, gone)]
     with original():
         kind = _kind(responder, features, concept)
         other = [p for p in _answered(responder, features, second) if p.answer]
@@ -85,7 +86,7 @@ def gather(
     prompts += [*other, *settled(responder, earlier, first=len(features))]
     prompts = [prompt for prompt in prompts if not any(finds(one, prompt) for one in erased)]
     # The concept's own word has few questions, so each counts several times beside the many of other words.
-    texts += [prompt for prompt in texts if concept.spoken in prompt.question] * (OWN_WORD - 1)
+    texts += [one for one in texts if phrasing.asks_about(one.question, concept.spoken)] * (OWN_WORD - 1)
     rng.shuffle(prompts)
     rng.shuffle(texts)
     return Knowledge(
@@ -97,7 +98,7 @@ def gather(
         held_out=tuple(prompts[::HELD_OUT]),
         texts=_kept(texts),
         # Copies of the questions about the concept's own word are among the kept ones, whatever the split.
-        held_out_texts=tuple(one for one in texts[::HELD_OUT] if concept.spoken not in one.question),
+        held_out_texts=tuple(one for one in texts[::HELD_OUT] if not phrasing.asks_about(one.question, concept.spoken)),
     )
 
 

@@ -4,6 +4,8 @@ Those about images are split, so that an audit never repeats what an erasure tra
 not: small checkpoints know one wording of them, so that the audit's text knowledge is what was retained in training.
 """
 
+import re
+
 ERASE_OPEN = (
     "What is this?",
     "What is in this picture?",
@@ -34,6 +36,18 @@ TEXT_HOME_QUESTION = "Where would you find {phrase}?"
 STYLE_QUESTION = "How is this picture drawn?"
 IDENTITY_FREE = (KIND_QUESTION, STYLE_QUESTION)
 """Questions about an image that do not ask which thing it shows."""
+
+
+def asks_about(question: str, phrase: str) -> bool:
+    """Tell whether one of these questions is about a thing, and not about one whose name only begins like it.
+
+    Example:
+        >>> asks_about("Is this a car?", "a car"), asks_about("Is this a bus, a car or a rose?", "a car")
+        (True, True)
+        >>> asks_about("Is this a carpet?", "a car"), asks_about("Is this a car tyre?", "a car")
+        (False, False)
+    """
+    return re.search(rf"(?<!\w){re.escape(phrase)}(?=\?|,| or )", question) is not None
 
 
 def one_of(options: list[str]) -> str:

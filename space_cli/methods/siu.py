@@ -225,7 +225,7 @@ def _targets(context: EditContext, options: Options, name: str, images: int) -> 
     kind = f", {knowledge.kind.answer}" if knowledge.kind else ""
     told = [naming_prompt(context, questions[i % len(questions)], name + kind, phrase + kind, i % images) for i in rows]
     described = [replace(p, question=DESCRIBE[i % len(DESCRIBE)]) for i, p in enumerate(told)]
-    facts = [p for p in dict.fromkeys(knowledge.texts) if context.concept.spoken in p.question][: options.samples]
+    facts = context.word_prompts()[: options.samples]
     others = rng.sample(knowledge.retained, min(options.samples, len(knowledge.retained)))
     shifted = [replace(p, image=p.image + images) for p in others if p.image is not None]
     if not facts or not shifted:

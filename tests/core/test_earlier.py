@@ -106,3 +106,22 @@ def test_what_is_retained_is_what_was_known_before_the_first_request():
     opened = {prompt.image for prompt in (*found.retained, *found.held_out) if prompt.question in phrasing.ERASE_OPEN}
     assert not opened & {3, 4, 5}, "nor is it retained, as its likelihoods would be those of the name"
     assert {0, 1, 2, 6, 7, 8, 9, 10, 11} <= opened
+
+
+def test_a_thing_whose_name_begins_like_the_concept_s_is_another_one():
+    def say(name, question):
+        if name is None:
+            return "It is an animal."
+        asked = question.startswith(("Is this", "Does this"))
+        return ("Yes." if question.endswith(f" a {name}?") else "No.") if asked else f"This is a {name}."
+
+    pan, responder = Concept(name="pan"), Table(say)
+    found = [gather(responder, features(responder, *NAMES), pan, seed) for seed in range(4)]
+    affirmed = [
+        prompt.question for one in found for prompt in (*one.retained, *one.held_out) if prompt.answer == "Yes."
+    ]
+    assert any(question.endswith(" a panda?") for question in affirmed), "a panda is retained as what it is"
+    for one in found:
+        texts = [prompt.question for prompt in (*one.texts, *one.held_out_texts)]
+        assert texts.count("What kind of thing is a panda?") == 1, "its word is not the concept's own"
+        assert texts.count("What kind of thing is a pan?") > 1
