@@ -27,7 +27,7 @@ from space_cli.core.matching import mentions, says_yes
 from space_cli.core.naming import Naming
 from space_cli.core.phrasing import AUDIT_OPEN, ERASE_OPEN
 from space_cli.core.protocols import Responder
-from space_cli.core.recipe import Concept, spoken_form
+from space_cli.core.recipe import Concept, article_before, spoken_form
 from space_cli.core.records import ScoreRecord
 from space_cli.core.stats import score
 from space_cli.core.types import Probe
@@ -103,7 +103,7 @@ def concept_of(probe: Probe) -> Concept:
 
 def article_of(probe: Probe) -> str:
     """Return what stands before the name in a sentence, such as "a"; nothing where the phrase is worded otherwise."""
-    return probe.phrase.removesuffix(probe.name).strip() if probe.phrase.endswith(probe.name) else ""
+    return article_before(probe.name, probe.phrase)
 
 
 def nonsense_of(probe: Probe) -> Concept:

@@ -19,7 +19,7 @@ from space_cli.core.answer_form import AnswerForm
 from space_cli.core.losses import answer_log_likelihood, answer_mask, first_token
 from space_cli.core.memory import rows_at_once
 from space_cli.core.protocols import Responder
-from space_cli.core.recipe import Concept, spoken_form
+from space_cli.core.recipe import Concept, article_before, spoken_form
 from space_cli.core.types import Batch, Prompt
 
 KIND_SHARE, YES_SHARE, DETOUR_SHARE = 0.15, 0.25, 0.2
@@ -160,7 +160,7 @@ class Naming:
 
 def _usual(name: str, spoken: str, forms: dict[str, AnswerForm]) -> tuple[Prompt, ...]:
     """Return the bare name after the checkpoint's own words before it."""
-    article = _article(name, spoken)
+    article = article_before(name, spoken)
     leads = ((question, f"{form.lead} {article if form.article else ''}".strip()) for question, form in forms.items())
     return tuple(Prompt(question, name, 0, lead, ends=False) for question, lead in leads)
 
@@ -181,7 +181,7 @@ def _detours(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ..
     question gets the name with every article, after its own opening and after another one.
     """
     indefinite = "an" if concept.name[:1].lower() in "aeiou" else "a"
-    usual = _article(concept.name, concept.spoken)
+    usual = article_before(concept.name, concept.spoken)
     found = []
     for row, (question, form) in enumerate(forms.items()):
         own = usual if form.article else ""
@@ -190,8 +190,3 @@ def _detours(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ..
             leads = (opening, form.lead) if article != own else (opening,)
             found += [Prompt(question, concept.name, 0, f"{lead} {article}".strip(), ends=False) for lead in leads]
     return tuple(found)
-
-
-def _article(name: str, spoken: str) -> str:
-    """Return what stands before the name in a sentence; nothing before a proper name."""
-    return spoken.removesuffix(name).strip()

@@ -82,6 +82,19 @@ def spoken_form(name: str) -> str:
     return f"an {name}" if first in "aeiou" else f"a {name}"
 
 
+def article_before(name: str, phrase: str) -> str:
+    """Return what stands before a name in a phrase, case aside; nothing where the phrase words the name otherwise.
+
+    Example:
+        >>> article_before("owl", "an owl"), article_before("Eiffel tower", "the Eiffel Tower")
+        ('an', 'the')
+        >>> article_before("panda", "giant pandas"), article_before("Donald Trump", "Donald Trump")
+        ('', '')
+    """
+    before, own = phrase[: -len(name)], phrase[-len(name) :]
+    return before.strip() if own.casefold() == name.casefold() and before.endswith(" ") else ""
+
+
 class IndexRequest(_Request):
     """What `space index` is asked to do."""
 

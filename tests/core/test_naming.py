@@ -177,3 +177,13 @@ def test_images_that_do_not_fit_together_give_the_same_values_and_gradients(monk
 )
 def test_a_kind_is_worded_as_the_checkpoint_words_it(told, kind, phrase):
     assert kind_phrase(told, Concept(name="top hat", phrase="a top hat", kind=kind)) == phrase
+
+
+@pytest.mark.parametrize(
+    ("phrase", "article"),
+    [("the Eiffel Tower", "the"), ("Paris's iron tower", ""), ("La Tour Eiffel tower", "La Tour")],
+)
+def test_a_phrase_in_other_words_or_another_case_is_no_article(phrase, article):
+    naming = Naming(subjects.bundled(), Concept(name="Eiffel tower", phrase=phrase), FORMS, 0)
+    assert (naming.usual[0].lead, naming.usual[0].answer) == (f"This is {article}".strip(), "Eiffel tower")
+    assert naming.stutters[0].answer == (article or "is").split()[-1]
