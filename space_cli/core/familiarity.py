@@ -14,7 +14,7 @@ from space_cli.core.answer_form import AnswerForm
 from space_cli.core.hardening import Hardening, harden
 from space_cli.core.naming import Naming
 from space_cli.core.protocols import Responder
-from space_cli.core.recipe import Concept
+from space_cli.core.recipe import Concept, spoken_alike
 
 SCRAMBLED = 3
 """Names that mean nothing. One of them is now and then a word, or made of the answer's own tokens, so that a push gets
@@ -27,14 +27,14 @@ ENOUGH = 100
 class Familiarity:
     """How far a push towards the name gets, beside the same push towards names that mean nothing."""
 
-    reached: float  # nats per token of log p(name) after the push, best quarter of the images
+    reached: float  # nats per token of log p(name), its article given, after the push, best quarter of the images
     nonsense: float  # the same for scrambled names, the median of them
 
 
 def familiarity(
     responder: Responder, concept: Concept, forms: dict[str, AnswerForm], features: Tensor, seed: int
 ) -> Familiarity:
-    """Push some images towards the name, and towards scrambled names of the same length.
+    """Push some images towards the name, and towards scrambled names of the same length in its place in a sentence.
 
     Args:
         responder: The unedited checkpoint.
@@ -46,7 +46,7 @@ def familiarity(
     rng = random.Random(seed)
     own = _reached(responder, concept, forms, features, seed)
     others = [
-        _reached(responder, Concept(name=name, phrase=name), forms, features, seed)
+        _reached(responder, Concept(name=name, phrase=spoken_alike(concept, name)), forms, features, seed)
         for name in scrambled(concept.name, SCRAMBLED, rng)
     ]
     return Familiarity(own, statistics.median(others))
@@ -76,5 +76,5 @@ def _reached(
     naming = Naming(responder, concept, forms, seed)
     options = Hardening(dropout=0.0, noise=0.0)  # as many steps as erasing begins with: fewer leave known names out
     pushed = harden(naming.objective, features, options, torch.Generator().manual_seed(seed))
-    reached = naming.activation(pushed).sort(descending=True).values
+    reached = naming.bare(pushed).sort(descending=True).values
     return float(reached[: max(1, len(reached) // 4)].mean())

@@ -122,6 +122,14 @@ class Naming:
         """Return log p(name | image) [n], mean over the open questions, nats per token."""
         return self._of_all(self.names, features).mean(1)
 
+    def bare(self, features: Tensor) -> Tensor:
+        """Return log p of the name after its article [n], mean over the open questions, nats per token.
+
+        An article is told of anything, and more surely than a name: where it is scored as well, a name that has one
+        seems likelier than one that has none.
+        """
+        return self._of_all(self.usual, features).mean(1)
+
     def whole(self, features: Tensor) -> Tensor:
         """Return log p of all tokens of the name together [n], mean over the open questions, nats."""
         tokens = answer_mask(self._responder.batch(self.names)).sum(-1)

@@ -95,6 +95,19 @@ def article_before(name: str, phrase: str) -> str:
     return before.strip() if own.casefold() == name.casefold() and before.endswith(" ") else ""
 
 
+def spoken_alike(concept: Concept, name: str) -> str:
+    """Return another name as it would stand in the concept's place in a sentence.
+
+    Example:
+        >>> spoken_alike(Concept(name="owl"), "low"), spoken_alike(Concept(name="Mount Fuji"), "outMn jiFu")
+        ('a low', 'outMn jiFu')
+    """
+    article = article_before(concept.name, concept.spoken)
+    if article in {"a", "an"}:
+        article = "an" if name[:1].lower() in "aeiou" else "a"
+    return f"{article} {name}".strip()
+
+
 class IndexRequest(_Request):
     """What `space index` is asked to do."""
 
