@@ -75,7 +75,7 @@ def anchor_basis(
 
 
 def leverage(second_moment: Float[Tensor, "d d"], basis: Float[Tensor, "d q"]) -> float:
-    """Return the share of a second moment's trace that lies in `basis`: what an edit there can act on."""
+    """Return the share of a second moment's trace that lies in `basis`, orthonormal: what an edit there can act on."""
     moment = second_moment.double()
     trace = float(moment.trace())
     return float(torch.einsum("dq,de,eq->", basis, moment, basis)) / trace if trace else 0.0

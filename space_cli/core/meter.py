@@ -99,5 +99,5 @@ def _directions(edit: Edit, device: torch.device) -> Float[Tensor, "r d"]:
 
 def _row_space(rows: Float[Tensor, "r d"], least: float) -> Float[Tensor, "r d"]:
     _, sizes, directions = torch.linalg.svd(rows, full_matrices=False)
-    space: Tensor = directions[sizes > least * sizes.max().clamp(min=1e-300)]
+    space: Tensor = directions[sizes > least * sizes[:1].clamp(min=1e-300)]  # the largest first; none of no rows
     return space

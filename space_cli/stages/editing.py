@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from torch import Tensor
 
 from space_cli.core.context import EditContext
 from space_cli.core.errors import UsageFault
 from space_cli.core.ledger import Entry, require_new
 from space_cli.core.linalg import leak_share, leverage
+from space_cli.core.meter import used_directions
 from space_cli.core.moments import SecondMoment
 from space_cli.core.recipe import EraseRequest
 from space_cli.core.records import FileRecord, LayerReceipt
@@ -100,4 +103,5 @@ def _retained_energy(edit: Edit, retained: SecondMoment) -> float:
     """Return the share of retained energy that the edit's own input directions see."""
     if edit.right is None:
         return 1.0
-    return leverage(retained.mean().cpu(), edit.right.T.double().cpu())
+    # The directions of low-rank adapters are neither of unit length nor at right angles.
+    return leverage(retained.mean().cpu(), used_directions([edit], torch.device("cpu")))
