@@ -41,13 +41,9 @@ class Watch:
         # log p(name) of anchors as last pushed against the edited checkpoint; None where none is pushed
         self.reached: float | None = 0.0 if pushed else None
         self.latest: dict[str, float] = {}
-        self.done = False
 
     def look(self, factors: Factors) -> dict[str, float]:
-        """Measure the signals and decide.
-
-        The run is done after two looks that find the name forgotten, no longer within reach of a new push, and denied.
-        """
+        """Measure the signals, and count the looks in a row that find nothing left to do."""
         with self._context.edited(factors):
             ways = (self._naming.whole(self._hardened), self._naming.begun(self._hardened))
             named = max(float(way.mean()) for way in ways)
@@ -62,10 +58,14 @@ class Watch:
         resisted = self.reached is None or self.reached <= RESISTED
         calm = named <= FORGOTTEN and resisted and affirmed <= AFFIRMED
         self.calm = self.calm + 1 if calm else 0
-        self.done = self.calm >= 2
         self.trail.append(-named)
         self.latest = signals
         return signals
+
+    @property
+    def done(self) -> bool:
+        """Whether two looks in a row, before a kill or after it, found the name gone, denied and not within a push."""
+        return self.calm >= 2
 
     @property
     def named(self) -> bool:

@@ -208,6 +208,20 @@ def test_a_killed_run_continues_to_the_same_bytes(erased):
     assert all(torch.equal(one.left, other.left) for one, other in zip(edits, again, strict=True))
 
 
+def test_a_run_that_was_killed_between_its_last_look_and_its_end_ends_where_it_would_have(monkeypatch):
+    # Whatever a look finds, nothing is left to do.
+    for limit in ("FORGOTTEN", "RESISTED", "AFFIRMED"):
+        monkeypatch.setattr(watch, limit, 100.0)
+    few = {"steps": 12, "check": 3, "least": 7, "harden_steps": 1, "fresh_steps": 1, "depths": 0, "batch": 2}
+    few |= {"relearn_steps": 0, "retain_batch": 1, "affirm_batch": 1, "repairs": 0, "easings": 0}
+    first = subjects.context()
+    run("dcsi", first, **few)
+    assert ([state.step for state in first.states], first.outcome.steps) == ([6], 7)
+    again = subjects.context(saved=first.states[0])
+    run("dcsi", again, **few)
+    assert (again.outcome.steps, again.outcome.stopped) == (7, first.outcome.stopped)
+
+
 @pytest.mark.parametrize("name", sorted(QUICK))
 def test_same_seed_same_edits_other_seed_others(name):
     quick = {"steps": 2}
