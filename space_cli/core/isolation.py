@@ -157,15 +157,18 @@ def middle_block(context: EditContext, depth: float) -> int:
 
 @torch.no_grad()
 def concept_direction(context: EditContext, layer: int) -> Tensor:
-    """Return where the concept's text points, away from other words in the same question: a unit vector [h]."""
+    """Return where the concept's text points, away from other words in the same question: a unit vector [h].
+
+    A checkpoint that said nothing about any other word has none to point away from.
+    """
     opening = phrasing.TEXT_KIND_QUESTION.partition("{")[0]
     spoken = context.concept.spoken
     texts = dict.fromkeys(p.question for p in context.knowledge.texts if not phrasing.asks_about(p.question, spoken))
     words = [question for question in texts if question.startswith(opening)][:64]
     own = [phrasing.TEXT_KIND_QUESTION.format(phrase=spoken)]
     means = []
-    for questions in (own, words):
+    for questions in filter(None, (own, words)):
         batch = context.responder.batch([Prompt(q, "") for q in questions])
         hidden = context.responder.hidden(batch, None, layer) * batch.mask[..., None]
         means.append((hidden.sum(1) / batch.mask.sum(1, keepdim=True)).mean(0))
-    return F.normalize(means[0] - means[1], dim=0)
+    return F.normalize(means[0] - sum(means[1:]), dim=0)

@@ -91,3 +91,12 @@ def test_a_concept_points_away_from_other_words_in_the_same_question_alone():
     # Two concepts have little in common but the question.
     other = replace(found, concept=Concept(name="bus", phrase="a bus"))
     assert abs(float(concept_direction(found, layer) @ concept_direction(other, layer))) < 0.3
+
+
+def test_without_a_word_beside_the_concept_s_own_its_text_points_somewhere_all_the_same():
+    found = subjects.context()
+    layer = middle_block(found, 0.5)
+    alone = replace(found, knowledge=replace(found.knowledge, texts=tuple(found.word_prompts())))
+    direction = concept_direction(alone, layer)
+    assert float(direction.norm()) == pytest.approx(1, abs=1e-5)
+    assert not torch.allclose(direction, concept_direction(found, layer))
