@@ -87,25 +87,33 @@ def drift_terms(
         jitter: Noise for both sides of the divergence, and the turn it is drawn by.
     """
     together = rows_at_once(context.responder.model, 0 if features is None else features.shape[1])
-    parts = [(c, reference) for some, reference in context.referred(prompts, features) for c in batched(some, together)]
     batches = [
-        (_shown(context, chosen, features, jitter and (jitter[0], f"{jitter[1]} {i}")), reference)
-        for i, (chosen, reference) in enumerate(parts)
+        (context.responder.batch(chosen[start : start + together]), shown, reference)
+        for chosen, shown, reference in _shown(context, prompts, features, jitter)
+        for start in range(0, len(chosen), together)
     ]
-    tokens = [int(answer_mask(batch).sum()) for (batch, _), _ in batches]
-    for ((batch, shown), reference), count in zip(batches, tokens, strict=True):
+    tokens = [int(answer_mask(batch).sum()) for batch, _, _ in batches]
+    for (batch, shown, reference), count in zip(batches, tokens, strict=True):
         if count:
             yield drift(context, batch, shown, factors, reference) * (count / sum(tokens))
 
 
 def _shown(
-    context: EditContext, chosen: list[Prompt], features: Tensor | None, jitter: tuple[Jitter, str] | None
-) -> tuple[Batch, Tensor | None]:
-    """Return a batch of one kind with the features it indexes."""
-    if jitter and features is not None and chosen[0].image is not None:
-        noise, turn = jitter
-        chosen, features = noise.beside(chosen, turn)
-    return context.responder.batch(chosen), features
+    context: EditContext, prompts: Sequence[Prompt], features: Tensor | None, jitter: tuple[Jitter, str] | None
+) -> Iterator[tuple[list[Prompt], Tensor | None, Factors]]:
+    """Yield all prompts of a kind with the features they index and the change under which they are answered rightly.
+
+    Noise is drawn for all of a kind at once: how many of them fit in a pass must not decide what they are shown.
+    """
+    wholes = [
+        (c, reference) for some, reference in context.referred(prompts, features) for c in batched(some, len(some))
+    ]
+    for turn, (chosen, reference) in enumerate(wholes):
+        if jitter and features is not None and chosen[0].image is not None:
+            noise, step = jitter
+            yield *noise.beside(chosen, f"{step} {turn}"), reference
+        else:
+            yield chosen, features, reference
 
 
 def drift(context: EditContext, batch: Batch, features: Tensor | None, factors: Factors, reference: Factors) -> Tensor:

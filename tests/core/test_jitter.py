@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from space_cli.core import isolation
 from space_cli.core.isolation import drift_terms
 from space_cli.core.jitter import Jitter
 from space_cli.core.types import Prompt
@@ -59,3 +60,17 @@ def test_no_change_drifts_nowhere_and_a_change_drifts_beside_the_images_too():
     )
     assert min(plain, beside) > 0
     assert plain != pytest.approx(beside, rel=1e-3)
+
+
+def test_how_many_prompts_fit_in_a_pass_does_not_change_the_noise_they_are_shown_with(monkeypatch):
+    context = subjects.context()
+    prompts = [*context.knowledge.retained[:7], *context.knowledge.texts[:3]]
+    factors = subjects.drawn_factors(context)
+    jitter = (Jitter(context.features, 1.0, seed=0), "0 retain")
+    told = {}
+    for together in (64, 3):
+        monkeypatch.setattr(isolation, "rows_at_once", lambda *_, many=together: many)
+        terms = drift_terms(context, prompts, context.features, factors, jitter)
+        told[together] = [term.item() for term in terms]
+    assert (len(told[64]), len(told[3])) == (2, 4)
+    assert sum(told[3]) == pytest.approx(sum(told[64]), rel=1e-4)
