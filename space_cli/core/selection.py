@@ -91,7 +91,8 @@ def roles(
     """Give each pool row at most one role.
 
     Args:
-        picked: Rows for forgetting, in the order of the diversifier; every fourth becomes a held-out anchor.
+        picked: Rows for forgetting, in the order of the diversifier; every fourth becomes a held-out anchor, and so do
+            those that the forget anchors leave over while held-out ones are wanted.
         by_similarity: All rows that may be used, most similar first.
         counts: The wanted sizes.
         seed: Draws the general images.
@@ -100,7 +101,9 @@ def roles(
         Rows by role; the forget anchors are filled before the held-out ones are cut short.
     """
     holdout = [int(row) for row in picked[3::4]][: counts.holdout]
-    forget = [int(row) for row in picked if int(row) not in set(holdout)][: counts.anchors]
+    rest = [int(row) for row in picked if int(row) not in set(holdout)]
+    forget, over = rest[: counts.anchors], rest[counts.anchors :]
+    holdout += over[: counts.holdout - len(holdout)]
     used = {*forget, *holdout}
     free = [int(row) for row in by_similarity if int(row) not in used]
     near, rest = free[: counts.neighbours], free[counts.neighbours :]

@@ -51,6 +51,19 @@ def test_roles_are_disjoint_and_sized():
     assert given["neighbour"] == [8, 9, 10, 11, 12]
 
 
+@pytest.mark.parametrize(("anchors", "holdout"), [(32, 16), (16, 16), (8, 24), (1, 4)])
+def test_as_many_anchors_are_held_out_as_are_wanted_however_few_are_trained_on(anchors, holdout):
+    picked = np.arange(anchors + holdout)
+    given = roles(picked, np.arange(100), Counts(anchors, holdout, neighbours=5, general=7), seed=1)
+    assert (len(given["forget"]), len(given["holdout"])) == (anchors, holdout)
+    assert {*given["forget"], *given["holdout"]} == {*picked.tolist()}, "none of them is retained as a neighbour"
+
+
+def test_too_few_picked_rows_are_trained_on_rather_than_held_out():
+    given = roles(np.arange(8), np.arange(40), Counts(anchors=16, holdout=8, neighbours=5, general=7), seed=1)
+    assert (given["forget"], given["holdout"]) == ([0, 1, 2, 4, 5, 6], [3, 7])
+
+
 def test_roles_repeat_with_the_seed_and_change_with_it():
     counts = Counts(4, 1, 2, 5)
     one, same, other = (roles(np.arange(5), np.arange(60), counts, seed=s) for s in (1, 1, 2))
