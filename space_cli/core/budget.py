@@ -30,6 +30,11 @@ def within_budget(context: EditContext, rounded: Mapping[str, Tensor], method: s
         if not context.outcome.instruction:
             raise GateRefusal(f"the method `{method}` changed nothing: nothing was written")
         return {}
+    if context.rows["neighbour"] and not context.sure_neighbours:
+        context.progress.note(
+            "the checkpoint surely named no neighbour: the budget for names that are lost cannot break, and the drift "
+            "of answers alone tells what is kept"
+        )
     device = context.features.device
     found = cost(context, {layer: delta.to(device) for layer, delta in rounded.items()})
     for name, limit in broken(context, found).items():
