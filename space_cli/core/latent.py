@@ -82,6 +82,21 @@ def shifting(decoder: nn.Module, visual: Tensor, beside: Tensor | None) -> Gener
         yield
 
 
+@contextmanager
+def entering(decoder: nn.Module, layer: int) -> Generator[list[Tensor]]:
+    """Give the list into which the decoder puts what enters its block `layer`, with what was added before it.
+
+    What transformers hands out as hidden states is taken before anything is added. Nothing enters after the last block.
+    """
+    blocks: Any = decoder.layers
+    seen: list[Tensor] = []
+    with ExitStack() as stack:
+        if layer < len(blocks):
+            hook = blocks[layer].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+            stack.callback(hook.remove)
+        yield seen
+
+
 def _adding(visual: Tensor, shift: Tensor) -> Hook:
     def hook(_: nn.Module, __: tuple[Tensor, ...], output: Output) -> Output:
         hidden = output[0] if isinstance(output, tuple) else output

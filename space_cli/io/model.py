@@ -7,7 +7,6 @@ import json
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -28,7 +27,7 @@ from transformers.utils import logging as transformers_logging
 from space_cli.core import registry
 from space_cli.core.errors import ArtifactFault, EnvironmentFault
 from space_cli.core.family import Family
-from space_cli.core.latent import shifting
+from space_cli.core.latent import entering, shifting
 from space_cli.core.losses import answer_log_likelihood, answer_mask
 from space_cli.core.types import Batch, Prompt, Rows
 from space_cli.io.loading import UNLOADABLE, load_fault
@@ -206,9 +205,9 @@ class CheckpointResponder:
 
     def hidden(self, batch: Batch, features: Tensor | None, layer: int) -> Tensor:
         """Return the decoder's hidden states [b, t, h] after `layer` blocks; differentiable."""
-        states: Any = self._decoded(batch, features, output_hidden_states=True).hidden_states
-        found: Tensor = states[layer]
-        return found
+        with entering(self._decoder, layer) as seen:
+            last: Tensor = self._decoded(batch, features).last_hidden_state
+        return seen[0] if seen else last
 
     @torch.inference_mode()
     def log_likelihood(self, batch: Batch, features: Tensor | None) -> Tensor:

@@ -73,3 +73,15 @@ def test_no_hook_is_left_behind(seen):
     plain = responder.read(batch, features)
     responder.read(batch, latent.joined(features, shifts_for(responder, features)))
     assert torch.equal(responder.read(batch, features), plain)
+
+
+def test_hidden_states_at_the_depth_of_a_shift_hold_it(seen):
+    responder, batch, features = seen
+    shift = shifts_for(responder, features, 1)[0]
+    blocks = responder.model.config.get_text_config().num_hidden_layers
+    tokens = batch.ids == responder.image_token
+    for turn, depth in enumerate(latent.depths(blocks, 2)):
+        wide = latent.joined(features, latent.alone(shift, turn, 2))
+        moved = [responder.hidden(batch, one, depth)[tokens].reshape(shift.shape) for one in (wide, features)]
+        torch.testing.assert_close(moved[0] - moved[1], shift[batch.images], rtol=0, atol=1e-4)
+    assert torch.equal(responder.hidden(batch, features, blocks), responder.read(batch, features))
