@@ -11,7 +11,7 @@ from space_cli import __version__
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.recipe import Concept, SelectRequest
 from space_cli.core.records import AnchorsManifest, AuditReport, Manifest, Record, Source, record_type
-from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, read_record, source_of
+from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, open_artifact, read_record, source_of
 from space_cli.io.places import real_place
 
 STAGES = {"pool": "index", "anchors": "select", "erased": "erase", "audit": "audit"}
@@ -143,6 +143,10 @@ def done_already(folder: Path, request: BaseModel) -> Record | None:
     """Return the record of a folder that answers this very request on unchanged inputs, or None.
 
     Its own files are not looked at: who uses them asks for `damage`.
+
+    Raises:
+        ArtifactFault: It is an audit of a checkpoint whose files are not those that it judged: its verdict would be
+            told of others.
     """
     if not (folder / RECORD_NAME).is_file():
         return None
@@ -151,8 +155,11 @@ def done_already(folder: Path, request: BaseModel) -> Record | None:
         return None
     if isinstance(record, AuditReport) and _policy_changed(record):
         return None
-    unchanged = (_is_unchanged(Path(source.path), source) for source in record.inputs)
-    return record if all(unchanged) else None
+    if not all(_is_unchanged(Path(source.path), source) for source in record.inputs):
+        return None
+    if isinstance(record, AuditReport):
+        _refuse_altered_checkpoints(record)
+    return record
 
 
 def damage(folder: Path, record: Record) -> str:
@@ -177,6 +184,13 @@ def _policy_changed(record: AuditReport) -> bool:
     from space_cli.io.probe import policy_bytes
 
     return hashlib.sha256(policy_bytes(record.request.policy)).hexdigest() != record.policy_sha256
+
+
+def _refuse_altered_checkpoints(record: AuditReport) -> None:
+    # The digest of an input that `space` wrote is that of its record: the weights may be others all the same.
+    for source in record.inputs:
+        if source.kind in {"erased", "baseline"}:
+            open_artifact(Path(source.path), "erased", alone=True)
 
 
 def _is_unchanged(folder: Path, source: Source) -> bool:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from pydantic import ValidationError
@@ -96,22 +96,25 @@ def new_artifact(folder: Path, request: str, *, overwrite: bool) -> Generator[Dr
         _close(partial, folder, request)
 
 
-def open_artifact(folder: Path, kind: str, *, verify: bool = True) -> Record:
+def open_artifact(folder: Path, kind: str, *, verify: bool = True, alone: bool = False) -> Record:
     """Read and check a folder that an earlier stage wrote.
 
     Args:
         folder: The artifact.
         kind: "pool", "anchors", "erased" or "audit".
         verify: Compare every file with its digest.
+        alone: Refuse what the record does not list and whoever loads the folder might read.
 
     Raises:
-        ArtifactFault: It is missing, incomplete, of another kind, from another schema, or altered.
+        ArtifactFault: It is missing, incomplete, of another kind, from another schema, altered, or added to.
     """
     record = read_record(folder)
     if record.kind != kind:
         raise ArtifactFault(f"`{folder}` is of the kind `{record.kind}`: `{kind}` is needed here")
     if verify:
         check_files(folder, record.files)
+    if alone:
+        _refuse_added(folder, record)
     return record
 
 
@@ -160,6 +163,18 @@ def unlisted(folder: Path, record: Record) -> list[str]:
     # A link to a folder is neither a file nor walked into, so it is counted as something added.
     found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted({path.relative_to(folder).as_posix() for path in found} - listed)
+
+
+def _refuse_added(folder: Path, record: Record) -> None:
+    """Refuse files beside the listed ones, but for hidden ones, licences and Markdown, which no loader reads.
+
+    A `generation_config.json` or a whole `model.safetensors` beside shards changes what a checkpoint answers, and no
+    digest of the listed files shows it.
+    """
+    for name in unlisted(folder, record):
+        path = PurePosixPath(name)
+        if path.suffix not in {"", ".md"} and not any(part.startswith(".") for part in path.parts):
+            raise ArtifactFault(f"`{folder / name}` was added: {RECORD_NAME} does not list it", hint="remove it")
 
 
 def source_of(

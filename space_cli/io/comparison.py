@@ -23,12 +23,12 @@ def open_baseline(
         folder: The other erased folder.
         receipt: Of the checkpoint under audit.
         pseudonym: Of its concept, for another folder that names no more than that.
-        verify: Compare every file with its digest.
+        verify: Compare every file with its digest, and refuse files that were added.
 
     Raises:
         ArtifactFault: It is missing or altered, was made from another base, or has another concept erased.
     """
-    other = open_artifact(folder, "erased", verify=verify)
+    other = open_artifact(folder, "erased", verify=verify, alone=verify)
     assert isinstance(other, ErasureReceipt), "the kind was checked"
     own, found = receipt.request.concept.name, other.request.concept.name
     if other.pseudonymized and pseudonym:

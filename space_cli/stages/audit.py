@@ -158,7 +158,7 @@ def _refuse_unknown(request: AuditRequest) -> None:
 
 
 def _receipt(request: AuditRequest, *, verify: bool = True) -> ErasureReceipt:
-    record = open_artifact(Path(request.erased), "erased", verify=verify)
+    record = open_artifact(Path(request.erased), "erased", verify=verify, alone=verify)
     assert isinstance(record, ErasureReceipt)
     return record
 
