@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from space_cli.core.answer_form import ARTICLES
 from space_cli.core.errors import UsageFault
 from space_cli.core.matching import words
 from space_cli.core.phrasing import TEXT_HOME_QUESTION, TEXT_KIND_QUESTION
@@ -47,16 +48,25 @@ def described(concept: Concept, notes: Mapping[str, Notes]) -> Concept:
 
 
 def is_one_of(name: str, names: Sequence[str]) -> bool:
-    """Tell whether two spellings are one name, by the rule answers are matched with."""
-    return any(words(name) == words(other) for other in names)
+    """Tell whether two spellings are one name, by the rule answers are matched with; an article is no part of it.
+
+    Example:
+        >>> is_one_of("a panda", ["Panda"]), is_one_of("lightbulb", ["light bulb"]), is_one_of("red panda", ["panda"])
+        (True, True, False)
+    """
+    return any(_spelt(name) == _spelt(other) for other in names)
 
 
 def other_names(
     concept: Concept, shown: Sequence[ProbeImage], notes: Mapping[str, Notes], more: Sequence[str]
 ) -> list[str]:
-    """Return every name but the concept's own, in a fixed order."""
-    names = dict.fromkeys((*(one.name for one in shown), *notes, *more))
-    return sorted(name for name in names if words(name) and not is_one_of(name, concept.names))
+    """Return every name but the concept's own, in a fixed order.
+
+    None of them is the concept's as it stands in a sentence: taken for a longer name of something else, "a panda" would
+    hide every panda, and what still names it would pass.
+    """
+    names, own = dict.fromkeys((*(one.name for one in shown), *notes, *more)), (*concept.names, concept.spoken)
+    return sorted(name for name in names if words(name) and not is_one_of(name, own))
 
 
 def phrases_of(names: Sequence[str], notes: Mapping[str, Notes]) -> dict[str, str]:
@@ -121,6 +131,12 @@ def build_probe(
         kinds={name: kind for name in names if (kind := notes.get(name, Notes()).kind)},
         seed=seed,
     )
+
+
+def _spelt(name: str) -> str:
+    split = words(name)
+    rest = split[1:] if split and split[0] in ARTICLES else split
+    return "".join(rest or split)
 
 
 def _facts(concept: Concept, notes: Mapping[str, Notes]) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """Share of answers about the concept's own images that still name it, in phrasings no erasure trained on."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 from space_cli.core.asking import OpenAnswers, ask_each, by_image
 from space_cli.core.matching import mentions
@@ -19,20 +19,21 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
     images = [one.image for one in probe.forget]
     questions = AUDIT_OPEN[: options.phrasings]
     groups = by_image(images, questions)
-    old, new = (
-        [
-            float(mentions(answer, probe.aliases, others=probe.names))
-            for answer in ask_each(responder, images, questions, tokens=options.tokens)
-        ]
-        for responder in (before, after)
-    )
-    note = f"{_change(old, new, groups, probe.seed)}; {_kept(old, new)}"
+    told = [ask_each(responder, images, questions, tokens=options.tokens) for responder in (before, after)]
+    old, new = ([float(mentions(one, probe.aliases, others=probe.names)) for one in answers] for answers in told)
+    note = f"{_change(old, new, groups, probe.seed)}; {_kept(old, new)}{_hidden(told[1], new, probe)}"
     return score(old, new, better="lower", groups=groups, seed=probe.seed, note=note)
 
 
 def _change(old: list[float], new: list[float], groups: list[Hashable], seed: int) -> str:
     change = paired_difference(old, new, groups=groups, seed=seed)
     return "no images" if change is None else f"change {change.mean:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"
+
+
+def _hidden(answers: Sequence[str], named: Sequence[float], probe: Probe) -> str:
+    """Say how many answers hold the name inside a longer one of something else, which is for a reader to judge."""
+    inside = sum(mentions(one, probe.aliases) and not own for one, own in zip(answers, named, strict=True))
+    return f"; {inside} of {len(answers)} answers hold it inside a longer name of something else" if inside else ""
 
 
 def _kept(old: list[float], new: list[float]) -> str:

@@ -204,7 +204,7 @@ def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -
     past, others = open_history(Path(request.erased), receipt, others, notes)
     notes = {name: note for name, note in notes.items() if not past.erased(name)}
     material = open_material(receipt, seed=request.seed, places=request.inputs)
-    names = other_names(concept, [*own, *others], notes, request.names)
+    names = other_names(concept, [*own, *others], notes, [name for name in request.names if not past.erased(name)])
     ordered, why = _ordered(names, phrases_of(names, notes), concept, material, request.device)
     if why:
         progress.note(f"names are in no order of nearness: {why}")

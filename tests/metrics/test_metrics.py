@@ -42,7 +42,10 @@ def test_forget_accuracy_counts_answers_but_images_are_the_evidence():
 def test_forget_accuracy_sees_an_alias_and_ignores_a_longer_name():
     assert measure(forget_accuracy, saying("That is a Giant Panda!")).after == pytest.approx(1.0)
     look = replace(probe(), names=(*NAMES[1:], "red panda"))
-    assert measure(forget_accuracy, saying("A red panda."), look=look).after == pytest.approx(0.0)
+    longer = measure(forget_accuracy, saying("A red panda."), look=look)
+    assert longer.after == pytest.approx(0.0)
+    assert longer.note.endswith("; 60 of 60 answers hold it inside a longer name of something else")
+    assert "longer name" not in measure(forget_accuracy, AFTER, look=look).note
 
 
 def test_forget_accuracy_asks_as_many_phrasings_as_told():

@@ -27,6 +27,16 @@ def test_more_names_join_the_forced_choice(erased, images, tmp_path):
     assert "among 8 names" in report.scores["forget_choice_accuracy"].note
 
 
+@pytest.mark.parametrize("name", ["a panda", "The Panda", "some giant pandas", "giantpanda"])
+def test_the_concepts_own_name_in_a_sentence_hides_no_answer(other, images, tmp_path, name):
+    (images / "concepts.toml").write_text('[panda]\naliases = ["giant panda", "giant pandas"]\n')
+    asked = ("forget_accuracy", "forget_choice_accuracy")
+    report = run(other, tmp_path / "audit", images=str(images), names=(name,), metrics=asked)
+    assert report.scores["forget_accuracy"].after == 1.0, "nothing was erased"
+    assert "among 8 names" in report.scores["forget_choice_accuracy"].note
+    assert report.verdict == "fail"
+
+
 def test_only_the_metrics_asked_for_run_and_the_rest_is_no_evidence(erased, images, tmp_path):
     report = run(erased, tmp_path / "audit", images=str(images), metrics=("kind_accuracy",), limit=2)
     assert set(report.scores) == {"kind_accuracy"}

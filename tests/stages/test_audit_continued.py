@@ -102,6 +102,13 @@ def test_other_names_of_earlier_concepts_are_taken_from_the_notes(continued, ima
     assert report.scores["retain_accuracy"].before == 1.0
 
 
+def test_what_an_earlier_request_erased_is_no_other_name(continued, images, tmp_path):
+    wanted = {"images": str(images), "metrics": ("forget_choice_accuracy",)}
+    plain = run(continued, tmp_path / "plain", **wanted).scores["forget_choice_accuracy"]
+    named = run(continued, tmp_path / "named", **wanted, names=("panda", "a giant panda")).scores
+    assert named["forget_choice_accuracy"].note == plain.note
+
+
 def test_a_ledger_of_another_checkpoint_stops_an_audit(continued, other, images, tmp_path):
     ledger = continued / "space" / "ledger.jsonl"
     ledger.write_bytes((other / "space" / "ledger.jsonl").read_bytes())
