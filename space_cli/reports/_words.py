@@ -66,6 +66,12 @@ BUDGETS = "Tried with other budgets than the shipped ones, which the limits of t
 PASSED_OVER = "Passed over (neither met nor failed), because their scores were not measured:"
 """Before the rules that made no gate."""
 
+INSTRUCTED = (
+    "The chat template carries an instruction that asks the checkpoint to keep the concept back. Whoever loads the "
+    "weights with another template is without it."
+)
+"""Of a method that says something in place of changing weights, or beside it."""
+
 TOOL = "space-cli"
 # What XML cannot hold, and what would reorder or break the text around a name: control characters, surrogates,
 # line breaks, overrides and isolates of the writing direction. Joiners stay: emoji and scripts need them.
@@ -143,6 +149,16 @@ def inputs_of(report: AuditReport, receipt: ErasureReceipt) -> list[tuple[str, S
 def weights_of(receipt: ErasureReceipt) -> dict[str, str]:
     """Return the SHA-256 of each weight file of the edited checkpoint, by relative path."""
     return {entry.path: entry.sha256 for entry in receipt.files if _is_weight(entry.path)}
+
+
+def changed_by(receipt: ErasureReceipt) -> dict[str, str]:
+    """Return the SHA-256 of each file of the edited checkpoint that is not the original's, by relative path.
+
+    These are its weight files; of a method that says something to the checkpoint its chat templates.
+    """
+    original = {(entry.path, entry.sha256) for entry in receipt.base_files}
+    own = (entry for entry in receipt.files if not entry.path.startswith("space/"))
+    return {entry.path: entry.sha256 for entry in own if (entry.path, entry.sha256) not in original}
 
 
 def _is_weight(path: str) -> bool:

@@ -2,7 +2,7 @@
 
 from space_cli.core.records import AuditReport, ErasureReceipt
 from space_cli.reports._markdown import escaped, gate_table, score_table, tried_with
-from space_cli.reports._words import LIMITS, OUTCOMES, PASSED_OVER, headline, inputs_of, label_of
+from space_cli.reports._words import INSTRUCTED, LIMITS, OUTCOMES, PASSED_OVER, headline, inputs_of, label_of
 
 FILE = "model-card.md"
 
@@ -29,11 +29,12 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
 
 
 def _what(report: AuditReport, receipt: ErasureReceipt) -> str:
-    return (
+    told = (
         f"This checkpoint is {escaped(receipt.request.model)}, edited with {escaped(receipt.request.method)} to "
         f"suppress the concept “{escaped(report.concept.name)}” (layers edited: {len(receipt.layers)}). "
         "`space verify` compares every other parameter with the original, bit by bit."
     )
+    return f"{told} {INSTRUCTED}" if receipt.instruction else told
 
 
 def _skipped(report: AuditReport) -> str:

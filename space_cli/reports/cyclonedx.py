@@ -18,8 +18,10 @@ from space_cli.core.budgets import budgets_text
 from space_cli.core.records import AuditReport, ErasureReceipt, GateRecord, ScoreRecord
 from space_cli.reports._words import (
     BUDGETS,
+    INSTRUCTED,
     LIMITS,
     TOOL,
+    changed_by,
     document,
     figure_text,
     figures_of,
@@ -86,15 +88,20 @@ def _edited(report: AuditReport, receipt: ErasureReceipt) -> Part:
         "name": receipt.request.model,
         "version": next((source.sha256 for source in report.inputs if source.kind == "erased"), ""),
         "description": f"Edited with {receipt.request.method} to suppress “{plain(report.concept.name)}”",
-        "components": _files(weights_of(receipt)),
+        "components": _files({**weights_of(receipt), **changed_by(receipt)}),
         "pedigree": {
             "ancestors": [base],
             "patches": [{"type": "unofficial", "diff": {"url": "space/edits.safetensors"}}],
-            "notes": f"{receipt.steps} steps; stopped: {plain(receipt.stopped)}",
+            "notes": _notes(receipt),
         },
         "modelCard": _model_card(report),
         "properties": edits,
     }
+
+
+def _notes(receipt: ErasureReceipt) -> str:
+    told = f"{receipt.steps} steps; stopped: {plain(receipt.stopped)}"
+    return f"{told}. {INSTRUCTED}" if receipt.instruction else told
 
 
 def _files(digests: Mapping[str, str]) -> list[Part]:

@@ -16,6 +16,7 @@ from space_cli.reports._plot import curve, magnitude
 from space_cli.reports._scores import courses, figure, scores
 from space_cli.reports._words import (
     BUDGETS,
+    INSTRUCTED,
     LIMITS,
     OUTCOMES,
     PASSED_OVER,
@@ -111,6 +112,7 @@ def _head(report: AuditReport, receipt: ErasureReceipt) -> str:
         f"<h1>{isolated(report.concept.name)}</h1>"
         f'<p class="soft">in {isolated(receipt.request.model)}, erased with '
         f"<span class='code'>{escaped(receipt.request.method)}</span> in {receipt.steps} steps</p>"
+        f"{f'<p>{INSTRUCTED}</p>' if receipt.instruction else ''}"
         f"{f'<p>{PSEUDONYM}</p>' if report.pseudonymized else ''}"
         f'<section class="verdict {verdict}" aria-label="Verdict">{mark(verdict, css="mark")}<div>'
         f"<strong>Suppression tested under policy “{isolated(report.policy)}”: {verdict}</strong>"

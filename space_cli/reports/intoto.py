@@ -1,13 +1,14 @@
-"""An audit as an in-toto statement: a test result about the weight files, by digest.
+"""An audit as an in-toto statement: a test result about the files that the erasure changed, by digest.
 
-It is not signed here; a signer wraps it. `inconclusive` is WARNED, never PASSED.
+It is not signed here; a signer wraps it. `inconclusive` is WARNED, never PASSED. A file that the original has as well
+is no subject: whoever holds the original would find that it had passed.
 
 References:
     in-toto Attestation Framework, Statement v1 and predicate test-result v0.1.
 """
 
 from space_cli.core.records import AuditReport, ErasureReceipt, Source, Verdict
-from space_cli.reports._words import document, inputs_of, weights_of
+from space_cli.reports._words import changed_by, document, inputs_of
 
 FILE = "attestation.intoto.json"
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -35,8 +36,8 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
 
 def _subject(report: AuditReport, receipt: ErasureReceipt) -> list[tuple[str, str]]:
     own = [(f"{source.kind}/space.json", source.sha256) for source in report.inputs if source.kind == "erased"]
-    # A subject is what a verifier holds in its hands, so the weights come first.
-    return [*weights_of(receipt).items(), *own]
+    # A subject is what a verifier holds in its hands, so the checkpoint's files come first.
+    return [*changed_by(receipt).items(), *own]
 
 
 def _tests(report: AuditReport, verdict: Verdict) -> list[str]:

@@ -2,7 +2,7 @@
 
 from space_cli.core.records import AuditReport, ErasureReceipt
 from space_cli.reports._markdown import SIGNS, escaped, gate_table, score_table, tried_with
-from space_cli.reports._words import OUTCOMES, headline, label_of
+from space_cli.reports._words import INSTRUCTED, OUTCOMES, headline, label_of
 
 FILE = "summary.md"
 
@@ -14,6 +14,7 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
         f"## {SIGNS[report.verdict]} Concept erasure audit: {escaped(report.concept.name)}",
         f"**{escaped(headline(report))}** ({OUTCOMES[report.verdict]})",
         f"{escaped(receipt.request.model)}, edited with {escaped(receipt.request.method)}",
+        INSTRUCTED if receipt.instruction else "",
         gate_table(report.gates),
         tried_with(report),
         f"<details><summary>Scores</summary>\n\n{score_table(report)}\n\n</details>" if report.scores else "",

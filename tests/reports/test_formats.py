@@ -10,7 +10,7 @@ import pytest
 from audited import HOSTILE, evidence, report, score
 
 from space_cli.core.records import GateRecord, Run, Source
-from space_cli.reports import card, html, intoto
+from space_cli.reports import card, cyclonedx, html, intoto, summary
 from space_cli.reports._folder import FORMATS, write_documents
 
 VERDICTS = ("pass", "fail", "inconclusive")
@@ -122,3 +122,14 @@ def test_the_folder_shows_some_pictures_and_keeps_all_samples(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"samples.jsonl", "report.html", *(f.FILE for f in FORMATS)}
     assert len((tmp_path / "samples.jsonl").read_text().splitlines()) == 30
     assert (tmp_path / "report.html").read_text().count("data:image/jpeg") == 12
+
+
+@pytest.mark.parametrize("form", [card, cyclonedx, html, summary], ids=lambda form: form.__name__)
+def test_an_erasure_by_instruction_is_said_to_be_one(form):
+    plain = evidence()
+    told = plain.receipt.model_copy(update={"instruction": "Forget the panda."})
+    texts = [
+        form.render(report(), replace(plain, receipt=one) if form is html else one) for one in (plain.receipt, told)
+    ]
+    assert ["carries an instruction" in text for text in texts] == [False, True]
+    assert "Forget the panda" not in texts[1]

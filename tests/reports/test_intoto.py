@@ -55,6 +55,25 @@ def test_the_subject_is_the_weights_by_digest():
     assert subject == {"model.safetensors": "34" * 32, "erased/space.json": "ab" * 32}
 
 
+def subject_of(files, base, **more):
+    receipt = evidence().receipt.model_copy(update={"files": files, "base_files": base, **more})
+    statement = json.loads(render(report(), receipt))
+    Statement.copy_from_pb(ParseDict(statement, Message())).validate()
+    return [entry["name"] for entry in statement["subject"]]
+
+
+def test_what_the_original_has_too_is_no_subject():
+    base = [file("a.safetensors", "12"), file("b.safetensors", "56"), file("config.json")]
+    edited = [file("a.safetensors", "78"), *base[1:], file("space/edits.safetensors", "9a")]
+    assert subject_of(edited, base) == ["a.safetensors", "erased/space.json"]
+
+
+def test_of_an_instruction_the_template_is_the_subject_and_never_the_originals_weights():
+    base = [file("model.safetensors", "12"), file("chat_template.jinja", "56")]
+    told = [base[0], file("chat_template.jinja", "78"), file("space/edits.safetensors", "9a")]
+    assert subject_of(told, base, instruction="Forget it.") == ["chat_template.jinja", "erased/space.json"]
+
+
 def test_the_configuration_is_the_policy_and_the_inputs():
     found = {entry["name"]: entry for entry in read()["predicate"]["configuration"]}
     assert set(found) == {"policy default", "checkpoint, of the erasure"}
