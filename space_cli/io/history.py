@@ -9,7 +9,7 @@ from space_cli.core.hooks import Change
 from space_cli.core.probing import Notes, described, is_one_of
 from space_cli.core.records import ErasureReceipt
 from space_cli.core.types import ErasedBefore, Probe, ProbeImage
-from space_cli.io.ledger import open_earlier, open_edits, open_ledger
+from space_cli.io.ledger import LEDGER, open_earlier, open_edits, open_ledger, require_counted
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,10 @@ def open_history(
         Every earlier concept, and the pictures of none of them.
 
     Raises:
-        ArtifactFault: The ledger is broken, or of another checkpoint.
+        ArtifactFault: The ledger is broken, of another checkpoint, or of other requests than the receipt counts.
     """
     entries = open_ledger(erased, receipt.files)
+    require_counted(entries, receipt, origin=str(erased / LEDGER))
     before = entries[:-1]
     if not before:
         return Past(), list(shown)

@@ -83,6 +83,16 @@ def read_ledger(folder: Path) -> list[Entry]:
     return parse(text, origin=str(path))
 
 
+def require_counted(entries: Sequence[Entry], receipt: ErasureReceipt, *, origin: str) -> None:
+    """Refuse a receipt that counts other requests than its ledger: one alone would excuse an audit from looking back.
+
+    Raises:
+        ArtifactFault: It does.
+    """
+    if receipt.requests != len(entries):
+        raise ArtifactFault(f"`{origin}` has {len(entries)} requests: the receipt says {receipt.requests}")
+
+
 def check_carried(folder: Path, entries: Sequence[Entry]) -> None:
     """Compare the edits and kept anchors of every request with the ledger's digests.
 
@@ -109,6 +119,7 @@ def ledger_checks(folder: Path, receipt: ErasureReceipt, base: Path | None) -> l
     def fits() -> str:
         entries = read_ledger(folder)
         require_fit(entries, checkpoint_digest(receipt.files), origin=str(folder / LEDGER))
+        require_counted(entries, receipt, origin=str(folder / LEDGER))
         last, asked = entries[-1], receipt.request
         if (last.hash, last.concept, last.method, last.seed) != (
             receipt.ledger, asked.concept, asked.method, asked.seed,

@@ -102,6 +102,14 @@ def test_other_names_of_earlier_concepts_are_taken_from_the_notes(continued, ima
     assert report.scores["retain_accuracy"].before == 1.0
 
 
+def test_a_receipt_that_denies_its_earlier_requests_is_not_excused_from_looking_at_them(continued, images, tmp_path):
+    record = open_artifact(continued, "erased")
+    (continued / "space.json").write_text(record.model_copy(update={"requests": 1}).model_dump_json())
+    with pytest.raises(ArtifactFault, match="has 2 requests: the receipt says 1") as fault:
+        run(continued, tmp_path / "audit", images=str(images))
+    assert fault.value.exit_code == 4
+
+
 def test_what_an_earlier_request_erased_is_no_other_name(continued, images, tmp_path):
     wanted = {"images": str(images), "metrics": ("forget_choice_accuracy",)}
     plain = run(continued, tmp_path / "plain", **wanted).scores["forget_choice_accuracy"]

@@ -140,6 +140,12 @@ def test_a_last_line_of_another_request_than_the_receipts_is_found(thrice):
     assert "another request than the receipt's" in failed(thrice / "third")["ledger"]
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_receipt_that_counts_other_requests_than_its_ledger_is_found(thrice, count):
+    forge(thrice / "third", requests=count)
+    assert f"has 3 requests: the receipt says {count}" in failed(thrice / "third")["ledger"]
+
+
 def test_a_base_that_is_gone_leaves_the_chain_to_be_checked(thrice):
     shutil.rmtree(thrice / "second")
     names = {check.name: check.passed for check in verify(thrice / "third")}
