@@ -73,7 +73,7 @@ def open_policy(path: str | None, *, known: Sequence[str]) -> tuple[Policy, str]
         known: Every score there is.
 
     Raises:
-        UsageFault: The file is missing or no policy.
+        UsageFault: The file is missing or no policy, or takes the name of a shipped one whose rules it has not.
     """
     content = policy_bytes(path)
     try:
@@ -81,7 +81,22 @@ def open_policy(path: str | None, *, known: Sequence[str]) -> tuple[Policy, str]
     except UnicodeDecodeError as failure:
         raise UsageFault(f"the policy `{path}` cannot be read: {failure}") from None
     origin = f"the policy {path or DEFAULT_POLICY}" if path in {None, *shipped_policies()} else str(path)
-    return parse_policy(text, origin=origin, known=known), hashlib.sha256(content).hexdigest()
+    policy = parse_policy(text, origin=origin, known=known)
+    _refuse_borrowed_name(policy, origin)
+    return policy, hashlib.sha256(content).hexdigest()
+
+
+def _refuse_borrowed_name(policy: Policy, origin: str) -> None:
+    """Refuse other rules under a shipped policy's name: every report tells the verdict by that name."""
+    name = policy.name.strip().casefold()
+    if name not in shipped_policies():
+        return
+    shipped = Policy.model_validate(tomllib.loads(policy_bytes(name).decode("utf-8")))
+    if policy.model_copy(update={"name": name}) != shipped:
+        raise UsageFault(
+            f"`{origin}` is called `{policy.name}`, as a shipped policy that has other rules",
+            hint="give it a `name` of its own: reports tell the verdict by it",
+        )
 
 
 def policy_bytes(path: str | None) -> bytes:

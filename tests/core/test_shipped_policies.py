@@ -11,7 +11,7 @@ from space_cli.core.examining import every_score
 from space_cli.core.policy import judge, passed_over
 from space_cli.core.records import ScoreRecord
 from space_cli.core.stats import wilson
-from space_cli.io.probe import open_policy, shipped_policies
+from space_cli.io.probe import open_policy, policy_bytes, shipped_policies
 
 
 def test_the_shipped_policy_reads_and_speaks_of_metrics_that_exist():
@@ -241,3 +241,18 @@ def test_the_digest_of_a_policy_is_that_of_its_file(tmp_path):
     path.write_bytes(b"\xff")
     with pytest.raises(UsageFault, match="cannot be read"):
         open_policy(str(path), known=KNOWN)
+
+
+@pytest.mark.parametrize("name", ["default", "Strict ", "report-only"])
+def test_other_rules_under_a_shipped_policys_name_are_refused(tmp_path, name):
+    path = tmp_path / "p.toml"
+    path.write_text(f'name = "{name}"\n[[rule]]\nscore = "retain_kl"\nat_most = 1\n')
+    with pytest.raises(UsageFault, match="as a shipped policy that has other rules") as fault:
+        open_policy(str(path), known=KNOWN)
+    assert fault.value.hint.startswith("give it a `name` of its own")
+
+
+def test_a_copy_of_a_shipped_policy_may_keep_its_name(tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_bytes(b"# ours\n" + policy_bytes("strict"))
+    assert open_policy(str(path), known=every_score())[0] == shipped("strict")

@@ -54,10 +54,10 @@ def test_equal_audits_write_equal_documents(erased, images, tmp_path):
 
 
 def test_a_failed_audit_is_written_all_the_same(erased, images, tmp_path):
-    policy = tmp_path / "strict.toml"
-    policy.write_text('name = "strict"\n[[rule]]\nscore = "forget_accuracy"\nat_least = 0.5\n')
+    policy = tmp_path / "mine.toml"
+    policy.write_text('name = "mine"\n[[rule]]\nscore = "forget_accuracy"\nat_least = 0.5\n')
     report = run(erased, tmp_path / "audit", images=str(images), policy=str(policy))
-    assert (report.verdict, report.policy) == ("fail", "strict")
+    assert (report.verdict, report.policy) == ("fail", "mine")
     assert "Suppression tested under policy" in (tmp_path / "audit" / "report.html").read_text()
 
 
