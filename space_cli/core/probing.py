@@ -1,5 +1,7 @@
 """From an auditor's pictures and notes to the probe that every metric looks at."""
 
+import hashlib
+
 from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -79,6 +81,8 @@ def split_images(
 ) -> tuple[list[ProbeImage], list[ProbeImage]]:
     """Separate the concept's own pictures from those of other concepts.
 
+    Of equal ones in the folders of its name and of an alias the first counts: a copy is no further evidence.
+
     Raises:
         UsageFault: There are pictures, but none of the concept, or a path cannot be written down.
     """
@@ -92,7 +96,17 @@ def split_images(
             f"`{folder}` has no images of `{concept.name}`: its sub-folders are {found}",
             hint="name one sub-folder like the concept, or pass its name as an alias in `concepts.toml`",
         )
-    return own, [one for one in shown if not is_one_of(one.name, concept.names)]
+    return _distinct(own), [one for one in shown if not is_one_of(one.name, concept.names)]
+
+
+def _distinct(own: Sequence[ProbeImage]) -> list[ProbeImage]:
+    if len({one.name for one in own}) < 2:  # in one folder no picture is there twice
+        return list(own)
+    content = (hashlib.sha256(one.image.tobytes()).digest() for one in own)
+    found: dict[tuple[tuple[int, int], bytes], ProbeImage] = {}
+    for one, digest in zip(own, content, strict=True):
+        found.setdefault((one.image.size, digest), one)
+    return list(found.values())
 
 
 def build_probe(

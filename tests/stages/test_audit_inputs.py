@@ -101,6 +101,15 @@ def test_too_few_images_are_inconclusive(erased, images, tmp_path):
     assert gate.reason == "forget_accuracy has only 3 independent values: 10 are needed"
 
 
+def test_copies_in_the_folder_of_an_alias_are_no_further_images(erased, images, tmp_path):
+    for path in sorted((images / "panda").iterdir())[6:]:
+        path.unlink()
+    shutil.copytree(images / "panda", images / "giant_panda")
+    report = audit(erased, tmp_path / "audit", images=str(images))
+    assert report.scores["forget_accuracy"].n == 6
+    assert report.verdict == "inconclusive"
+
+
 @pytest.fixture
 def trained(erased):
     """The erased folder, as a method that trains on images of the concept would have left it."""
