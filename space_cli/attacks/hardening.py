@@ -46,7 +46,7 @@ class Options(BaseModel):
 
     steps: Annotated[int, Field(ge=1)] = 72  # twice the eraser's longest
     # Of the mean token norm; the eraser has the last two.
-    radii: tuple[Annotated[float, Field(gt=0)], ...] = (0.5, 0.9, 1.3)
+    radii: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (0.5, 0.9, 1.3)
     images: Annotated[int, Field(ge=1)] = 16  # held-out anchors
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from PIL.Image import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from space_cli.core.answer_form import AnswerForm
@@ -58,7 +58,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stops: tuple[Annotated[int, Field(ge=1)], ...] = (5, 20, 50)  # steps, ascending
+    stops: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (5, 20, 50)  # steps, ascending
     rank: Annotated[int, Field(ge=1)] = 8
     rates: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (3e-4, 1e-3)  # each on its own
     batch: Annotated[int, Field(ge=1)] = 4  # prompts a step
@@ -67,6 +67,14 @@ class Options(BaseModel):
     proxies: Annotated[int, Field(ge=1)] = 16  # held-out anchors
     questions: Annotated[int, Field(ge=1, le=len(AUDIT_OPEN))] = 2
     controls: Annotated[int, Field(ge=1)] = 2  # other names taught with the same pictures, each on its own
+
+    @field_validator("stops")
+    @classmethod
+    def _ascending(cls, stops: tuple[int, ...]) -> tuple[int, ...]:
+        # Training ends at the last one, so that a later one before it would never be reached.
+        if any(step >= later for step, later in itertools.pairwise(stops)):
+            raise ValueError("steps must ascend")
+        return stops
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,10 @@ def test_what_is_set_replaces_the_own_option_alone():
         ({"relearn": {"rate": 1}}, "`relearn` has no option `rate`"),
         ({"relearn": {"rates": []}}, "option `rates` of `relearn`"),
         ({"relearn": {"rates": [0]}}, "option `rates.0` of `relearn`"),
+        ({"relearn": {"stops": []}}, "option `stops` of `relearn`"),
+        ({"relearn": {"stops": [50, 5]}}, "option `stops` of `relearn`: .*steps must ascend"),
+        ({"relearn": {"stops": [5, 5]}}, "option `stops` of `relearn`"),
+        ({"hardening": {"radii": []}}, "option `radii` of `hardening`"),
         ({"relearn": {"rank": "high"}}, "option `rank` of `relearn`"),
         ({"jailbreak": {"images": 4}}, "about nothing that this audit runs"),
         ({"elicitation": {"images": 4}}, "about nothing that this audit runs"),
@@ -26,7 +30,7 @@ def test_what_is_set_replaces_the_own_option_alone():
 )
 def test_what_does_not_fit_or_is_not_run_is_refused(budgets, said):
     with pytest.raises(UsageFault, match=said) as fault:
-        check_budgets(budgets, ["retain_accuracy"], ["relearn"])
+        check_budgets(budgets, ["retain_accuracy"], ["relearn", "hardening"])
     assert fault.value.exit_code == 2
     assert fault.value.hint
 

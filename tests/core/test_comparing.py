@@ -1,5 +1,7 @@
 """The difference between two erased checkpoints that were asked the same questions."""
 
+import math
+
 import pytest
 
 from space_cli.core.comparing import with_differences
@@ -62,9 +64,8 @@ def test_answers_are_no_part_of_the_record():
     assert whole != whole.model_copy(update={"after": 0.1})
 
 
-@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_a_score_that_is_no_number_has_no_difference_and_its_record_can_be_read_again(broken):
-    wrong = scored([broken, *HARD[1:]], unit="nats")
+def test_a_score_that_is_no_number_has_no_difference_and_its_record_can_be_read_again():
+    wrong = scored([math.nan, *HARD[1:]], unit="nats")
     for one, other in ((scored(HARD, unit="nats"), wrong), (wrong, scored(HARD, unit="nats"))):
         assert parts_of(one, other) == {}
         told = with_differences({"x": one}, {"x": other}, seed=0)["x"]
