@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from space_cli.core.budgets import budgets_text
 from space_cli.core.records import AuditReport, GateRecord, ScoreRecord
-from space_cli.reports._words import BUDGETS, difference_text, figure_text, interval_text, label_of, plain
+from space_cli.reports._words import BUDGETS, difference_text, figure_text, interval_text, label_of, limit_said, plain
 
 _MARKUP = re.compile(r"[\\`*_\[\]<>|~&#$!]|:(?=//)")
 SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
@@ -63,9 +63,9 @@ def gate_table(gates: Sequence[GateRecord]) -> str:
 
 
 def tried_with(report: AuditReport) -> str:
-    """Return which budgets this audit changed, or nothing."""
+    """Return which budgets this audit changed and which images it left out, or nothing."""
     told = budgets_text(report.request.budgets)
-    return f"{BUDGETS} {escaped(told)}" if told else ""
+    return "\n\n".join(filter(None, (f"{BUDGETS} {escaped(told)}" if told else "", limit_said(report))))
 
 
 def _beside(score: ScoreRecord | None) -> tuple[str, str]:

@@ -83,6 +83,12 @@ def headline(report: AuditReport) -> str:
     return f"Suppression tested under policy “{plain(report.policy)}”: {report.verdict}"
 
 
+def limit_said(report: AuditReport) -> str:
+    """Say that an audit left images out, or nothing."""
+    most = report.request.limit
+    return f"No more than {most} images of each concept were asked about, the first by name." if most else ""
+
+
 def label_of(score: str) -> str:
     """Return a score's name in words.
 

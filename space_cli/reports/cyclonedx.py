@@ -27,6 +27,7 @@ from space_cli.reports._words import (
     figures_of,
     headline,
     label_of,
+    limit_said,
     plain,
     weights_of,
 )
@@ -67,7 +68,8 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
 
 def _summary(report: AuditReport) -> str:
     told = budgets_text(report.request.budgets)
-    return f"{headline(report)} {BUDGETS} {plain(told)}." if told else headline(report)
+    parts = (headline(report), f"{BUDGETS} {plain(told)}." if told else "", limit_said(report))
+    return " ".join(part for part in parts if part)
 
 
 def _edited(report: AuditReport, receipt: ErasureReceipt) -> Part:

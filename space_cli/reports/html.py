@@ -21,6 +21,7 @@ from space_cli.reports._words import (
     OUTCOMES,
     PASSED_OVER,
     inputs_of,
+    limit_said,
 )
 
 LEFT_OUT = "The pictures of the concept are left out: this report may not show what it may not name."
@@ -180,7 +181,8 @@ def _gates(report: AuditReport) -> str:
     left = f"<p><small>{PASSED_OVER}</small></p><ul class='over code'>{over}</ul>" if over else ""
     told = budgets_text(report.request.budgets)
     tried = f"<p><small>{BUDGETS} <span class='code'>{escaped(told)}</span></small></p>" if told else ""
-    return f"<h2>Rules of the policy</h2>{rules}{left}{tried}"
+    fewer = f"<p><small>{limit_said(report)}</small></p>" if report.request.limit else ""
+    return f"<h2>Rules of the policy</h2>{rules}{left}{tried}{fewer}"
 
 
 def _training(rows: Sequence[Mapping[str, float]], receipt: ErasureReceipt) -> str:

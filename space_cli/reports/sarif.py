@@ -70,11 +70,14 @@ def facts(report: AuditReport) -> dict[str, object]:
     """Return what the run's properties repeat of the record, to the last digit; `space verify` compares the two."""
     return {
         "concept": report.concept.name,
+        "aliases": list(report.concept.aliases),
         "verdict": report.verdict,
         "policy": {"name": report.policy, "sha256": report.policy_sha256},
         "inputs": [{"kind": source.kind, "sha256": source.sha256} for source in report.inputs],
         "seed": report.seed,
         "budgets": report.request.budgets,
+        "limit": report.request.limit,
+        "names": list(report.request.names),
         "gates": [gate.model_dump(mode="json") for gate in report.gates],
         "passed_over": report.passed_over,
         "scores": {name: figures_of(score) for name, score in report.scores.items()},

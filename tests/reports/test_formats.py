@@ -9,6 +9,7 @@ import pytest
 
 from audited import HOSTILE, evidence, report, score
 
+from space_cli.core.recipe import AuditRequest
 from space_cli.core.records import GateRecord, Run, Source
 from space_cli.reports import card, cyclonedx, html, intoto, summary
 from space_cli.reports._folder import FORMATS, write_documents
@@ -133,3 +134,13 @@ def test_an_erasure_by_instruction_is_said_to_be_one(form):
     ]
     assert ["carries an instruction" in text for text in texts] == [False, True]
     assert "Forget the panda" not in texts[1]
+
+
+@pytest.mark.parametrize("form", [*FORMATS, html], ids=lambda form: form.__name__)
+def test_an_audit_that_left_images_out_says_so(form):
+    def told(limit):
+        one = report(request=AuditRequest(erased="/tmp/erased", limit=limit))
+        return form.render(one, evidence() if form is html else evidence().receipt)
+
+    assert "4321" in told(4321)
+    assert "4321" not in told(None)
