@@ -33,20 +33,37 @@ def unseen_gate(
     """
     if not used:
         return _gate("inconclusive", f"what {eraser} was given cannot be compared: {unused}")
-    known = {_digest(image) for image in used}
-    again = [one.path for one in own if _digest(one.image) in known]
-    if again:
-        raise UsageFault(
-            f"{len(again)} of {len(own)} images of the concept were given to {eraser} as --forget-images, "
-            f"first `{again[0]}`: an audit on images that were trained on shows nothing",
-            hint="take other images of the concept, or leave out `--images`",
-        )
+    _refuse_known(own, used, f"were given to {eraser} as --forget-images")
     return _gate("pass", f"none of {len(own)} is among the {len(used)} that {eraser} was given")
+
+
+def refuse_anchors(own: Sequence[ProbeImage], anchors: Sequence[Image]) -> None:
+    """Refuse images of the concept that a source-free erasure trained on, as its pool may have held them.
+
+    Args:
+        own: The auditor's images of the concept.
+        anchors: What was trained on to forget it; none where that cannot be had.
+
+    Raises:
+        UsageFault: One is among them.
+    """
+    _refuse_known(own, anchors, "are anchors that erasing trained on")
 
 
 def with_gate(verdict: Verdict, gate: GateRecord) -> Verdict:
     """Return a verdict after one more rule; only a pass can still be lost."""
     return gate.verdict if verdict == "pass" else verdict
+
+
+def _refuse_known(own: Sequence[ProbeImage], used: Sequence[Image], why: str) -> None:
+    known = {_digest(image) for image in used}
+    again = [one.path for one in own if _digest(one.image) in known]
+    if again:
+        raise UsageFault(
+            f"{len(again)} of {len(own)} images of the concept {why}, first `{again[0]}`: an audit on images that were "
+            "trained on shows nothing",
+            hint="take other images of the concept, or leave out `--images`",
+        )
 
 
 def _gate(verdict: Verdict, reason: str) -> GateRecord:

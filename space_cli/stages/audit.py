@@ -26,7 +26,7 @@ from space_cli.core.examining import Found, assault, attacks_of, every_score, me
 from space_cli.core.judging import judged
 from space_cli.core.masking import masked, untraced
 from space_cli.core.nearness import nearest_first, text_embeddings
-from space_cli.core.overlap import unseen_gate
+from space_cli.core.overlap import refuse_anchors, unseen_gate
 from space_cli.core.probing import (
     build_probe,
     described,
@@ -46,7 +46,7 @@ from space_cli.core.records import (
     SourceKind,
 )
 from space_cli.core.remembering import Remembering
-from space_cli.core.types import Probe
+from space_cli.core.types import Probe, ProbeImage
 from space_cli.io.artifact import new_artifact, open_artifact, source_of
 from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
 from space_cli.io.comparison import open_baseline, unknown_images
@@ -223,8 +223,15 @@ def _probe(request: AuditRequest, receipt: ErasureReceipt, progress: Progress) -
     }
     probe = replace(probe, holdout=material.holdout, general=material.general, used=material.used)
     probe = replace(probe, earlier=past.earlier, undo=past.undo)
-    trained = own and receipt.request.forget_images is not None
-    return _Probed(concept, probe, missing, unseen_gate(own, material.used, material.unused) if trained else None)
+    return _Probed(concept, probe, missing, _unseen(own, material, trained=receipt.request.forget_images is not None))
+
+
+def _unseen(own: Sequence[ProbeImage], material: Material, *, trained: bool) -> GateRecord | None:
+    """Refuse images that erasing trained on; what it was given beside the anchors has a rule of its own."""
+    if own and trained:
+        return unseen_gate(own, material.used, material.unused)
+    refuse_anchors(own, material.used)
+    return None
 
 
 def _ordered(

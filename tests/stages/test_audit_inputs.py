@@ -130,6 +130,16 @@ def test_images_that_erasing_trained_on_are_refused_whatever_their_name_and_form
     assert not (tmp_path / "audit").exists()
 
 
+def test_anchors_of_a_source_free_erasure_are_no_new_images(erased, images, tmp_path):
+    picture("panda", 91).save(images / "panda" / "again.png")
+    with pytest.raises(
+        UsageFault, match="1 of 13 images of the concept are anchors that erasing trained on"
+    ) as refused:
+        audit(erased, tmp_path / "audit", images=str(images))
+    assert refused.value.exit_code == 2
+    assert not (tmp_path / "audit").exists()
+
+
 def test_new_images_pass_a_rule_of_their_own(trained, images, tmp_path):
     report = audit(trained, tmp_path / "audit", images=str(images))
     assert report.verdict == "pass"
