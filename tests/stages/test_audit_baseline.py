@@ -1,5 +1,7 @@
 """Another erasure beside the audited one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -72,6 +74,8 @@ def trained(other):
 
 def test_images_that_the_baseline_was_trained_on_are_refused(erased, trained, images, tmp_path, monkeypatch):
     picture("panda", 91).save(images / "panda" / "again.png")
+    own = replace(material(), used=())  # the audited checkpoint was trained on other ones
+    monkeypatch.setattr(stage, "open_material", lambda receipt, *, seed, places=None: own)
     monkeypatch.setattr(stage, "open_model", lambda place, *, device: pytest.fail("a checkpoint was asked"))
     with pytest.raises(UsageFault, match="1 of 13 images of the concept were given to the baseline's `erase`") as fault:
         run(erased, tmp_path / "audit", images=str(images), baseline=str(trained))
