@@ -243,13 +243,12 @@ def _lack(rule: Rule, score: ScoreRecord, enough: int) -> str:
 
 def _needed(rule: Rule, score: ScoreRecord) -> dict[str, float | None]:
     """Return the figures that a rule reads, by name."""
+    known = {"before": score.before} if rule.ratio_of_before or rule.before_at_least is not None else {}
     if rule.of == ANY_TRY:
-        return {part: score.parts.get(part) for part in (ANY_TRY, ANY_TRY_CONTROL)}
-    found = {"after": score.after}
+        return known | {part: score.parts.get(part) for part in (ANY_TRY, ANY_TRY_CONTROL)}
+    found = {"after": score.after} | known
     if rule.bound != "mean":
         found[rule.bound] = score.low if rule.bound == "low" else score.high
-    if rule.ratio_of_before or rule.before_at_least is not None:
-        found["before"] = score.before
     if rule.of == "over_control" and AT_CONTROL_SIZE in score.parts:
         found[AT_CONTROL_SIZE] = score.compared
     return found | _subtracted(rule, score)

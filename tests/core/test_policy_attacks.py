@@ -120,3 +120,14 @@ def test_parts_of_a_score_contradict_where_no_control_allows_both(floor, ceiling
             policy(*rules)
     else:
         assert len(policy(*rules).rule) == 2
+
+
+@pytest.mark.parametrize("before", [float("nan"), float("inf"), None])
+@pytest.mark.parametrize("of", ["after", "any_try"])
+def test_a_figure_before_that_is_no_number_decides_nothing(of, before):
+    rules = policy(f'score = "{ATTACK}"\nof = "{of}"\nat_most = 0.2\nbefore_at_least = 0.1')
+    parts = {"any_try": 0.05, "any_try_control": 0.0}
+    record = attacked(0.05, 0.0, 0.1, control=0.0, parts=parts).model_copy(update={"before": before})
+    verdict, (gate,) = judge(rules, {ATTACK: record})
+    assert verdict == "inconclusive"
+    assert "`before`" in gate.reason
