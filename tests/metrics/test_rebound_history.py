@@ -190,3 +190,13 @@ def test_what_the_present_request_is_about_and_other_earlier_ones_are_other_thin
 
 def test_a_first_request_has_nothing_to_tell_of():
     assert on_anchors(erasing(Hinged(rose=1)), [], {"layer": torch.tensor([[-2.0]])}) == {}
+
+
+def test_one_of_many_that_is_back_altogether_stands_beside_their_mean():
+    before, after = Hinged(tulip=-1, bus=-1, rose=1), Hinged(tulip=1, bus=-1, rose=-1)
+    third = [edit(2, 0, -2)]
+    found = rebound.measure(
+        before, after, probe_of(earlier("bus", [third]), earlier("tulip", [third])), rebound.Options()
+    )
+    assert (found.after, found.parts) == (0.5, {"worst": 1.0})
+    assert found.samples, "a baseline is compared by them"
