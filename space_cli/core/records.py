@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from space_cli.core.recipe import AuditRequest, Concept, EraseRequest, IndexRequest, SelectRequest
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 AT_CONTROL_SIZE = "at_control_size"
 """Among the parts of a score: the same measure after erasing, with no more images than the control had."""
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -56,7 +56,7 @@ class Manifest(_Record):
     """What every folder's `space.json` holds."""
 
     kind: Literal["pool", "anchors", "erased", "audit"]
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = SCHEMA_VERSION
     space_version: str
     seed: int
     inputs: list[Source]

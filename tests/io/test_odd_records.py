@@ -17,6 +17,7 @@ from space_cli.io.artifact import RECORD_NAME, new_artifact, read_record
         ("[" * 200_000, "is not a JSON object"),
         ('{"a":' * 200_000, "is not a JSON object"),
         ("3", "is not a JSON object"),
+        ('{"kind": "audit", "schema_version": 2}', "does not fit its schema: schema_version"),
         ('{"kind": "pool", "inputs": ' + "[" * 300 + "]" * 300 + "}", "does not fit its schema"),
     ],
 )
