@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Hashable
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from space_cli.core.recipe import AuditRequest, Concept, EraseRequest, IndexRequest, SelectRequest
 
@@ -150,6 +150,13 @@ class ErasureReceipt(Manifest):
         description="Random, and in no report: the digest of a receipt would confirm a guessed name without it",
     )
     pseudonymized: Pseudonymized | None = Field(default=None, description="Set where a pseudonym stands for it")
+
+    @model_validator(mode="after")
+    def _own_to_images(self) -> Self:
+        # An audit compares its images with these where the request names them: whoever takes that out is found.
+        if self.request.forget_images is None and any(source.kind == "images" for source in self.inputs):
+            raise ValueError("images are among the inputs, though the request has no `forget_images`")
+        return self
 
 
 Samples = tuple[tuple[Hashable, float, float], ...]

@@ -137,9 +137,9 @@ def read_record(folder: Path) -> Record:
         return record.model_validate_json(text)
     except ValidationError as failure:
         first = failure.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
         said = first["msg"].removeprefix("Value error, ")
-        raise ArtifactFault(f"`{path}` does not fit its schema: {where}: {said}") from None
+        raise ArtifactFault(": ".join((f"`{path}` does not fit its schema", *where, said))) from None
 
 
 def check_files(folder: Path, files: list[FileRecord]) -> None:

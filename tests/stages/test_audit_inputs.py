@@ -11,7 +11,7 @@ from fakes import picture
 
 from space_cli.cli.app import run
 from space_cli.core.errors import UsageFault
-from space_cli.io.artifact import read_record
+from space_cli.io.artifact import read_record, source_of
 from space_cli.reports._folder import FORMATS
 from space_cli.stages import audit as stage
 
@@ -138,6 +138,20 @@ def test_anchors_of_a_source_free_erasure_are_no_new_images(erased, images, tmp_
         audit(erased, tmp_path / "audit", images=str(images))
     assert refused.value.exit_code == 2
     assert not (tmp_path / "audit").exists()
+
+
+def test_a_receipt_that_denies_the_images_among_its_inputs_is_refused(trained, images, tmp_path, capsys):
+    record = read_record(trained)
+    used = record.model_copy(update={"inputs": [*record.inputs, source_of(images, "images")]})
+    (trained / "space.json").write_text(used.model_dump_json())
+    words = ["audit", str(trained), "--metrics", "text_knowledge", "--out", str(tmp_path / "one"), "--exit-zero"]
+    assert run(words) == 0
+    denied = used.model_copy(update={"request": record.request.model_copy(update={"forget_images": None})})
+    (trained / "space.json").write_text(denied.model_dump_json())
+    for words in (["audit", str(trained), "--out", str(tmp_path / "two")], ["verify", str(trained)]):
+        assert run(words) == 4
+        said = "does not fit its schema: images are among the inputs, though the request has no `forget_images`"
+        assert said in capsys.readouterr().err
 
 
 def test_new_images_pass_a_rule_of_their_own(trained, images, tmp_path):
