@@ -246,7 +246,8 @@ def test_a_file_as_input_and_a_shared_input_are_read_once(half, monkeypatch):
     (half / "images.tar").write_bytes(b"tar")
     archive = Source(kind="images", path=str(half / "images.tar"), sha256=digest_file(half / "images.tar"))
     base = source_of(half / "base", "checkpoint")
-    forge(half / "erased", inputs=[archive, base, base])
+    request = read_record(half / "erased").request.model_copy(update={"forget_images": archive.path})
+    forge(half / "erased", inputs=[archive, base, base], request=request)
     read: list[Path] = []
 
     def counted(folder: Path, kind: str) -> Source:
