@@ -9,6 +9,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.instruction import fitting_statement, inserted, removed, statements, template_of
+from space_cli.core.records import ErasureReceipt
 from space_cli.io.checkpoint import Checkpoint, carried_files
 
 CONFIGS = ("chat_template.json", "processor_config.json", "tokenizer_config.json")
@@ -59,6 +60,25 @@ def unlike_instructed(before: Checkpoint, after: Checkpoint, instruction: str) -
         for statement in statements(instruction)
     )
     return holding, min(fits, key=len)
+
+
+def refuse_other_changes(receipt: ErasureReceipt) -> None:
+    """Refuse an erased checkpoint of which something else is changed than an erasure changes.
+
+    A `generation_config.json` that suppresses tokens silences a name in every answer, and leaves it in the weights.
+
+    Raises:
+        ArtifactFault: A file that is no weight is not the original's, nor a place of the recorded instruction.
+    """
+    original = {(entry.path, entry.sha256) for entry in receipt.base_files}
+    for entry in receipt.files:
+        told = bool(receipt.instruction) and (entry.path.endswith(".jinja") or entry.path in CONFIGS)
+        own = entry.path.startswith("space/") or entry.path.endswith(".safetensors") or told
+        if not own and (entry.path, entry.sha256) not in original:
+            raise ArtifactFault(
+                f"`{entry.path}` of the erased checkpoint is not the original's: an erasure changes weights alone",
+                hint="`space verify` tells what else differs",
+            )
 
 
 def _texts(checkpoint: Checkpoint) -> dict[str, str]:

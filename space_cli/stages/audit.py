@@ -48,6 +48,7 @@ from space_cli.core.records import (
 from space_cli.core.remembering import Remembering
 from space_cli.core.types import Probe, ProbeImage
 from space_cli.io.artifact import new_artifact, open_artifact, source_of
+from space_cli.io.chat_template import refuse_other_changes
 from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
 from space_cli.io.comparison import open_baseline, unknown_images
 from space_cli.io.history import open_history, same_history
@@ -160,6 +161,7 @@ def _refuse_unknown(request: AuditRequest) -> None:
 def _receipt(request: AuditRequest, *, verify: bool = True) -> ErasureReceipt:
     record = open_artifact(Path(request.erased), "erased", verify=verify, alone=verify)
     assert isinstance(record, ErasureReceipt)
+    refuse_other_changes(record)
     return record
 
 

@@ -6,6 +6,8 @@ from auditing import run as audit
 
 from space_cli.cli.app import run
 from space_cli.core.errors import ArtifactFault
+from space_cli.io.artifact import file_records, read_record
+from space_cli.io.chat_template import refuse_other_changes
 
 LOADED = (
     "model.safetensors",  # taken in place of shards
@@ -62,3 +64,28 @@ def test_a_finished_verdict_is_not_told_of_an_altered_checkpoint(erased, other, 
         shard.write_bytes(content[:-1] + b"\0")
     assert run(words) == 4
     assert "reused" not in capsys.readouterr().err
+
+
+def forge(folder, **changes):
+    """Write the record anew, so that it lists what lies in the folder."""
+    files = [entry for entry in file_records(folder) if entry.path != "space.json"]
+    record = read_record(folder).model_copy(update={"files": files, **changes})
+    (folder / "space.json").write_text(record.model_dump_json())
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "config.json", "tokenizer_config.json"])
+def test_a_listed_file_that_no_erasure_changes_stops_the_audit(erased, tmp_path, name):
+    (erased / name).write_text('{"model_type": "llava", "suppress_tokens": [7]}')
+    forge(erased)
+    with pytest.raises(ArtifactFault, match=f"`{name}` of the erased checkpoint is not the original's") as fault:
+        audit(erased, tmp_path / "audit", metrics=("text_knowledge",))
+    assert fault.value.exit_code == 4
+
+
+def test_an_instruction_may_stand_where_templates_are(erased):
+    (erased / "chat_template.jinja").write_text("{{ 'Forget it.' }}")
+    forge(erased, instruction="Forget it.")
+    refuse_other_changes(read_record(erased))
+    forge(erased, instruction="")
+    with pytest.raises(ArtifactFault, match=r"chat_template\.jinja"):
+        refuse_other_changes(read_record(erased))

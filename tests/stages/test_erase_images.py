@@ -19,11 +19,12 @@ from space_cli.core.protocols import Silent
 from space_cli.core.recipe import EraseRequest
 from space_cli.core.types import Anchor, Item
 from space_cli.io.artifact import digest_file, file_records, read_record
-from space_cli.io.chat_template import write_instruction
+from space_cli.io.chat_template import refuse_other_changes, write_instruction
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.images import content_hash, readable_images
 from space_cli.io.subject import Aim, subject_of
 from space_cli.methods import prompt
+from space_cli.reports._words import changed_by
 from space_cli.stages.erase import erase, plan
 from space_cli.stages.revert import revert
 from space_cli.stages.verify import verify
@@ -174,7 +175,8 @@ def test_an_instruction_changes_no_weight_and_one_file(told):
     assert "retain_kl" not in receipt.signals
     base = {entry.path: entry.sha256 for entry in file_records(told / "base")}
     differing = {name for name, digest in base.items() if digest_file(told / "erased" / name) != digest}
-    assert differing == {TEMPLATE}
+    assert differing == set(changed_by(receipt)) == {TEMPLATE}
+    refuse_other_changes(receipt)
     assert failed(told / "erased") == set()
     passed = {check.name: check.detail for check in verify(told / "erased")}
     assert passed["chat template"] == "1 files are the base's with the recorded instruction"
