@@ -10,7 +10,7 @@ from transformers.utils import logging as transformers_logging
 from space_cli.core.errors import ArtifactFault
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.images import Pixels, pixels_of
-from space_cli.io.loading import UNLOADABLE, load_fault
+from space_cli.io.loading import OWN_FILES, UNLOADABLE, load_fault
 
 
 def load_towers(
@@ -35,8 +35,8 @@ def load_towers(
         model, report = architecture.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **OWN_FILES)
+        processor = AutoImageProcessor.from_pretrained(folder, **OWN_FILES)
         pixels = pixels_of(processor.to_dict(), model.config.vision_config.image_size)
     except UNLOADABLE as failure:
         raise load_fault(folder, failure) from failure

@@ -1,12 +1,16 @@
 """What goes wrong while transformers loads a folder: whose fault it is, in one line."""
 
 from pathlib import Path
+from types import MappingProxyType
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, SpaceError, is_out_of_memory
 
+OWN_FILES = MappingProxyType({"local_files_only": True, "trust_remote_code": False})
+"""How anything is loaded: nothing is fetched, and code in the folder is refused. Of what its default says transformers
+asks on the terminal, and runs that code for whoever says yes."""
 # What transformers raises for files that are missing, damaged or do not fit; a config may hold any value anywhere.
 UNLOADABLE = (
     OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, SafetensorError,

@@ -30,7 +30,7 @@ from space_cli.core.family import Family
 from space_cli.core.latent import entering, shifting
 from space_cli.core.losses import answer_log_likelihood, answer_mask
 from space_cli.core.types import Batch, Prompt, Rows
-from space_cli.io.loading import UNLOADABLE, load_fault
+from space_cli.io.loading import OWN_FILES, UNLOADABLE, load_fault
 from space_cli.io.prompting import Prompting
 from space_cli.io.shared_prefix import Opening, common_opening
 
@@ -94,10 +94,10 @@ def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
     dtype = "auto" if device.startswith("cuda") else torch.float32
     try:
         model, report = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **OWN_FILES
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **OWN_FILES)
+        processor = AutoImageProcessor.from_pretrained(folder, **OWN_FILES)
     except UNLOADABLE as failure:
         raise load_fault(folder, failure) from failure
     _refuse_missing(folder, set(report["missing_keys"]) - set(model.all_tied_weights_keys))

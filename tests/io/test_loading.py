@@ -84,3 +84,19 @@ def test_what_a_family_needs_of_a_config_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "llava"}')
     with pytest.raises(ArtifactFault, match="describes no `llava`: it lacks 'vision_config'"):
         open_model(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["llava", "clip"])
+def test_code_in_a_folder_is_refused_and_nobody_is_asked(llava, tmp_path, monkeypatch, kind):
+    folder = llava if kind == "llava" else clip_folder(tmp_path / "clip")
+    given = next(
+        folder / name for name in ("processor_config.json", "preprocessor_config.json") if (folder / name).exists()
+    )
+    rules = json.loads(given.read_text())
+    given.unlink()
+    own = {"image_processor_type": "Own", "auto_map": {"AutoImageProcessor": "own.Own"}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(rules.get("image_processor", rules) | own))
+    (folder / "own.py").write_text("from transformers import CLIPImageProcessorPil as Own")
+    monkeypatch.setattr("builtins.input", lambda _: pytest.fail("somebody was asked whether to run code"))
+    with pytest.raises(ArtifactFault, match="cannot be loaded"):
+        open_model(folder, device="cpu") if kind == "llava" else clip.load(folder, "cpu")
