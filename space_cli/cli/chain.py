@@ -258,12 +258,15 @@ def check_model(model: str, revision: str | None) -> Path:
 
     Returns:
         Its folder on this machine.
+
+    Raises:
+        ArtifactFault: It is no checkpoint that could be edited.
     """
-    from space_cli.io.checkpoint import open_checkpoint, resolve
+    from space_cli.io.checkpoint import open_checkpoint, refuse_foreign_links, resolve
     from space_cli.io.model import family_of
 
     folder = resolve(model, revision)
-    open_checkpoint(folder)
+    refuse_foreign_links(open_checkpoint(folder))
     family_of(folder)
     return folder
 

@@ -27,6 +27,7 @@ __all__ = [
     "carried_files",
     "check_recorded",
     "open_checkpoint",
+    "refuse_foreign_links",
     "resolve",
     "write_edited",
 ]
@@ -103,11 +104,12 @@ def write_edited(checkpoint: Checkpoint, deltas: Mapping[str, Delta], out: Path,
 
     Raises:
         UsageFault: `out` lies inside the base, which writing would change.
-        ArtifactFault: A parameter is unknown, or a delta does not fit or is not finite.
+        ArtifactFault: A parameter is unknown, a delta does not fit or is not finite, or a file lies elsewhere.
         EnvironmentFault: The disk has not enough space or refuses the write.
     """
     out = out.resolve()
     forbid_inside(checkpoint.folder.resolve(), out)
+    refuse_foreign_links(checkpoint)
     unknown = sorted(set(deltas) - set(checkpoint.parameters))
     if unknown:
         raise ArtifactFault(f"`{checkpoint.folder}` has no parameter `{unknown[0]}`: it cannot be edited")
@@ -138,6 +140,26 @@ def forbid_inside(folder: Path, out: Path) -> None:
             f"`{out}` lies inside the checkpoint `{folder}`, which it would change",
             hint="choose another folder with `--out` or `--workspace`",
         )
+
+
+def refuse_foreign_links(checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint that lends a copy files from elsewhere: a link in it may lead to a private file.
+
+    Weights may lie elsewhere, for nothing but weights is read there. The hub's cache is all links, each to a file in
+    `blobs` beside `snapshots`.
+
+    Raises:
+        ArtifactFault: A file that a copy would take over byte for byte lies neither in the folder nor in such a cache.
+    """
+    folder = checkpoint.folder.resolve()
+    homes = [folder, folder.parents[1] / "blobs"] if folder.parent.name == "snapshots" else [folder]
+    for name in carried_files(checkpoint):
+        real = (folder / name).resolve()
+        if not any(real.is_relative_to(home) for home in homes):
+            raise ArtifactFault(
+                f"`{checkpoint.folder / name}` is a link to `{real}`, which would be copied along",
+                hint="put a copy of that file in its place, or remove the link",
+            )
 
 
 def carried_files(checkpoint: Checkpoint) -> list[str]:

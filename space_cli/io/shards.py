@@ -43,6 +43,8 @@ def read_header(path: Path) -> dict[str, ParameterInfo]:
         ArtifactFault: It is missing, no safetensors file, or shorter or longer than its header promises.
         EnvironmentFault: It may not be read.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ArtifactFault(f"the shard `{path}` is no file", hint="copy or download the checkpoint again")
     try:
         with safe_open(path, framework="pt") as shard:
             names = list(shard.keys())

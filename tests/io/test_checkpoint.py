@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 import struct
 
@@ -198,6 +199,15 @@ def test_index_points_elsewhere(tmp_path, place):
     shutil.copy(folder / FIRST, tmp_path / "x.safetensors")
     change_index(folder, scale=place)
     with pytest.raises(ArtifactFault, match="a safetensors file beside it is needed"):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_shard_that_is_no_file_is_not_waited_for(tmp_path, make):
+    folder = sharded(tmp_path / "base")
+    (folder / THIRD).unlink()
+    make(folder / THIRD)
+    with pytest.raises(ArtifactFault, match=f"{THIRD}` is no file"):
         open_checkpoint(folder)
 
 

@@ -79,6 +79,21 @@ def test_hub_cache_links_are_resolved(tmp_path):
     assert (tmp_path / "out" / "config.json").read_bytes() == (real / "config.json").read_bytes()
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_link_takes_no_private_file_along(tmp_path, cached):
+    folder = sharded(tmp_path / "snapshots" / "abc" if cached else tmp_path / "base")
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "key").write_text("secret")
+    if cached:
+        (tmp_path / "blobs").symlink_to("private")
+    (folder / "LICENSE").symlink_to("config.json")
+    write_edited(open_checkpoint(folder), {}, tmp_path / "fine")
+    (folder / "README.md").symlink_to("../../blobs/key" if cached else "../private/key")
+    with pytest.raises(ArtifactFault, match=r"README\.md` is a link to `.*private/key`"):
+        write_edited(open_checkpoint(folder), {}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_same_edit_same_bytes(tmp_path):
     base = open_checkpoint(sharded(tmp_path / "base", torch.bfloat16))
     for name in ("one", "two"):
