@@ -278,6 +278,8 @@ def _close(partial: Path, folder: Path, request: str) -> None:
 def _prepare(partial: Path, request: str) -> bool:
     note = partial / REQUEST_NAME
     if note.is_file() and note.read_text(encoding="utf-8") == request:
+        for draft in partial.rglob("*.tmp"):  # what was killed while it was written is no part of the folder
+            draft.unlink()
         return True
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -37,6 +37,9 @@ from space_cli.io.state import MetricsLog, StateStore
 from space_cli.io.subject import Aim, concept_images, open_subject
 from space_cli.stages.editing import Base, layer_receipts, on_cpu, open_base, rounded_changes
 
+STATE = "space/state.safetensors"
+"""What a run that is cut short continues from; no part of the finished folder."""
+
 
 def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bool = False) -> ErasureReceipt:
     """Make the checkpoint forget, and write it with a receipt.
@@ -77,6 +80,8 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
         context.outcome.signals |= signals
         record = _receipt(request, base, inputs, context.outcome, layers, draft)
         draft.finish(record)
+        # Not before: a run that is killed while its digests are taken would train anew.
+        (draft.path / STATE).unlink(missing_ok=True)
     return record
 
 
@@ -136,7 +141,8 @@ def _receipt(
         "base": checkpoint_digest(files_of(base.folder, base.files)),
         "anchors": digest_file(Path(request.anchors) / TABLE),
     }
-    lines, files = close_ledger(draft.path, base.entries, draft.files(), facts)
+    written = [entry for entry in draft.files() if entry.path != STATE]
+    lines, files = close_ledger(draft.path, base.entries, written, facts)
     used = {layer.layer: layer.used for layer in layers if layer.used is not None}
     limits = {"retain_kl": request.max_retain_kl, "neighbours_changed": request.max_neighbour_loss}
     spent = spent_share(outcome.signals, limits)
@@ -203,7 +209,7 @@ def _context(
 ) -> EditContext:
     inside = draft.path / "space"
     inside.mkdir(exist_ok=True)
-    store = StateStore(inside / "state.safetensors")
+    store = StateStore(draft.path / STATE)
     saved = store.load() if draft.resumed else None
     if saved:
         progress.note(f"continuing an interrupted run after step {saved.step}")
@@ -245,7 +251,6 @@ def _write(base: Base, context: EditContext, found: list[Edit], draft: Draft) ->
         write_instruction(base.checkpoint, draft.path, context.outcome.instruction)
     write_kept(draft.path, kept_anchors(context))
     carry(base.folder, base.entries, draft.path)
-    (draft.path / "space" / "state.safetensors").unlink(missing_ok=True)
 
 
 def _bytes(checkpoint: Checkpoint, name: str) -> int:

@@ -85,3 +85,12 @@ def test_work_that_cannot_be_put_in_its_place_is_kept_and_found_again(tmp_path, 
     assert make(place, "new", overwrite=True) is True
     open_artifact(place, "pool")
     assert [path.name for path in place.iterdir() if path.name == "request.json"] == []
+
+
+def test_a_kill_while_the_record_is_written_leaves_nothing_that_the_next_run_records(tmp_path):
+    partial = tmp_path / ".pool.partial"
+    (partial / "space").mkdir(parents=True)
+    for name in ("request.json", "space.json.tmp", "space/ledger.jsonl.tmp"):
+        (partial / name).write_text("request")
+    assert make(tmp_path / "pool") is True
+    assert [entry.path for entry in open_artifact(tmp_path / "pool", "pool").files] == ["items"]

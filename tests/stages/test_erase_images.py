@@ -168,6 +168,23 @@ def test_a_method_that_changes_nothing_writes_nothing(place, monkeypatch):
     assert not (place / "erased").exists()
 
 
+def test_a_kill_while_digests_are_taken_costs_no_training(place, monkeypatch):
+    request, state = request_for(place, method="prompt"), place / ".erased.partial" / "space" / "state.safetensors"
+    whole = erase(request, place / "whole", progress=Silent())
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("space_cli.stages.erase.carry", lambda *_: state.write_bytes(b"of the last step"))
+        patched.setattr("space_cli.stages.erase.close_ledger", killed)
+        with pytest.raises(KeyboardInterrupt):
+            erase(request, place / "erased", progress=Silent())
+    assert state.is_file()
+    assert erase(request, place / "erased", progress=Silent()).files == whole.files
+    assert not (place / "erased" / "space" / "state.safetensors").exists()
+
+
 def test_an_instruction_changes_no_weight_and_one_file(told):
     receipt = read_record(told / "erased")
     assert "an owl" in receipt.instruction
