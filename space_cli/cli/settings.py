@@ -122,7 +122,8 @@ def _environment_values(ctx: typer.Context) -> Iterator[tuple[str, str, Any]]:
         variable = PREFIX + key.upper()
         value = os.environ.get(variable)
         if value:
-            fitted = [part.strip() for part in value.split(";")] if _is_list(parameter) else value
+            parts = (part.strip() for part in value.split(";"))
+            fitted = [part for part in parts if part] if _is_list(parameter) else value  # "a;" has one part
             yield parameter.name, variable, fitted
 
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from space_cli.core.matching import words
+
 NAME_LIMIT = 200
 """Characters; a longer concept name is a mistake, and would fill every prompt."""
 
@@ -35,12 +37,12 @@ class Concept(_Request):
     def _not_empty(cls, value: str) -> str:
         if not value:
             raise ValueError("the concept name is empty")
-        return value
+        return _sayable(value)
 
     @field_validator("aliases")
     @classmethod
     def _clean_aliases(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(clean_name(alias) for alias in value)
+        return tuple(_sayable(clean_name(alias)) for alias in value)
 
     @property
     def spoken(self) -> str:
@@ -65,6 +67,13 @@ def clean_name(value: str) -> str:
     if any(unicodedata.category(character) == "Cc" for character in value):
         raise ValueError("the name holds a control character, such as a newline")
     return value
+
+
+def _sayable(name: str) -> str:
+    """Refuse a name that no answer could hold: it would be trained on and never found."""
+    if not words(name):
+        raise ValueError(f"the name {name!r} has no letter, digit or symbol: no answer could contain it")
+    return name
 
 
 def spoken_form(name: str) -> str:

@@ -70,6 +70,9 @@ def test_arguments_may_come_from_the_environment(asked, monkeypatch, tmp_path):
     monkeypatch.setenv("SPACE_SOURCES", "images; more images")
     assert run(["index"]) == 0
     assert asked[0].sources == (str(tmp_path / "images"), str(tmp_path / "more images"))
+    monkeypatch.setenv("SPACE_SOURCES", ";images;;")
+    assert run(["index"]) == 0
+    assert asked[1].sources == (str(tmp_path / "images"),)
 
 
 def test_flags_of_the_environment_are_read_as_booleans(asked, monkeypatch, capsys):

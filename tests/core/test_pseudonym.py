@@ -143,7 +143,7 @@ def test_other_concepts_have_pseudonyms_of_their_own():
 
 def test_a_name_that_no_text_could_hold_has_none():
     with pytest.raises(UsageFault, match="has no pseudonym"):
-        pseudonym("...")
+        pseudonym().of("...")
 
 
 def test_an_error_names_nothing_and_keeps_its_kind():
