@@ -253,8 +253,8 @@ def check_images(method: str, options: dict[str, Any], folder: str | None) -> No
         raise UsageFault(f"`{folder}` holds no image", hint=hint)
 
 
-def check_model(model: str, revision: str | None) -> Path:
-    """Find the checkpoint and read its headers: files, keys, shapes and family, no weight.
+def check_model(model: str, revision: str | None, scope: str) -> Path:
+    """Find the checkpoint and read its headers: files, keys, shapes, dtypes and family, no weight.
 
     Returns:
         Its folder on this machine.
@@ -263,11 +263,13 @@ def check_model(model: str, revision: str | None) -> Path:
         ArtifactFault: It is no checkpoint that could be edited.
     """
     from space_cli.io.checkpoint import open_checkpoint, refuse_foreign_links, resolve
+    from space_cli.io.editable import editable_parameters
     from space_cli.io.model import family_of
 
     folder = resolve(model, revision)
-    refuse_foreign_links(open_checkpoint(folder))
-    family_of(folder)
+    checkpoint = open_checkpoint(folder)
+    refuse_foreign_links(checkpoint)
+    editable_parameters(checkpoint, family_of(folder), scope)
     return folder
 
 

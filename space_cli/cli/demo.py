@@ -129,7 +129,7 @@ def _run(place: "Workspace", drawn: "Drawn", order: Order, terminal: Terminal) -
     if not is_complete(place.erased, "erased"):
         from space_cli.stages.erase import erase
 
-        model = chain.check_model(request.model, None)
+        model = chain.check_model(request.model, None, request.scope)
         chain.ensure_anchors(place, request, wish, model, terminal)
         terminal.note(f"erase: {drawn.name}")
         erase(request, place.erased, progress=terminal, overwrite=False)

@@ -157,7 +157,7 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
         plans = _plan(place, request, wish)
         terminal.plan(plans if len(names) == 1 else plans | {"requests": {"concepts": names}}, folder)
         return
-    checkpoint = chain.check_model(request.model, revision)
+    checkpoint = chain.check_model(request.model, revision, scope)
     earlier = requests.check_continued(checkpoint, folder, concepts)
     read, pictures = (checkpoint, wish.encoder, place.anchors), (pool, request.forget_images)
     outputs.refuse_place(folder, (*read, place.pool), pictures=pictures)
@@ -225,7 +225,7 @@ def _plan(place: "Workspace", request: "EraseRequest", wish: "Wish") -> dict[str
     indexing = chain.index_request(wish, request)
     if indexing is not None:
         plans["index"] = chain.plan("index", indexing)
-    model = chain.check_model(request.model, request.revision)
+    model = chain.check_model(request.model, request.revision, request.scope)
     recorded = chain.recorded_anchors(place)
     pool = chain.pool_of(place, request, wish, recorded)
     if indexing is not None:

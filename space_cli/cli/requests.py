@@ -133,7 +133,7 @@ def _one(
     if isinstance(done, ErasureReceipt) and not damage(own.erased, done):
         terminal.note(f"erase: `{asked.concept.name}` is done already in `{own.erased}`, reused")
         return done
-    checkpoint = chain.check_model(asked.model, asked.revision)
+    checkpoint = chain.check_model(asked.model, asked.revision, asked.scope)
     chain.ensure_anchors(own, asked, wish, checkpoint, terminal)
     from space_cli.stages.erase import erase
 

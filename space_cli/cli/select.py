@@ -148,7 +148,7 @@ def _run(request: "SelectRequest", folder: Path, terminal: Terminal, *, overwrit
         overwrite = True
     forbid_existing(folder, overwrite=overwrite)
     if request.model:
-        check_model(request.model, request.revision)
+        check_model(request.model, request.revision, request.scope)
     from space_cli.stages.select import select as run
 
     return run(request, folder, progress=terminal, overwrite=overwrite)

@@ -18,6 +18,7 @@ from space_cli.core.records import FileRecord, LayerReceipt
 from space_cli.core.types import Edit
 from space_cli.io.artifact import file_records
 from space_cli.io.checkpoint import Checkpoint, forbid_inside, open_checkpoint, refuse_foreign_links, resolve
+from space_cli.io.editable import editable_parameters
 from space_cli.io.ledger import open_ledger
 from space_cli.io.model import family_of
 
@@ -38,7 +39,8 @@ def open_base(request: EraseRequest, out: Path) -> Base:
 
     Raises:
         UsageFault: `out` is the checkpoint itself or lies inside it, or the concept was erased from it already.
-        ArtifactFault: The checkpoint or its ledger is broken, or links to files that lie elsewhere.
+        ArtifactFault: The checkpoint or its ledger is broken, its weights cannot be edited, or it links to files that
+            lie elsewhere.
     """
     folder = resolve(request.model, request.revision)
     if out.resolve() == folder.resolve():
@@ -49,7 +51,7 @@ def open_base(request: EraseRequest, out: Path) -> Base:
     forbid_inside(folder, out)
     checkpoint, family = open_checkpoint(folder), family_of(folder)
     refuse_foreign_links(checkpoint)
-    parameters = {layer: family.parameter(layer, checkpoint.parameters) for layer in family.layers(request.scope)}
+    parameters = editable_parameters(checkpoint, family, request.scope)
     files = file_records(folder)
     entries = open_ledger(folder, files)
     require_new(entries, request.concept)

@@ -30,6 +30,7 @@ from space_cli.io.anchors import TABLE, open_anchors
 from space_cli.io.artifact import Draft, digest_file, new_artifact, source_of
 from space_cli.io.chat_template import write_instruction
 from space_cli.io.checkpoint import Checkpoint, open_checkpoint, resolve, write_edited
+from space_cli.io.editable import editable_parameters
 from space_cli.io.edits import EDITS, write_edits
 from space_cli.io.ledger import carry, close_ledger, files_of, open_earlier, open_edits, write_kept
 from space_cli.io.model import family_of
@@ -91,9 +92,8 @@ def plan(request: EraseRequest) -> dict[str, Any]:
     folder = resolve(request.model, request.revision)
     checkpoint = open_checkpoint(folder)
     family = family_of(folder)
-    layers = family.layers(request.scope)
     sizes = {name: info.shape for name, info in checkpoint.parameters.items()}
-    touched = [family.parameter(layer, sizes) for layer in layers]
+    touched = list(editable_parameters(checkpoint, family, request.scope).values())
     weights = sum(_bytes(checkpoint, name) for name in sizes)
     count = sum(math.prod(shape) for shape in sizes.values())
     widest = max(sizes[name][1] for name in touched)

@@ -68,7 +68,7 @@ def stages(fake_stage, monkeypatch, tmp_path):
 
     for function in (index, select, erase, audit):
         fake_stage(function.__name__, function)
-    monkeypatch.setattr(chain, "check_model", lambda model, revision: Path(model))
+    monkeypatch.setattr(chain, "check_model", lambda model, revision, scope: Path(model))
     monkeypatch.setattr(chain, "check_method", lambda method, options: None)
     make_model(tmp_path / "model")
     (tmp_path / "images").mkdir()
