@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import takewhile
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeGuard
 
@@ -105,7 +106,7 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code, after any error was told on stderr.
     """
-    invocation = Invocation()
+    invocation = Invocation(as_json=_asks_for_json(arguments))
     command = typer.main.get_command(app)
     try:
         code = command.main(
@@ -125,6 +126,11 @@ def run(arguments: Sequence[str]) -> int:
         if code == INTERRUPTED:
             _say(_cut_short("interrupted", invocation), lead="")
     return code if arguments else 2
+
+
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    """Tell what the parser has not come to yet where it fails at another word, or at the file of options."""
+    return "--json" in takewhile(lambda word: word != "--", arguments)
 
 
 def _print_version(value: bool) -> None:

@@ -69,6 +69,23 @@ def test_json_carries_the_figures_of_a_refusal(failing, capsys):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("index", "images", "--bogus", "--json"),
+        ("index", "images", "--workers", "many", "--json"),
+        ("index", "images", "--config", "none.toml", "--json"),
+        ("bogus", "--json"),
+    ],
+)
+def test_json_carries_a_mistake_that_comes_before_it(words, failing, capsys):
+    failing(GateRefusal("never reached"))
+    assert run(words) == 2
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 2
+    assert run(["index", "--bogus", "--", "--json"]) == 2
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("failure", "code", "said"),
     [
         (MemoryError("4 GiB"), 5, "memory ran out: 4 GiB"),
