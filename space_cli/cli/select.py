@@ -130,9 +130,19 @@ def select(  # ruff: ignore[too-many-arguments] - each parameter is an option
         return
     manifest = _run(request, folder, terminal, overwrite=overwrite)
     terminal.record(manifest.model_dump_json(), folder, sheets(manifest))
-    extra = () if out is None else ("--anchors", str(folder))
-    words = ("erase", "--concept", wanted.name, *extra, "--model", request.model or "ID_OR_FOLDER")
-    terminal.hint(options.command_line(*words, workspace=workspace))
+    terminal.hint(_next(request, folder if out else None, workspace))
+
+
+def _next(request: "SelectRequest", anchors: Path | None, workspace: Path) -> str:
+    """Spell the erasure that these anchors are for: of the same revision, in the same layers."""
+    from space_cli.core.recipe import SelectRequest
+
+    model = request.model or "ID_OR_FOLDER"
+    given = {"--anchors": anchors, "--model": model, "--revision": request.revision}
+    if request.scope != SelectRequest.model_fields["scope"].default:
+        given["--scope"] = request.scope
+    words = (word for option, value in given.items() if value is not None for word in (option, str(value)))
+    return options.command_line("erase", "--concept", request.concept.name, *words, workspace=workspace)
 
 
 def _run(request: "SelectRequest", folder: Path, terminal: Terminal, *, overwrite: bool) -> "Record":

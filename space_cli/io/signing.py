@@ -6,6 +6,7 @@ the SHA-256 of every file, the public key checks it. The signature is a Sigstore
 
 import contextlib
 import io
+import shlex
 
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +74,8 @@ def check_signature(folder: Path, signature: Path, *, public_key: Path) -> None:
     invalid = _cryptography("exceptions").InvalidSignature
     if not signature.is_file():
         raise ArtifactFault(
-            f"there is no signature at `{signature}`", hint=f"space sign {folder} --private-key KEY.pem"
+            f"there is no signature at `{signature}`",
+            hint=shlex.join(("space", "sign", str(folder), "--private-key", "KEY.pem")),
         )
     # What is hashed is said again, not read from the signature: the package forgets there whether hidden files count.
     config = verifying.Config().use_elliptic_key_verifier(public_key=public_key).set_hashing_config(_hashing())

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 
 from collections.abc import Callable
 from pathlib import Path
@@ -179,12 +180,12 @@ def _require_fresh(manifest: AnchorsManifest, request: EraseRequest) -> None:
     if manifest.request.concept != request.concept:
         raise ArtifactFault(
             f"the anchors are for `{manifest.request.concept.name}`: expected `{request.concept.name}`",
-            hint=f'space select "{request.concept.name}"',
+            hint=shlex.join(("space", "select", request.concept.name)),
         )
     if manifest.request.model is None:
         raise ArtifactFault(
             "the anchors were selected without the checkpoint: re-rank and leak guard are missing",
-            hint=f'space select "{request.concept.name}" --model {request.model}',
+            hint=shlex.join(("space", "select", request.concept.name, "--model", request.model)),
         )
 
 

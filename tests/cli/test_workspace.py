@@ -1,6 +1,7 @@
 """Stages find each other's results, and run again exactly when those are not true any more."""
 
 import json
+import shlex
 
 from pathlib import Path
 
@@ -78,6 +79,17 @@ def test_a_selection_elsewhere_says_how_to_erase_with_it(stages, capsys):
     make_pool(PLACE / "pool")
     assert run(["select", "panda", "--out", "looked at"]) == 0
     assert f"--anchors '{Path('looked at').absolute()}'" in capsys.readouterr().err
+
+
+def test_a_selection_says_how_to_erase_what_it_is_for(stages, capsys):
+    make_pool(Path(".space/pool"))
+    asked = ["--model", "model", "--revision", "v 1", "--scope", "all"]
+    assert run(["select", "--out", "chosen", *asked, "--", "-o'clock $(reboot)"]) == 0
+    line = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("next: space "))
+    assert run([*shlex.split(line)[2:], "--overwrite"]) == 0
+    chosen, erased = stages[0][1], stages[-1][1]
+    assert (erased.concept, erased.model, erased.revision) == (chosen.concept, chosen.model, "v 1")
+    assert erased.scope == "all"
 
 
 def test_another_pool_given_by_folder_selects_again(stages):
