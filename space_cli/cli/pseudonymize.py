@@ -101,8 +101,17 @@ def masking(terminal: Terminal, hidden: Hidden) -> Generator[Hidden]:
     except Exception as failure:
         if not hidden.pseudonym.tells(str(failure)):
             raise
-        # Our own bug; its traceback would repeat the message.
-        raise SpaceError(hidden.pseudonym.mask(f"{type(failure).__name__}: {failure}")) from None
+        # A traceback would repeat the message.
+        raise _unnamed(failure, hidden.pseudonym) from None
+
+
+def _unnamed(failure: Exception, pseudonym: "Pseudonym") -> Exception:
+    """Return a failure that names nothing: what the machine refuses is still that, anything else our own bug."""
+    if isinstance(failure, OSError) and failure.errno is not None:
+        path = failure.filename
+        where = None if path is None else pseudonym.mask(os.fsdecode(path) if isinstance(path, bytes) else str(path))
+        return OSError(failure.errno, pseudonym.mask(str(failure.strerror)), where)
+    return SpaceError(pseudonym.mask(f"{type(failure).__name__}: {failure}"))
 
 
 def pseudonym_key(path: Path | None) -> bytes:

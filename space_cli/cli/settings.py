@@ -97,7 +97,7 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError, PermissionError) as failure:
         raise UsageFault(f"`{path}` cannot be read: {failure.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as failure:
+    except (ValueError, RecursionError) as failure:  # not UTF-8, or a number too long, or lists nested too deep
         raise UsageFault(f"`{path}` is not TOML: {failure}") from None
 
 

@@ -95,12 +95,12 @@ def parse_policy(text: str, *, origin: str, known: Sequence[str]) -> Policy:
     """
     try:
         policy = Policy.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as failure:
-        raise UsageFault(f"`{origin}` is not TOML: {failure}") from None
     except ValidationError as failure:
         first = failure.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageFault(f"`{origin}` is no policy: {where}: {first['msg']}") from None
+    except (ValueError, RecursionError) as failure:  # a number may be too long, and lists nested too deep
+        raise UsageFault(f"`{origin}` is not TOML: {failure}") from None
     for rule in policy.rule:
         if rule.score not in known:
             raise UsageFault(f"`{origin}` asks for the unknown score `{rule.score}`: known are {', '.join(known)}")

@@ -14,7 +14,7 @@ import numpy as np
 from PIL.Image import Image
 from pydantic import TypeAdapter, ValidationError
 
-from space_cli.core.errors import ArtifactFault, UsageFault
+from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
 from space_cli.core.policy import Policy, parse_policy
 from space_cli.core.probing import Notes
 from space_cli.core.records import ErasureReceipt, PoolManifest, Source, SourceKind
@@ -48,14 +48,15 @@ def open_notes(folder: Path) -> dict[str, Notes]:
 
     Raises:
         UsageFault: It is no TOML, or holds something else than notes.
+        EnvironmentFault: It may not be read.
     """
     path = folder / NOTES
     if not path.is_file():
         return {}
     try:
         return TypeAdapter(dict[str, Notes]).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as failure:
-        raise UsageFault(f"`{path}` is not TOML: {failure}") from None
+    except PermissionError as failure:
+        raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror}") from None
     except ValidationError as failure:
         first = failure.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -63,6 +64,8 @@ def open_notes(folder: Path) -> dict[str, Notes]:
             f"`{path}` does not fit: {where}: {first['msg']}",
             hint="a table per concept with `phrase`, `kind`, `aliases` and `facts`",
         ) from None
+    except (ValueError, RecursionError) as failure:  # not UTF-8, or a number too long, or lists nested too deep
+        raise UsageFault(f"`{path}` is not TOML: {failure}") from None
 
 
 def open_policy(path: str | None, *, known: Sequence[str]) -> tuple[Policy, str]:
@@ -220,18 +223,18 @@ def open_training(erased: Path) -> list[dict[str, float]]:
     """Read the signals an erasure wrote step by step; a method without steps wrote none.
 
     Raises:
-        ArtifactFault: A line is no JSON object.
+        ArtifactFault: A line is no JSON object of numbers.
     """
     path = erased / TRAINING
     if not path.is_file():
         return []
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             entries = json.loads(line).items()
-        except (ValueError, AttributeError):
+            rows.append({key: float(value) for key, value in entries if type(value) in {int, float}})
+        except (ValueError, AttributeError, OverflowError, RecursionError):
             raise ArtifactFault(f"`{path}` line {number} is not a JSON object") from None
-        rows.append({key: float(value) for key, value in entries if type(value) in {int, float}})
     return rows
 
 

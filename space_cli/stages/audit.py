@@ -93,6 +93,8 @@ def audit(
     told = masked(request, pseudonym) if pseudonym else request
     with new_artifact(out, told.model_dump_json(), overwrite=overwrite) as draft:
         inputs = _inputs(request)  # before they are looked at, so that what is changed meanwhile is found
+        # What may be refused is read before what takes hours.
+        evidence = Evidence([], open_training(Path(request.erased)), receipt)
         probed = _probe(request, receipt, progress)
         examined = _examine(
             request,
@@ -120,7 +122,7 @@ def audit(
             policy_sha256=policy_sha256,
             seconds=found.seconds,
         )
-        evidence = Evidence(examined.samples, open_training(Path(request.erased)), receipt)
+        evidence = replace(evidence, samples=examined.samples)
         if pseudonym:
             report, evidence = pseudonymized(report, replace(evidence, receipt=untraced(receipt)), pseudonym)
         write_documents(draft.path, report, evidence)

@@ -89,6 +89,7 @@ def test_flags_of_the_environment_are_read_as_booleans(asked, monkeypatch, capsy
         ("[indx]\nseed = 1\n", "unknown key `indx`", "did you mean `index`?"),
         ("[index]\nmethod = 'dcsi'\n", "unknown key `method` in [index]", ""),
         ("seed = \n", "`space.toml` is not TOML", ""),
+        (f"seed = {'[' * 9999}\n", "`space.toml` is not TOML", ""),
         ("seed = [1, 2]\n", "`seed` in `space.toml` takes one value, not a list", ""),
         ("debug = true\n", "unknown key `debug`", ""),
     ],

@@ -191,6 +191,8 @@ def test_notes_are_read_and_may_be_absent(tmp_path):
     ("text", "said"),
     [
         ("[panda\n", "not TOML"),
+        ("facts = " + "[" * 9999, "not TOML"),
+        ("facts = " + "9" * 9999, "not TOML"),
         ('[panda]\ncolour = "black"\n', "colour"),
         ('[panda]\nfacts = [["only a question"]]\n', "facts"),
         ('panda = "an animal"\n', "panda"),
@@ -211,9 +213,12 @@ def test_training_keeps_numbers_and_may_be_absent(tmp_path):
     assert open_training(tmp_path) == [{"step": 1.0, "loss": 0.5}, {"step": 2.0}]
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", "3"])
+ODD = ["{", "[1]", "3", '{"a": "\udcff"}', "[" * 99999, '{"a": ' + "9" * 400 + "}", '{"a": ' + "9" * 9999 + "}"]
+
+
+@pytest.mark.parametrize("line", ODD, ids=range(len(ODD)))
 def test_a_broken_training_record_is_refused(tmp_path, line):
     (tmp_path / "space").mkdir()
-    (tmp_path / "space" / "metrics.jsonl").write_text(line)
+    (tmp_path / "space" / "metrics.jsonl").write_text(line, errors="surrogateescape")
     with pytest.raises(ArtifactFault, match="line 1"):
         open_training(tmp_path)

@@ -22,6 +22,8 @@ POLICIES = {
     "contradicts itself: forget_accuracy must be ≥ 0.5 and ≤ 0.1": f'name = "x"\n{RULE}at_most = 0.1\nat_least = 0.5\n',
     "contradicts itself: forget": f'name = "x"\n{RULE}at_most = 0.1\n{RULE}at_least = 0.5\n',
     "is not TOML": "name = ",
+    "is not TOML: maximum recursion": f"name = {'[' * 9999}",
+    "is not TOML: Exceeds the limit": f"min_n = {'9' * 9999}",
 }
 
 
