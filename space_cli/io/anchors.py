@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.records import AnchorsManifest
-from space_cli.core.types import Anchor, Item
+from space_cli.core.types import ROLES, Anchor, Item
 from space_cli.io.artifact import open_artifact
+from space_cli.io.items import FIELDS, table_rows
 
 TABLE = "anchors.parquet"
 
@@ -41,11 +42,12 @@ def open_anchors(folder: Path) -> tuple[AnchorsManifest, list[Anchor]]:
     """
     record = open_artifact(folder, "anchors")
     assert isinstance(record, AnchorsManifest)
-    try:
-        rows = pq.read_table(folder / TABLE).to_pylist()
-    except (OSError, pa.ArrowInvalid) as failure:
-        raise ArtifactFault(f"`{folder / TABLE}` cannot be read: {failure}") from failure
-    return record, [_anchor(row) for row in rows]
+    path = folder / TABLE
+    anchors = [_anchor(row) for row in table_rows(path, _SCHEMA, empty=["activation"])]
+    odd = sorted({anchor.role for anchor in anchors} - set(ROLES))
+    if odd:
+        raise ArtifactFault(f"`{path}` gives an image the role `{odd[0]}`: roles are {', '.join(ROLES)}")
+    return record, anchors
 
 
 def _anchor(row: dict[str, Any]) -> Anchor:
@@ -53,15 +55,4 @@ def _anchor(row: dict[str, Any]) -> Anchor:
     return Anchor(item, row["role"], row["similarity"], row["activation"])
 
 
-_SCHEMA = pa.schema(
-    [
-        ("sha256", pa.string()),
-        ("source", pa.string()),
-        ("member", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("role", pa.string()),
-        ("similarity", pa.float64()),
-        ("activation", pa.float64()),
-    ]
-)
+_SCHEMA = pa.schema([*FIELDS, ("role", pa.string()), ("similarity", pa.float64()), ("activation", pa.float64())])

@@ -11,7 +11,6 @@ Shapes: n = items, d = embedding width, q = queries, k = neighbours.
 
 import importlib
 import json
-import os
 import shutil
 
 from collections.abc import Sequence
@@ -22,15 +21,12 @@ from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 
-from space_cli.core.errors import ArtifactFault, EnvironmentFault
+from space_cli.core.errors import ArtifactFault, EnvironmentFault, is_out_of_memory
 from space_cli.core.records import PoolManifest
 from space_cli.core.types import Item
 from space_cli.io.artifact import open_artifact
-from space_cli.io.shards import read_tensor, save_tensors
+from space_cli.io.items import read_embeddings, read_items, write_embeddings, write_items
 
 EXACT_LIMIT = 1_000_000
 """Rows that are searched exhaustively; 3 GB at 768 dimensions, about a second a query on one core."""
@@ -39,10 +35,6 @@ PROBED = 8
 GPU_NEIGHBOURS = 2048
 """The most neighbours that FAISS finds on a GPU."""
 SHARDS, ITEMS, INDEX, ERRORS = "shards", "items.parquet", "index.faiss", "errors.jsonl"
-_SCHEMA = pa.schema([
-    ("sha256", pa.string()), ("source", pa.string()), ("member", pa.string()),
-    ("width", pa.int32()), ("height", pa.int32()),
-])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,14 +65,27 @@ class Pool:
 
     @cached_property
     def embeddings(self) -> np.ndarray:
-        """[n, d] float32, unit rows."""
-        return _read_embeddings(sorted((self.folder / SHARDS).glob("*.safetensors")))
+        """[n, d] float32, unit rows.
+
+        Raises:
+            ArtifactFault: They are not as many, or not as wide, as the record says.
+        """
+        found = read_embeddings(sorted((self.folder / SHARDS).glob("*.safetensors")))
+        self._require_fit(SHARDS, found.shape)
+        return found
 
     @property
     def errors(self) -> list[ImageError]:
-        """What was left out."""
-        lines = (self.folder / ERRORS).read_text(encoding="utf-8").splitlines()
-        return [ImageError(**json.loads(line)) for line in lines]
+        """What was left out.
+
+        Raises:
+            ArtifactFault: The list is no list of ours.
+        """
+        path = self.folder / ERRORS
+        try:
+            return [ImageError(**json.loads(line)) for line in path.read_bytes().splitlines()]
+        except (OSError, ValueError, TypeError, RecursionError) as failure:
+            raise ArtifactFault(f"`{path}` is not a readable list of images: {failure}") from None
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest items of each query.
@@ -104,7 +109,24 @@ class Pool:
 
     @cached_property
     def _index(self) -> Any:  # ruff: ignore[any-type] - FAISS has no types
-        return faiss_module().read_index(str(self.folder / INDEX))
+        path = self.folder / INDEX
+        try:
+            index = faiss_module().read_index(str(path))
+        except RuntimeError as failure:
+            if is_out_of_memory(failure):
+                raise
+            raise ArtifactFault(f"`{path}` is not a readable index", hint="run `space index --overwrite`") from failure
+        self._require_fit(INDEX, (index.ntotal, index.d))
+        return index
+
+    def _require_fit(self, name: str, found: Sequence[int]) -> None:
+        wanted = (len(self.items), self.manifest.width)
+        if tuple(found) != wanted:
+            raise ArtifactFault(
+                f"`{self.folder / name}` has {' x '.join(map(str, found))} numbers: {wanted[0]} items of "
+                f"{wanted[1]} are in the pool",
+                hint="run `space index --overwrite`",
+            )
 
     @cached_property
     def _device_index(self) -> Any:  # ruff: ignore[any-type]
@@ -142,8 +164,8 @@ class ShardWriter:
         part = Embedded(self._items, np.concatenate(self._rows))
         stem = self._folder / f"{self._number + len(self.parts):05}"
         self._folder.mkdir(exist_ok=True)
-        _write_embeddings(stem.with_suffix(".safetensors"), part.embeddings)
-        _write_items(stem.with_suffix(".parquet"), part.items)
+        write_embeddings(stem.with_suffix(".safetensors"), part.embeddings)
+        write_items(stem.with_suffix(".parquet"), part.items)
         self.parts.append(part)
         self._items, self._rows = [], []
 
@@ -159,7 +181,7 @@ def open_pool(folder: Path, *, verify: bool = True) -> Pool:
         ArtifactFault: It is missing, incomplete, of another kind, or altered.
     """
     manifest = cast("PoolManifest", open_artifact(folder, "pool", verify=verify))
-    return Pool(folder, manifest, _read_items(folder / ITEMS))
+    return Pool(folder, manifest, read_items(folder / ITEMS))
 
 
 def gather(items: Sequence[Item], parts: Sequence[Embedded | Pool]) -> Embedded:
@@ -199,8 +221,8 @@ def write_pool(
     shutil.rmtree(folder / SHARDS, ignore_errors=True)
     (folder / SHARDS).mkdir()
     for number, start in enumerate(range(0, len(pool.items), shard_size)):
-        _write_embeddings(folder / SHARDS / f"{number:05}.safetensors", pool.embeddings[start : start + shard_size])
-    _write_items(folder / ITEMS, pool.items)
+        write_embeddings(folder / SHARDS / f"{number:05}.safetensors", pool.embeddings[start : start + shard_size])
+    write_items(folder / ITEMS, pool.items)
     lines = "".join(json.dumps(asdict(error), sort_keys=True) + "\n" for error in errors)
     (folder / ERRORS).write_text(lines, encoding="utf-8")
 
@@ -212,7 +234,7 @@ def read_shards(folder: Path) -> list[Embedded]:
         ArtifactFault: One is damaged.
     """
     return [
-        Embedded(_read_items(path), _read_embeddings([path.with_suffix(".safetensors")]))
+        Embedded(read_items(path), read_embeddings([path.with_suffix(".safetensors")]))
         for path in sorted(folder.glob("*.parquet"))
     ]
 
@@ -263,34 +285,3 @@ def _on_gpu(index: Any) -> Any:  # ruff: ignore[any-type]
     if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
         return index
     return faiss.index_cpu_to_gpus_list(index, gpus=[0])
-
-
-def _write_embeddings(path: Path, embeddings: np.ndarray) -> None:
-    draft = path.with_suffix(".tmp")
-    save_tensors({"embeddings": torch.from_numpy(np.ascontiguousarray(embeddings))}, draft)
-    _settle(draft, path)
-
-
-def _read_embeddings(paths: list[Path]) -> np.ndarray:
-    return torch.cat([read_tensor(path, "embeddings") for path in paths]).numpy()
-
-
-def _write_items(path: Path, items: Sequence[Item]) -> None:
-    columns = {field.name: [getattr(item, field.name) for item in items] for field in _SCHEMA}
-    draft = path.with_suffix(".tmp")
-    with draft.open("wb") as stream:
-        pq.write_table(pa.table(columns, schema=_SCHEMA), stream)
-    _settle(draft, path)
-
-
-def _read_items(path: Path) -> list[Item]:
-    try:
-        return [Item(**row) for row in pq.read_table(path, schema=_SCHEMA).to_pylist()]
-    except (OSError, pa.ArrowException) as failure:
-        raise ArtifactFault(f"`{path}` is not a readable list of items: {failure}") from None
-
-
-def _settle(draft: Path, path: Path) -> None:
-    with draft.open("rb") as stream:
-        os.fsync(stream.fileno())
-    draft.replace(path)

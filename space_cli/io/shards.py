@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from space_cli.core.errors import ArtifactFault, EnvironmentFault
+from space_cli.core.errors import ArtifactFault, EnvironmentFault, is_out_of_memory
 
 EDITABLE = (torch.float16, torch.bfloat16, torch.float32)
 # More than one key is written in an order that changes from run to run.
@@ -65,9 +65,18 @@ def read_header(path: Path) -> dict[str, ParameterInfo]:
 
 
 def read_tensor(path: Path, name: str) -> Tensor:
-    """Return one tensor of a shard, on the CPU and in its stored dtype."""
-    with safe_open(path, framework="pt") as shard:
-        tensor: Tensor = shard.get_tensor(name)
+    """Return one tensor of a shard, on the CPU and in its stored dtype.
+
+    Raises:
+        ArtifactFault: The shard is gone or damaged, or has no such tensor.
+    """
+    try:
+        with safe_open(path, framework="pt") as shard:
+            tensor: Tensor = shard.get_tensor(name)
+    except (FileNotFoundError, SafetensorError) as failure:
+        if is_out_of_memory(failure):
+            raise
+        raise ArtifactFault(f"`{path}` has no readable tensor `{name}`: {failure}") from failure
     return tensor
 
 

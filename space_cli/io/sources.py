@@ -1,6 +1,7 @@
 """Where pictures lie: folders, tar files (WebDataset) and parquet tables, read without unpacking anything."""
 
 import os
+import re
 
 from collections.abc import Collection, Iterator
 from functools import partial
@@ -20,6 +21,7 @@ TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 PARQUET_SUFFIX = ".parquet"
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "content", "data")
 """Column names that hold pictures in common data sets, tried in this order."""
+_ROW = re.compile(r"[0-9]{1,18}")
 ROWS = 16
 """Parquet rows in memory at once."""
 
@@ -86,12 +88,15 @@ def reread(source: str, members: Collection[str]) -> Iterator[tuple[str, bytes]]
         ImageFault: A member is there but cannot be read.
     """
     path = Path(source)
-    if path.is_dir():
-        present = (member for member in sorted(members) if (path / member).is_file())
+    # os.path, unlike pathlib, answers False to a name that no file can have.
+    if os.path.isdir(source):
+        present = (member for member in sorted(members) if os.path.isfile(path / member))
         yield from ((member, read_file(path / member)) for member in present)
+    elif not os.path.isfile(source):
+        return
     elif path.suffix.lower() == PARQUET_SUFFIX:
-        yield from _reread_rows(path, {int(member) for member in members})
-    elif path.is_file():
+        yield from _reread_rows(path, {int(member) for member in members if _ROW.fullmatch(member)})
+    else:
         wanted = set(members)
         yield from ((entry.member, entry.read()) for entry in in_tar(path) if entry.member in wanted)
 
