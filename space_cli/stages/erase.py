@@ -5,6 +5,7 @@ import math
 import shlex
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ STATE = "space/state.safetensors"
 """What a run that is cut short continues from; no part of the finished folder."""
 
 
+@dataclass(frozen=True)
+class _Origin:
+    """What an erasure was made from."""
+
+    inputs: list[Source]
+    facts: dict[str, Any]  # of the ledger's new line
+
+
 def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bool = False) -> ErasureReceipt:
     """Make the checkpoint forget, and write it with a receipt.
 
@@ -63,10 +72,11 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
     """
     method, options = method_of(request)
     base = open_base(request, out)
+    # Before anything is looked at: another run may replace the anchors while this one trains.
+    origin = _Origin(_inputs(request, source_of(base.folder, "checkpoint", base.files)), _facts(request, base))
     manifest, anchors = open_anchors(Path(request.anchors))
     _require_fresh(manifest, request)
-    inputs = _inputs(request, source_of(base.folder, "checkpoint", base.files))
-    with new_artifact(out, _identity(request, options, inputs), overwrite=overwrite) as draft:
+    with new_artifact(out, _identity(request, options, origin.inputs), overwrite=overwrite) as draft:
         earlier = open_edits(base.folder, base.entries)
         context = _context(request, base, anchors, earlier, draft, progress)
         found = [on_cpu(edit) for edit in method.edits(context, options)]
@@ -80,7 +90,7 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
         progress.note("writing the checkpoint")
         _write(base, context, found, draft)
         context.outcome.signals |= signals
-        record = _receipt(request, base, inputs, context.outcome, layers, draft)
+        record = _receipt(request, base, origin, context.outcome, layers, draft)
         draft.finish(record)
         # Not before: a run that is killed while its digests are taken would train anew.
         (draft.path / STATE).unlink(missing_ok=True)
@@ -129,28 +139,21 @@ def method_of(request: EraseRequest) -> tuple[Any, BaseModel]:
 def _receipt(
     request: EraseRequest,
     base: Base,
-    inputs: list[Source],
+    origin: _Origin,
     outcome: Outcome,
     layers: list[LayerReceipt],
     draft: Draft,
 ) -> ErasureReceipt:
     """Close the ledger, and return what goes into the record."""
-    facts = {
-        "concept": request.concept,
-        "method": request.method,
-        "seed": request.seed,
-        "base": checkpoint_digest(files_of(base.folder, base.files)),
-        "anchors": digest_file(Path(request.anchors) / TABLE),
-    }
     written = [entry for entry in draft.files() if entry.path != STATE]
-    lines, files = close_ledger(draft.path, base.entries, written, facts)
+    lines, files = close_ledger(draft.path, base.entries, written, origin.facts)
     used = {layer.layer: layer.used for layer in layers if layer.used is not None}
     limits = {"retain_kl": request.max_retain_kl, "neighbours_changed": request.max_neighbour_loss}
     spent = spent_share(outcome.signals, limits)
     return ErasureReceipt(
         space_version=__version__,
         seed=request.seed,
-        inputs=inputs,
+        inputs=origin.inputs,
         files=files,
         run=draft.run(),
         request=request,
@@ -167,6 +170,18 @@ def _receipt(
         spent=spent,
         meter=reading(used, len(lines), spent) if used else "",
     )
+
+
+def _facts(request: EraseRequest, base: Base) -> dict[str, Any]:
+    """Return what the ledger says of a request, as far as it is known before it is carried out."""
+    table = Path(request.anchors) / TABLE
+    return {
+        "concept": request.concept,
+        "method": request.method,
+        "seed": request.seed,
+        "base": checkpoint_digest(files_of(base.folder, base.files)),
+        "anchors": digest_file(table) if table.is_file() else "",  # whoever opens the anchors says so
+    }
 
 
 def _inputs(request: EraseRequest, checkpoint: Source) -> list[Source]:

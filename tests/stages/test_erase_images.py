@@ -22,6 +22,7 @@ from space_cli.io.artifact import digest_file, file_records, read_record
 from space_cli.io.chat_template import refuse_other_changes, write_instruction
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.images import content_hash, readable_images
+from space_cli.io.ledger import read_ledger
 from space_cli.io.subject import Aim, subject_of
 from space_cli.methods import prompt
 from space_cli.reports._words import changed_by
@@ -183,6 +184,19 @@ def test_a_kill_while_digests_are_taken_costs_no_training(place, monkeypatch):
     assert state.is_file()
     assert erase(request, place / "erased", progress=Silent()).files == whole.files
     assert not (place / "erased" / "space" / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_the_ledger_names_the_anchors_that_were_used_whatever_became_of_them(place, monkeypatch, replaced):
+    table = place / "anchors" / "anchors.parquet"
+    used = digest_file(table)
+
+    def meanwhile(*_):
+        table.write_bytes(b"of another run") if replaced else shutil.rmtree(table.parent)
+
+    monkeypatch.setattr("space_cli.stages.erase.carry", meanwhile)
+    erase(request_for(place, method="prompt"), place / "erased", progress=Silent())
+    assert read_ledger(place / "erased")[0].anchors == used
 
 
 def test_an_instruction_changes_no_weight_and_one_file(told):
