@@ -88,12 +88,19 @@ def _write(erased: Path, out: Path, name: str, pseudonym: Pseudonym) -> dict[str
     if name == LEDGER:
         return _write_ledger(source, target, pseudonym)
     if name.startswith(INSIDE) and name.endswith(".jsonl"):
-        write_text(target, masked_lines(source.read_text(encoding="utf-8"), pseudonym))
+        write_text(target, _masked_lines(source, pseudonym))
         return {}
     if name.startswith(INSIDE):
         _refuse_telling_tensors(source, pseudonym)
     place_copy(source, target, link=True)
     return {}
+
+
+def _masked_lines(source: Path, pseudonym: Pseudonym) -> str:
+    try:
+        return masked_lines(source.read_text(encoding="utf-8"), pseudonym)
+    except (ValueError, RecursionError):
+        raise ArtifactFault(f"`{source}` is not a list of JSON lines: it cannot be searched for the concept") from None
 
 
 def _write_ledger(source: Path, target: Path, pseudonym: Pseudonym) -> dict[str, object]:

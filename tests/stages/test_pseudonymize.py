@@ -189,6 +189,14 @@ def test_what_cannot_be_hidden_is_refused(place, capsys):
     assert run(["pseudonymize", "base", "--out", "again"]) == 4
 
 
+@pytest.mark.parametrize("content", [b"{", b"{}\n\n", b'{"a": "\xff"}', b"[" * 99999])
+def test_lines_that_nobody_can_read_are_refused(place, content):
+    (place / "erased" / "space" / "metrics.jsonl").write_bytes(content)
+    forge(place / "erased")
+    assert copy() == 4
+    assert not (place / "shared").exists()
+
+
 def test_an_altered_folder_is_not_copied(place):
     (place / "erased" / "README.md").write_text("other")
     assert copy() == 4
