@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import time
 
 from collections.abc import Collection, Generator, Mapping, Sequence
@@ -22,7 +21,7 @@ from pydantic import ValidationError
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.records import FileRecord, Record, Run, Source, SourceKind, record_type
 from space_cli.io.listing import files_below
-from space_cli.io.places import move_into_place, real_place, sole_writer
+from space_cli.io.places import clear_place, move_into_place, real_place, sole_writer
 from space_cli.io.storage import read_own, storage_faults
 
 RECORD_NAME = "space.json"
@@ -83,8 +82,8 @@ def new_artifact(folder: Path, request: str, *, overwrite: bool) -> Generator[Dr
 
     Raises:
         UsageFault: The folder exists and may not be replaced, or nothing can be put in its place.
-        EnvironmentFault: Another run holds the folder, the disk is full, or writing is not permitted; or the finished
-            folder could not be put in its place, and is kept beside it.
+        EnvironmentFault: Another run holds the folder, the disk is full, or writing is not permitted; what an earlier
+            run left cannot be removed; or the finished folder could not be put in its place, and is kept beside it.
     """
     folder = real_place(folder)
     _refuse_existing(folder, overwrite=overwrite)
@@ -277,11 +276,11 @@ def _close(partial: Path, folder: Path, request: str) -> None:
 
 def _prepare(partial: Path, request: str) -> bool:
     note = partial / REQUEST_NAME
-    if note.is_file() and note.read_text(encoding="utf-8") == request:
+    if not partial.is_symlink() and note.is_file() and note.read_bytes() == request.encode():
         for draft in partial.rglob("*.tmp"):  # what was killed while it was written is no part of the folder
             draft.unlink()
         return True
-    shutil.rmtree(partial, ignore_errors=True)
+    clear_place(partial)
     partial.mkdir(parents=True)
     write_text(note, request)
     return False

@@ -53,6 +53,20 @@ def sole_writer(folder: Path) -> Generator[None]:
         lock.release()
 
 
+def clear_place(draft: Path) -> None:
+    """Remove what a killed run left where a folder will be made.
+
+    Raises:
+        EnvironmentFault: It cannot be removed, as what another user left; what is made there would be mixed with it.
+    """
+    shutil.rmtree(draft, ignore_errors=True)
+    if os.path.lexists(draft):
+        raise EnvironmentFault(
+            f"`{draft}` was left by an earlier run and cannot be removed",
+            hint="remove it, perhaps as the user whose run that was",
+        )
+
+
 def move_into_place(draft: Path, folder: Path) -> None:
     """Put a finished folder in its place; what was there is gone afterwards, or is there again after an error.
 

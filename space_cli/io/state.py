@@ -51,11 +51,18 @@ class MetricsLog:
 
     def __init__(self, path: Path, *, keep: int) -> None:
         self._path = path
-        rows = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-        whole = [row for row in rows if row.endswith("\n") and json.loads(row)["step"] <= keep]
-        path.write_text("".join(whole), encoding="utf-8")
+        rows = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+        path.write_bytes(b"".join(row for row in rows if _is_kept(row, keep)))
 
     def append(self, row: dict[str, float]) -> None:
         """Write one row through to the file."""
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({name: round(value, 6) for name, value in row.items()}) + "\n")
+
+
+def _is_kept(row: bytes, keep: int) -> bool:
+    """Tell a whole row of a step that counts from one that a kill, or a machine that went down, left broken."""
+    try:
+        return row.endswith(b"\n") and bool(json.loads(row)["step"] <= keep)
+    except (ValueError, LookupError, TypeError):
+        return False

@@ -17,7 +17,7 @@ from space_cli.io.chat_template import remove_instruction
 from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint, write_edited
 from space_cli.io.edits import recorded_edits
 from space_cli.io.ledger import give_back, open_ledger
-from space_cli.io.places import move_into_place, real_place, sole_writer
+from space_cli.io.places import clear_place, move_into_place, real_place, sole_writer
 from space_cli.io.shards import Delta
 from space_cli.io.storage import storage_faults
 
@@ -134,7 +134,7 @@ def _whole_folder(out: Path) -> Generator[Path]:
     out = real_place(out)
     draft = out.with_name(f".{out.name}.partial")
     with storage_faults(out), sole_writer(out):
-        shutil.rmtree(draft, ignore_errors=True)  # left by a killed run
+        clear_place(draft)
         try:
             yield draft
         except BaseException:

@@ -94,3 +94,15 @@ def test_a_kill_while_the_record_is_written_leaves_nothing_that_the_next_run_rec
         (partial / name).write_text("request")
     assert make(tmp_path / "pool") is True
     assert [entry.path for entry in open_artifact(tmp_path / "pool", "pool").files] == ["items"]
+
+
+@pytest.mark.parametrize("left", ["file", "link"])
+def test_what_was_left_and_cannot_be_removed_is_named(tmp_path, left):
+    partial = tmp_path / ".pool.partial"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "request.json").write_text("request")
+    partial.symlink_to("elsewhere") if left == "link" else partial.write_text("x")
+    with pytest.raises(EnvironmentFault, match=r"\.pool\.partial` was left by an earlier run and cannot be removed"):
+        make(tmp_path / "pool")
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["request.json"]
+    assert not (tmp_path / "pool").exists()

@@ -9,7 +9,7 @@ import torch
 from space_cli.core.context import Saved
 from space_cli.core.errors import EnvironmentFault
 from space_cli.io import shards
-from space_cli.io.state import StateStore
+from space_cli.io.state import MetricsLog, StateStore
 from space_cli.io.storage import storage_faults
 
 
@@ -36,3 +36,11 @@ def test_a_full_disk_keeps_the_state_before(tmp_path, monkeypatch):
     with pytest.raises(EnvironmentFault, match="is full"), storage_faults(tmp_path):
         store.save(Saved(4, {"a": torch.ones(2)}))
     assert store.load().step == 3
+
+
+@pytest.mark.parametrize("torn", [b'{"step": 3', b"\x00\x00\n", b"\xff\n", b"{}\n", b"3\n", b'{"step": "3"}\n'])
+def test_rows_that_a_kill_left_broken_or_too_late_are_dropped(tmp_path, torn):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n{"step": 2}\n' + torn)
+    MetricsLog(path, keep=1).append({"step": 2, "loss": 0.5})
+    assert path.read_text() == '{"step": 1}\n{"step": 2, "loss": 0.5}\n'

@@ -190,6 +190,15 @@ def test_a_checkpoint_that_cannot_be_put_in_its_place_is_kept(erasure, monkeypat
     assert file_records(erasure / ".out.partial") == file_records(erasure / "base")
 
 
+def test_what_an_earlier_run_left_is_not_mixed_into_the_base(erasure, monkeypatch):
+    (erasure / ".out.partial").mkdir()
+    (erasure / ".out.partial" / "old.json").write_text("{}")
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # as where it is another user's
+    with pytest.raises(EnvironmentFault, match="cannot be removed"):
+        attempt(erasure)
+    assert not (erasure / "out").exists()
+
+
 def test_two_writers_at_once(erasure):
     with (
         filelock.FileLock(erasure / ".out.lock"),
