@@ -1,6 +1,7 @@
 """What a person sees: tables on stdout, progress and notes on stderr. The only file that imports rich."""
 
 import json
+import math
 import os
 import sys
 import time
@@ -25,7 +26,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from space_cli.cli.streams import silence, write_line
+from space_cli.cli.streams import is_unicode, silence, write_line
 
 PLAIN_SECONDS = 5.0
 """Off a terminal, how often a running task says where it is: a log stays readable over hours."""
@@ -140,7 +141,7 @@ class Terminal:
     def result(self, document: object, path: Path | None) -> None:
         """Print what scripts read: the document with `--json`, else the path with `-q`."""
         if self.as_json:
-            write_line(json.dumps(_each(document, self.mask), indent=2, ensure_ascii=not _is_unicode(sys.stdout)))
+            write_line(json.dumps(_each(document, self.mask), indent=2, ensure_ascii=not is_unicode(sys.stdout)))
         elif self.quiet and path is not None:
             write_line(self.mask(str(path)))
 
@@ -254,10 +255,6 @@ def _console(stream: TextIO) -> Console:
     return _Screen(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
-def _is_unicode(stream: TextIO) -> bool:
-    return (stream.encoding or "").lower().replace("-", "").startswith("utf")
-
-
 def _bars(console: Console) -> Bars:
     return Bars(
         TextColumn("{task.description}", markup=False),
@@ -279,12 +276,14 @@ def _count(meter: Meter) -> str:
 
 
 def _each(document: object, change: Callable[[str], str]) -> object:
-    """Return a JSON document with every text in it changed; keys are the program's own."""
+    """Return a JSON document with every text in it changed; keys are the program's own, and JSON has no NaN."""
     if isinstance(document, str):
         return change(document)
     if isinstance(document, list | tuple):
         return [_each(one, change) for one in document]
-    return {key: _each(one, change) for key, one in document.items()} if isinstance(document, dict) else document
+    if isinstance(document, dict):
+        return {key: _each(one, change) for key, one in document.items()}
+    return None if isinstance(document, float) and not math.isfinite(document) else document
 
 
 def _cell(value: object) -> str:

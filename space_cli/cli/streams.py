@@ -33,6 +33,11 @@ def settle() -> None:
             silence(stream)
 
 
+def is_unicode(stream: TextIO) -> bool:
+    """Tell whether a stream can carry any text."""
+    return (stream.encoding or "").lower().replace("-", "").startswith("utf")
+
+
 def write_line(text: str) -> None:
     """Write one line to stdout; a reader that has gone away is not an error.
 

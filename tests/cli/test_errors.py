@@ -58,13 +58,13 @@ def test_our_errors_print_message_and_hint(kind, code, failing, capsys):
 
 
 def test_json_carries_the_figures_of_a_refusal(failing, capsys):
-    failing(GateRefusal("nothing near", hint="add images", figures={"top": 0.1}))
+    failing(GateRefusal("nothing near", hint="add images", figures={"top": 0.1, "kl": float("nan")}))
     assert run(["index", "images", "--json"]) == 3
     assert json.loads(capsys.readouterr().out) == {
         "error": "nothing near",
         "hint": "add images",
         "exit_code": 3,
-        "figures": {"top": 0.1},
+        "figures": {"top": 0.1, "kl": None},
     }
 
 
