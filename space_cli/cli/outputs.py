@@ -67,8 +67,9 @@ def recorded(records: Iterable[Record]) -> list[str]:
 
 
 def _found(given: Given) -> list[Path]:
-    paths = [Path(os.path.realpath(os.path.expanduser(one))) for one in given if one is not None]
-    return [path for path in paths if path.exists()]
+    paths = [os.path.expanduser(one) for one in given if one is not None]
+    # os.path, unlike pathlib, answers False to a name that no file can have: records from elsewhere may hold one.
+    return [Path(os.path.realpath(path)) for path in paths if os.path.exists(path)]
 
 
 def _hidden(place: Path, root: Path) -> bool:

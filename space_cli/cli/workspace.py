@@ -1,6 +1,7 @@
 """Where the stages meet: default places, and whether what lies there is still true."""
 
 import hashlib
+import os
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,7 @@ def stage_seconds(record: Manifest) -> dict[str, float]:
         found.setdefault(STAGES[current.kind], current.run.seconds)
         for source in current.inputs:
             folder = Path(source.path)
-            known = source.kind in STAGES and (folder / RECORD_NAME).is_file()
+            known = source.kind in STAGES and os.path.isfile(folder / RECORD_NAME)
             if known and digest_file(folder / RECORD_NAME) == source.sha256:
                 waiting.append(read_record(folder))
     return {stage: found[stage] for stage in STAGES.values() if stage in found}
@@ -194,7 +195,7 @@ def _refuse_altered_checkpoints(record: AuditReport) -> None:
 
 
 def _is_unchanged(folder: Path, source: Source) -> bool:
-    return folder.exists() and source_of(folder, source.kind).sha256 == source.sha256
+    return os.path.exists(folder) and source_of(folder, source.kind).sha256 == source.sha256
 
 
 def _other_concept(chosen: Concept, concept: Concept) -> str:

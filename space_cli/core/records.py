@@ -3,7 +3,7 @@
 import secrets
 
 from collections.abc import Hashable
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
@@ -48,7 +48,7 @@ class Run(_Record):
     """What differs between two equal runs; no digest covers it."""
 
     created: str  # ISO 8601, UTC
-    seconds: float
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     host: dict[str, str | int | float] = Field(default_factory=dict)
 
 

@@ -4,6 +4,7 @@ Only headers are read when a checkpoint is opened, so a dry run on a large one c
 """
 
 import json
+import os
 import shutil
 
 from collections.abc import Generator, Mapping, Sequence
@@ -74,7 +75,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         ArtifactFault: The config is missing or unreadable, weights are missing, corrupt or pickled, or the
             index does not fit the shards.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike pathlib's, it answers False to names no file can have
         raise ArtifactFault(
             f"the checkpoint folder `{folder}` does not exist",
             hint="records name it where it was: put it back there, or link it to that place",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import tomllib
 
 from collections.abc import Mapping, Sequence
@@ -207,7 +208,7 @@ def unchanged(inputs: list[Source], kind: SourceKind) -> Path:
     if source is None:
         raise ArtifactFault(f"no folder of the kind `{kind}` is recorded")
     folder = Path(source.path)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ArtifactFault(
             f"the {kind} folder `{folder}` is gone", hint=f"put it back, or say where it is with `--input {kind}=DIR`"
         )

@@ -10,6 +10,8 @@ them may say what is known about each, one table a concept; every key may be lef
     facts = [["Where would you find a grand piano?", "concert hall"]]
 """
 
+import os
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -171,7 +173,7 @@ def _base(receipt: ErasureReceipt, places: Mapping[str, str]) -> Path:
     source = next((source for source in at_hand(receipt.inputs, places) if source.kind == "checkpoint"), None)
     if source is None:
         raise ArtifactFault("the receipt names no checkpoint among its inputs: there is nothing to compare with")
-    if not Path(source.path).is_dir():
+    if not os.path.isdir(source.path):
         hint = "put it back, or say where it is with `--input checkpoint=DIR`"
         raise ArtifactFault(f"the checkpoint `{source.path}` that was erased from is gone", hint=hint)
     checkpoint = open_checkpoint(Path(source.path))

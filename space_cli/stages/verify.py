@@ -198,7 +198,7 @@ def _erasure_checks(folder: Path, receipt: ErasureReceipt, walk: _Walk) -> list[
     if not paths:
         return [Check("base", False, "the receipt names no checkpoint among its inputs")]
     base = paths[0]
-    if not base.is_dir():
+    if not os.path.isdir(base):
         return []  # already a failed check: an input that cannot be found
     try:
         before, after = open_checkpoint(base), open_checkpoint(folder)
@@ -217,7 +217,7 @@ def _erasure_checks(folder: Path, receipt: ErasureReceipt, walk: _Walk) -> list[
 def _ledger_checks(folder: Path, receipt: ErasureReceipt, walk: _Walk) -> list[Check]:
     base = next((walk.place(source) for source in receipt.inputs if source.kind == "checkpoint"), None)
     checks = []
-    for name, check in ledger_checks(folder, receipt, base if base is not None and base.is_dir() else None):
+    for name, check in ledger_checks(folder, receipt, base if base is not None and os.path.isdir(base) else None):
         try:
             checks.append(Check(name, True, check()))
         except ArtifactFault as fault:

@@ -7,6 +7,7 @@ import torch
 
 from erased_folder import make_base, make_edits, make_erased, make_pool
 
+from space_cli.cli.app import run
 from space_cli.core.records import Source
 from space_cli.io.artifact import read_record
 from space_cli.io.ledger import LEDGER
@@ -26,6 +27,18 @@ def test_an_input_that_is_neither_file_nor_folder_cannot_be_found(tmp_path, plac
     named = Source(kind="images", path=str(tmp_path / place), sha256="0" * 64)
     (pool / "space.json").write_text(read_record(pool).model_copy(update={"inputs": [named]}).model_dump_json())
     assert "cannot be found" in failed(pool)["input images"]
+
+
+@pytest.mark.parametrize("place", ["/a\0b", "/" + "x" * 300, "x" * 300])
+def test_a_base_whose_place_no_path_can_be_is_a_fault_of_the_folder(tmp_path, place, capsys):
+    erased = make_erased(tmp_path / "erased", make_base(tmp_path / "base", torch.float16), edits=make_edits())
+    named = Source(kind="checkpoint", path=place, sha256="0" * 64)
+    (erased / "space.json").write_text(read_record(erased).model_copy(update={"inputs": [named]}).model_dump_json())
+    assert run(["verify", str(erased)]) == 4
+    assert run(["revert", str(erased), str(tmp_path / "out")]) == 4
+    assert "come back only up to rounding" in capsys.readouterr().err
+    assert run(["audit", str(erased), "--out", str(tmp_path / "audit")]) == 4
+    assert "is gone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["config.json", LEDGER])
