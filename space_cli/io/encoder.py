@@ -10,7 +10,7 @@ from transformers.utils import logging as transformers_logging
 from space_cli.core.errors import ArtifactFault
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.images import Pixels, pixels_of
-from space_cli.io.loading import OWN_FILES, UNLOADABLE, load_fault
+from space_cli.io.loading import OWN_FILES, UNLOADABLE, load_fault, refuse_kernels
 
 
 def load_towers(
@@ -29,6 +29,7 @@ def load_towers(
         EnvironmentFault: Memory ran out.
     """
     open_checkpoint(folder)
+    refuse_kernels(folder)
     transformers_logging.disable_progress_bar()
     dtype = half if device.startswith("cuda") else torch.float32
     try:

@@ -1,5 +1,7 @@
 """What goes wrong while transformers loads a folder: whose fault it is, in one line."""
 
+import json
+
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,6 +18,29 @@ UNLOADABLE = (
     OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, SafetensorError,
     StrictDataclassError,
 )  # fmt: skip
+
+
+BUILT_IN = (None, "eager", "sdpa", "flex_attention")
+"""Ways to compute that come with transformers and torch; any other name is fetched from the hub, as code."""
+
+
+def refuse_kernels(folder: Path) -> None:
+    """Refuse a `config.json` that asks for code from the hub, which transformers fetches where it can.
+
+    Raises:
+        ArtifactFault: It does.
+    """
+    waiting = [("", json.loads((folder / "config.json").read_bytes()))]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict):
+            # `attn_implementation` may name one for each part of a model.
+            waiting += [(name if "implementation" in name else key, one) for key, one in value.items()]
+        elif "implementation" in name and value not in BUILT_IN:
+            raise ArtifactFault(
+                f"`{folder / 'config.json'}` asks for the code `{value}` from the hub as its `{name}`: refused",
+                hint=f"take `{name}` out of it",
+            )
 
 
 def load_fault(folder: Path, failure: Exception) -> SpaceError:

@@ -30,7 +30,7 @@ from space_cli.core.family import Family
 from space_cli.core.latent import entering, shifting
 from space_cli.core.losses import answer_log_likelihood, answer_mask
 from space_cli.core.types import Batch, Prompt, Rows
-from space_cli.io.loading import OWN_FILES, UNLOADABLE, load_fault
+from space_cli.io.loading import OWN_FILES, UNLOADABLE, load_fault, refuse_kernels
 from space_cli.io.prompting import Prompting
 from space_cli.io.shared_prefix import Opening, common_opening
 
@@ -89,6 +89,7 @@ def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
         EnvironmentFault: Memory ran out, or the device is absent.
     """
     family = family_of(folder)
+    refuse_kernels(folder)
     device = pick_device(device)
     transformers_logging.disable_progress_bar()
     dtype = "auto" if device.startswith("cuda") else torch.float32

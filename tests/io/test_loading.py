@@ -100,3 +100,27 @@ def test_code_in_a_folder_is_refused_and_nobody_is_asked(llava, tmp_path, monkey
     monkeypatch.setattr("builtins.input", lambda _: pytest.fail("somebody was asked whether to run code"))
     with pytest.raises(ArtifactFault, match="cannot be loaded"):
         open_model(folder, device="cpu") if kind == "llava" else clip.load(folder, "cpu")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"attn_implementation": "some/kernel"},
+        {"_attn_implementation": "flash_attention_2"},
+        {"attn_implementation": {"text_config": "some/kernel"}},
+        {"part": {"experts_implementation": "some/kernel"}},
+    ],
+)
+def test_a_config_that_asks_for_code_from_the_hub_is_refused(llava, tmp_path, asked):
+    change(llava, **asked)
+    with pytest.raises(ArtifactFault, match=r"from the hub as its `.*implementation`: refused"):
+        open_model(llava, device="cpu")
+    encoder = clip_folder(tmp_path / "clip")
+    change(encoder, **asked)
+    with pytest.raises(ArtifactFault, match=r"from the hub as its `.*implementation`: refused"):
+        clip.load(encoder, "cpu")
+
+
+def test_what_comes_with_transformers_may_be_asked_for(llava):
+    change(llava, attn_implementation={"text_config": "eager"}, _attn_implementation=None)
+    assert open_model(llava, device="cpu")
