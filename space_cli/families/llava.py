@@ -17,12 +17,19 @@ DEEP = 16
 
 
 def family(config: dict[str, Any]) -> Family:
-    """Describe a LLaVA checkpoint from its `config.json`."""
+    """Describe a LLaVA checkpoint from its `config.json`.
+
+    Raises:
+        ValueError: It reads a layer that the tower does not have.
+    """
     vision, text = config["vision_config"], config["text_config"]
     whole = config.get("vision_feature_select_strategy", "default") == "full"
     patches = (vision.get("image_size", 336) // vision.get("patch_size", 14)) ** 2
     # A config that says nothing means transformers' own default: LlamaConfig has 32 layers.
     depth = text.get("num_hidden_layers", 32)
+    seen, blocks = config.get("vision_feature_layer", -2), vision.get("num_hidden_layers")
+    if blocks is not None and not -blocks - 1 <= seen <= blocks:
+        raise ValueError(f"its tower of {blocks} layers has no `vision_feature_layer` {seen}")
     return Family(
         model_type="llava",
         tower="model.vision_tower",

@@ -124,3 +124,10 @@ def test_a_config_that_asks_for_code_from_the_hub_is_refused(llava, tmp_path, as
 def test_what_comes_with_transformers_may_be_asked_for(llava):
     change(llava, attn_implementation={"text_config": "eager"}, _attn_implementation=None)
     assert open_model(llava, device="cpu")
+
+
+@pytest.mark.parametrize("layer", [999, -999, [1, 2], "last"])
+def test_a_layer_that_the_tower_does_not_have_is_refused(llava, layer):
+    change(llava, vision_feature_layer=layer)
+    with pytest.raises(ArtifactFault, match="describes no `llava`"):
+        open_model(llava, device="cpu")
