@@ -23,7 +23,7 @@ def test_what_attacks_find_stands_in_the_record_and_on_the_page(erased, images, 
     for name in ("attack_jailbreak", *rounded):
         assert f"<span class='code'>{name}</span>" in page
     assert "13 questions on 12 images of the concept" in page
-    assert "without the attack 0 %" in page
+    assert 'without the attack <span class="figure">0 %</span>' in page
 
 
 def test_an_attack_that_needs_images_is_skipped_without_them(erased, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
 from space_cli.encoders import clip
-from space_cli.io import pool as pools
+from space_cli.io import items
 from space_cli.io.pool import open_pool
 from tests.encoders.tiny_encoders import clip_folder
 from tests.stages.indexing import Counting, by_content, fill, picture, pictures, run
@@ -179,9 +179,9 @@ def test_a_disk_that_refuses(tmp_path, encoder, monkeypatch, number, reason, whe
         raise OSError(number, os.strerror(number))
 
     if where == "save_tensors":
-        monkeypatch.setattr(pools, "save_tensors", refuse)
+        monkeypatch.setattr(items, "save_tensors", refuse)
     elif where == "write_items":
-        monkeypatch.setattr(pools.pq, "write_table", refuse)
+        monkeypatch.setattr(items.pq, "write_table", refuse)
     else:
         import faiss
 
