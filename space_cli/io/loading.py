@@ -20,7 +20,7 @@ UNLOADABLE = (
 )  # fmt: skip
 
 
-BUILT_IN = (None, "eager", "sdpa", "flex_attention")
+BUILT_IN = ("eager", "sdpa", "flex_attention")
 """Ways to compute that come with transformers and torch; any other name is fetched from the hub, as code."""
 
 
@@ -36,7 +36,8 @@ def refuse_kernels(folder: Path) -> None:
         if isinstance(value, dict):
             # `attn_implementation` may name one for each part of a model.
             waiting += [(name if "implementation" in name else key, one) for key, one in value.items()]
-        elif "implementation" in name and value not in BUILT_IN:
+        # Other versions of transformers note there, with a truth value, that they chose for themselves.
+        elif "implementation" in name and isinstance(value, str) and value not in BUILT_IN:
             raise ArtifactFault(
                 f"`{folder / 'config.json'}` asks for the code `{value}` from the hub as its `{name}`: refused",
                 hint=f"take `{name}` out of it",
