@@ -28,7 +28,7 @@ def matching(costs: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
     there = set(newest.values())
     cells = {(_place(row), row["concept"], row["seed"]): row for row in costs if _place(row) in there}
     timed = list(cells.values())
-    renewed = {row["method"] for row in timed if is_ours(row) and of_today(row)}
+    renewed = {row["method"] for row in timed if of_today(row)}
     return [row for row in timed if row["method"] not in renewed or of_today(row)]
 
 

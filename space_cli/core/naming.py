@@ -19,7 +19,7 @@ from space_cli.core.answer_form import AnswerForm
 from space_cli.core.losses import answer_log_likelihood, answer_mask, first_token
 from space_cli.core.memory import rows_at_once
 from space_cli.core.protocols import Responder
-from space_cli.core.recipe import Concept, article_before, spoken_form
+from space_cli.core.recipe import Concept, article_before, indefinite_article, spoken_form
 from space_cli.core.types import Batch, Prompt
 
 KIND_SHARE, YES_SHARE, DETOUR_SHARE = 0.15, 0.25, 0.2
@@ -188,7 +188,7 @@ def _detours(concept: Concept, forms: dict[str, AnswerForm]) -> tuple[Prompt, ..
     What is suppressed as it is usually worded comes back otherwise: "this is a jeans", "it is jeans". Each open
     question gets the name with every article, after its own opening and after another one.
     """
-    indefinite = "an" if concept.name[:1].lower() in "aeiou" else "a"
+    indefinite = indefinite_article(concept.name)
     usual = article_before(concept.name, concept.spoken)
     found = []
     for row, (question, form) in enumerate(forms.items()):

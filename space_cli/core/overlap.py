@@ -56,8 +56,8 @@ def with_gate(verdict: Verdict, gate: GateRecord) -> Verdict:
 
 
 def _refuse_known(own: Sequence[ProbeImage], used: Sequence[Image], why: str) -> None:
-    known = {_digest(image) for image in used}
-    again = [one.path for one in own if _digest(one.image) in known]
+    known = {picture_digest(image) for image in used}
+    again = [one.path for one in own if picture_digest(one.image) in known]
     if again:
         raise UsageFault(
             f"{len(again)} of {len(own)} images of the concept {why}, first `{again[0]}`: an audit on images that were "
@@ -70,6 +70,7 @@ def _gate(verdict: Verdict, reason: str) -> GateRecord:
     return GateRecord(score=SCORE, rule=RULE, verdict=verdict, reason=reason)
 
 
-def _digest(image: Image) -> bytes:
+def picture_digest(image: Image) -> bytes:
+    """Return what copies of a picture have in common, whatever their names, formats and headers."""
     plain = image.convert("RGB")
     return hashlib.sha256(repr(plain.size).encode() + plain.tobytes()).digest()

@@ -1,7 +1,5 @@
 """From an auditor's pictures and notes to the probe that every metric looks at."""
 
-import hashlib
-
 from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from space_cli.core.answer_form import ARTICLES
 from space_cli.core.errors import UsageFault
 from space_cli.core.matching import words
+from space_cli.core.overlap import picture_digest
 from space_cli.core.phrasing import TEXT_HOME_QUESTION, TEXT_KIND_QUESTION
 from space_cli.core.recipe import Concept, spoken_form
 from space_cli.core.types import Probe, ProbeImage
@@ -102,10 +101,9 @@ def split_images(
 def _distinct(own: Sequence[ProbeImage]) -> list[ProbeImage]:
     if len({one.name for one in own}) < 2:  # in one folder no picture is there twice
         return list(own)
-    content = (hashlib.sha256(one.image.tobytes()).digest() for one in own)
-    found: dict[tuple[tuple[int, int], bytes], ProbeImage] = {}
-    for one, digest in zip(own, content, strict=True):
-        found.setdefault((one.image.size, digest), one)
+    found: dict[bytes, ProbeImage] = {}
+    for one in own:
+        found.setdefault(picture_digest(one.image), one)
     return list(found.values())
 
 

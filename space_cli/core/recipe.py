@@ -88,7 +88,12 @@ def spoken_form(name: str) -> str:
         return name
     if name.startswith(("a ", "an ", "the ")):
         return name
-    return f"an {name}" if first in "aeiou" else f"a {name}"
+    return f"{indefinite_article(name)} {name}"
+
+
+def indefinite_article(name: str) -> str:
+    """Return "a" or "an", by the first letter."""
+    return "an" if name[:1].lower() in "aeiou" else "a"
 
 
 def article_before(name: str, phrase: str) -> str:
@@ -113,7 +118,7 @@ def spoken_alike(concept: Concept, name: str) -> str:
     """
     article = article_before(concept.name, concept.spoken)
     if article in {"a", "an"}:
-        article = "an" if name[:1].lower() in "aeiou" else "a"
+        article = indefinite_article(name)
     return f"{article} {name}".strip()
 
 

@@ -151,6 +151,16 @@ class ErasureReceipt(Manifest):
     )
     pseudonymized: Pseudonymized | None = Field(default=None, description="Set where a pseudonym stands for it")
 
+    @property
+    def changed(self) -> dict[str, str]:
+        """SHA-256 of each file of the edited checkpoint that is not the original's, by relative path.
+
+        These are its weight files; of a method that says something to the checkpoint its chat templates.
+        """
+        original = {(entry.path, entry.sha256) for entry in self.base_files}
+        own = (entry for entry in self.files if not entry.path.startswith("space/"))
+        return {entry.path: entry.sha256 for entry in own if (entry.path, entry.sha256) not in original}
+
     @model_validator(mode="after")
     def _own_to_images(self) -> Self:
         # An audit compares its images with these where the request names them: whoever takes that out is found.

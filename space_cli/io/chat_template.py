@@ -70,13 +70,11 @@ def refuse_other_changes(receipt: ErasureReceipt) -> None:
     Raises:
         ArtifactFault: A file that is no weight is not the original's, nor a place of the recorded instruction.
     """
-    original = {(entry.path, entry.sha256) for entry in receipt.base_files}
-    for entry in receipt.files:
-        told = bool(receipt.instruction) and (entry.path.endswith(".jinja") or entry.path in CONFIGS)
-        own = entry.path.startswith("space/") or entry.path.endswith(".safetensors") or told
-        if not own and (entry.path, entry.sha256) not in original:
+    for path in receipt.changed:
+        told = bool(receipt.instruction) and (path.endswith(".jinja") or path in CONFIGS)
+        if not told and not path.endswith(".safetensors"):
             raise ArtifactFault(
-                f"`{entry.path}` of the erased checkpoint is not the original's: an erasure changes weights alone",
+                f"`{path}` of the erased checkpoint is not the original's: an erasure changes weights alone",
                 hint="`space verify` tells what else differs",
             )
 

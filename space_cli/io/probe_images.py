@@ -1,13 +1,12 @@
 """An auditor's pictures, a sub-folder a concept."""
 
-import hashlib
-
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL.Image import Image
 
 from space_cli.core.errors import ArtifactFault, UsageFault
+from space_cli.core.overlap import picture_digest
 from space_cli.core.types import ProbeImage
 from space_cli.io.entry import ImageFault, is_image_name, read_file
 from space_cli.io.images import MAX_PIXELS, WORKING_SIDE, decode, shrunk
@@ -46,13 +45,12 @@ def probe_images(folder: Path, *, limit: int | None) -> list[ProbeImage]:
 
 
 def _distinct(paths: Sequence[Path], name: str, limit: int | None) -> list[ProbeImage]:
-    found: dict[tuple[tuple[int, int], bytes], ProbeImage] = {}
+    found: dict[bytes, ProbeImage] = {}
     for path in paths:
         if len(found) == limit:
             break
         image = _probe(path)
-        content = hashlib.sha256(image.tobytes()).digest()
-        found.setdefault((image.size, content), ProbeImage(image, name, str(path)))
+        found.setdefault(picture_digest(image), ProbeImage(image, name, str(path)))
     return list(found.values())
 
 

@@ -157,16 +157,6 @@ def weights_of(receipt: ErasureReceipt) -> dict[str, str]:
     return {entry.path: entry.sha256 for entry in receipt.files if _is_weight(entry.path)}
 
 
-def changed_by(receipt: ErasureReceipt) -> dict[str, str]:
-    """Return the SHA-256 of each file of the edited checkpoint that is not the original's, by relative path.
-
-    These are its weight files; of a method that says something to the checkpoint its chat templates.
-    """
-    original = {(entry.path, entry.sha256) for entry in receipt.base_files}
-    own = (entry for entry in receipt.files if not entry.path.startswith("space/"))
-    return {entry.path: entry.sha256 for entry in own if (entry.path, entry.sha256) not in original}
-
-
 def _is_weight(path: str) -> bool:
     return path.endswith(".safetensors") and "/" not in path
 

@@ -21,7 +21,6 @@ from space_cli.reports._words import (
     INSTRUCTED,
     LIMITS,
     TOOL,
-    changed_by,
     document,
     figure_text,
     figures_of,
@@ -90,7 +89,7 @@ def _edited(report: AuditReport, receipt: ErasureReceipt) -> Part:
         "name": receipt.request.model,
         "version": next((source.sha256 for source in report.inputs if source.kind == "erased"), ""),
         "description": f"Edited with {receipt.request.method} to suppress “{plain(report.concept.name)}”",
-        "components": _files({**weights_of(receipt), **changed_by(receipt)}),
+        "components": _files({**weights_of(receipt), **receipt.changed}),
         "pedigree": {
             "ancestors": [base],
             "patches": [{"type": "unofficial", "diff": {"url": "space/edits.safetensors"}}],

@@ -8,7 +8,7 @@ References:
 """
 
 from space_cli.core.records import AuditReport, ErasureReceipt, Source, Verdict
-from space_cli.reports._words import changed_by, document, inputs_of
+from space_cli.reports._words import document, inputs_of
 
 FILE = "attestation.intoto.json"
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -37,7 +37,7 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
 def _subject(report: AuditReport, receipt: ErasureReceipt) -> list[tuple[str, str]]:
     own = [(f"{source.kind}/space.json", source.sha256) for source in report.inputs if source.kind == "erased"]
     # A subject is what a verifier holds in its hands, so the checkpoint's files come first.
-    return [*changed_by(receipt).items(), *own]
+    return [*receipt.changed.items(), *own]
 
 
 def _tests(report: AuditReport, verdict: Verdict) -> list[str]:
