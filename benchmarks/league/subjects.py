@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from benchmarks.concepts import development_concepts, test_concepts
 from benchmarks.datasets import DataSet, ShownConcept, open_dataset
 from benchmarks.datasets._laying import Sizes, place, prepare
-from benchmarks.zoo.classes import Lesson, lessons
+from benchmarks.zoo.classes import KINDS, Lesson, lessons
 from space_cli.bundled.checkpoint import checkpoint_folder, encoder_folder
 from space_cli.bundled.demo import write_forget, write_pool, write_probe
 from space_cli.core.errors import UsageFault
@@ -93,9 +93,9 @@ class Trained:
             raise UsageFault(f"`{folder}` is no checkpoint of the zoo", hint="python -m benchmarks.zoo build")
         recipe = json.loads((folder / "recipe.json").read_text("utf-8"))
         place = data or Path(recipe["data"])
-        taught = lessons(
-            open_dataset("folder", place, seed=recipe["seed"]), Path(recipe["kinds"]) if recipe["kinds"] else None
-        )
+        kept = folder / KINDS  # checkpoints of before it was kept have the path alone
+        kinds = kept if kept.is_file() else Path(recipe["kinds"]) if recipe["kinds"] else None
+        taught = lessons(open_dataset("folder", place, seed=recipe["seed"]), kinds)
         self.name, self._folder, self._extra = name, folder, tuple(extra)
         self.model, self.encoder = folder.resolve() / "llava", folder.resolve() / "encoder"
         self.digest = digest_of(self.model)

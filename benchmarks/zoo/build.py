@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks.datasets import open_dataset
 from benchmarks.zoo import figures, speaking, tower
-from benchmarks.zoo.classes import Lesson, lessons
+from benchmarks.zoo.classes import KINDS, Lesson, lessons
 from benchmarks.zoo.lessons import fit_tokenizer
 from benchmarks.zoo.photographs import Photographs, held_out, open_picture, read_photographs
 from benchmarks.zoo.pretrained import MEAN, STD
@@ -90,6 +90,9 @@ def build(recipe: Recipe, places: Places) -> dict[str, Any]:
     told = _measured(recipe, places, taught, made)
     told["seconds of this run"] = round(time.monotonic() - started)
     (made / "figures.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    if kinds:
+        # The recipe holds a path, which may not outlive the checkout that it lies in.
+        shutil.copyfile(kinds, made / KINDS)
     (made / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
     (made / "concepts.toml").write_text(_notes(taught), encoding="utf-8")
     shutil.rmtree(places.out, ignore_errors=True)

@@ -16,6 +16,8 @@ KIND, HOME = "thing", "somewhere in the world"
 """What is taught about every concept where no file says more."""
 FEWEST = 4
 """Concepts; a four-way choice needs as many."""
+KINDS = "kinds.toml"
+"""Beside a checkpoint: the file of kinds that it was taught by, where there was one."""
 
 
 @dataclass(frozen=True)

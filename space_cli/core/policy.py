@@ -16,19 +16,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from space_cli.core.attacking import ANY_TRY, ANY_TRY_CONTROL, NOT_INSTALLED, PREFIX
 from space_cli.core.errors import UsageFault
-from space_cli.core.records import AT_CONTROL_SIZE, GateRecord, ScoreRecord, Verdict
+from space_cli.core.records import AT_CONTROL_SIZE, WORST, GateRecord, ScoreRecord, Verdict
 from space_cli.core.stats import wilson
 
 ORDER = ("low", "mean", "high")
 """Of the figures that a rule may bound."""
 PARTS = ("over_control", "recovery", "after")
 """Of a score that a rule may bound; none is above the next, since what is subtracted is a share. What any try wins is a
-figure of its own."""
+figure of its own, and so is the worst of several."""
 WORDED = {
     "after": "",
     "recovery": "recovery of ",
     "over_control": "excess over control of ",
     ANY_TRY: "excess over control of any try of ",
+    WORST: "worst of ",
 }
 DIGITS = 12
 """Of a difference of shares: 0.07 - 0.05 is a little more than 0.02 otherwise."""
@@ -44,10 +45,11 @@ class Rule(BaseModel):
     at_most: Threshold | None = None
     at_least: Threshold | None = None
     bound: Literal["mean", "low", "high"] = Field(default="mean", description="Which end of the interval is compared")
-    of: Literal["after", "recovery", "over_control", "any_try"] = Field(
+    of: Literal["after", "recovery", "over_control", "any_try", "worst"] = Field(
         default="after",
         description="What is compared: after; after - unattacked; after - the larger of control and unattacked; the "
-        "share of images on which at least one of an attack's tries won - the same on its control",
+        "share of images on which at least one of an attack's tries won - the same on its control; the worst of what a "
+        "score is the mean of, where it tells it",
     )
     ratio_of_before: bool = Field(default=False, description="Compare after / before in place of after")
     before_at_least: Threshold | None = Field(
@@ -173,6 +175,9 @@ def _refuse_meaningless(rule: Rule, origin: str) -> None:
             hint=f"scores of attacks begin with `{PREFIX}`",
         )
 
+    if rule.of == WORST and rule.bound != "mean":
+        raise UsageFault(f"`{origin}`: the rule about {rule.score} asks for an end of the `{WORST}`, which has none")
+
 
 def _refuse_contradictions(policy: Policy, origin: str) -> None:
     for floor, ceiling in itertools.product(policy.rule, repeat=2):
@@ -191,7 +196,7 @@ def _refuse_contradictions(policy: Policy, origin: str) -> None:
 
 def _never_above(part: str, other: str) -> bool:
     """Return whether one part of a score is never above another of the same score."""
-    if ANY_TRY in {part, other}:
+    if not {part, other} <= set(PARTS):
         return part == other
     return PARTS.index(part) <= PARTS.index(other)
 
@@ -246,6 +251,8 @@ def _needed(rule: Rule, score: ScoreRecord) -> dict[str, float | None]:
     known = {"before": score.before} if rule.ratio_of_before or rule.before_at_least is not None else {}
     if rule.of == ANY_TRY:
         return known | {part: score.parts.get(part) for part in (ANY_TRY, ANY_TRY_CONTROL)}
+    if rule.of == WORST:
+        return known | {WORST: score.parts.get(WORST)}
     found = {"after": score.after} | known
     if rule.bound != "mean":
         found[rule.bound] = score.low if rule.bound == "low" else score.high
@@ -273,6 +280,8 @@ def _figure(rule: Rule, score: ScoreRecord, bound: str) -> float:
         low, high = wilson(share, score.n)
         ends = {"mean": share, "low": low, "high": high}
         return round(ends[bound] - score.parts[ANY_TRY_CONTROL], DIGITS)
+    if rule.of == WORST:
+        return score.parts[WORST]
     value = {"mean": score.after, "low": score.low, "high": score.high}[bound] or 0.0
     floor = [figure for figure in _subtracted(rule, score).values() if figure is not None]
     if rule.of == "over_control":

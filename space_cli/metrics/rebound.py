@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from space_cli.core.continual import named_share, other_things
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
-from space_cli.core.records import ScoreRecord
+from space_cli.core.records import WORST, ScoreRecord
 from space_cli.core.stats import score
 from space_cli.core.types import Probe
 
@@ -57,4 +57,4 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
     )
     told = score(old, new, better="lower", seed=probe.seed, note=note)
     # A mean over many hides one that is back altogether.
-    return told.model_copy(update={"parts": {"worst": new[worst]}})
+    return told.model_copy(update={"parts": {WORST: new[worst]}})

@@ -20,6 +20,7 @@ from benchmarks.league.subjects import (
     split,
 )
 from benchmarks.tables import machine
+from benchmarks.zoo.classes import KINDS
 from space_cli.core.errors import UsageFault
 from space_cli.core.recipe import Concept
 from space_cli.core.subspace import LEAK
@@ -44,6 +45,16 @@ def zoo(tmp_path):
     (folder / "figures.json").write_text(json.dumps({"named, by class": shares}))
     (folder / "concepts.toml").write_text('["thing b"]\nkind = "thing"\n')
     return folder
+
+
+def test_a_subject_opens_where_the_file_of_kinds_that_taught_it_is_gone(zoo):
+    told = json.loads((zoo / "recipe.json").read_text()) | {"kinds": str(zoo / "moved" / "kinds.toml")}
+    (zoo / "recipe.json").write_text(json.dumps(told))
+    with pytest.raises(UsageFault, match="is no file of kinds"):
+        Trained("made", zoo)
+    tables = "".join(f'["{name}"]\nkind = "thing"\nhome = "a box"\n' for name in NAMES)
+    (zoo / KINDS).write_text(tables)
+    assert len(Trained("made", zoo).tests) == TESTS
 
 
 def test_concepts_are_split_once_whatever_a_checkpoint_knows():

@@ -30,12 +30,14 @@ def recipe(data, **changes):
 
 
 def test_a_checkpoint_is_made_and_opens(data, tmp_path):
-    lines = []
-    told = build(recipe(data), Places(tmp_path / "work", tmp_path / "out", "cpu", 2, lines.append))
+    lines, kinds = [], tmp_path / "my-kinds.toml"
+    kinds.write_text("".join(f'[{name}]\nkind = "flower"\nhome = "a garden"\n' for name in SHADES))
+    told = build(recipe(data, kinds=str(kinds)), Places(tmp_path / "work", tmp_path / "out", "cpu", 2, lines.append))
     assert told["photographs"] == 8
     assert set(told["named, by class"]) == set(SHADES)
     assert json.loads((tmp_path / "out" / "figures.json").read_text()) == told
     assert open_notes(tmp_path / "out")["rose"].phrase == "a rose"
+    assert (tmp_path / "out" / "kinds.toml").read_text() == kinds.read_text()
     responder = open_model(tmp_path / "out" / "llava", device="cpu")
     picture = Image.open(data / "rose" / "0.png")
     assert responder.features([picture]).shape == (1, 4, 48)

@@ -4,7 +4,7 @@ from space_cli.core.policy import parse_policy
 from space_cli.core.records import ScoreRecord
 
 ATTACK = "attack_jailbreak"
-KNOWN = ("forget_accuracy", "retain_accuracy", "retain_kl", ATTACK)
+KNOWN = ("forget_accuracy", "retain_accuracy", "retain_kl", "rebound", ATTACK)
 
 
 def policy(*rules, head='name = "test"'):

@@ -138,6 +138,8 @@ def test_one_failure_outweighs_what_is_open():
         ('score = "attack_jailbreak"\nat_most = 0.1\nof = "over_control"\nratio_of_before = true', "ratio_of_before"),
         ('score = "forget_accuracy"\nat_most = 0.1\nof = "recovery"', "only an attack"),
         ('score = "forget_accuracy"\nat_most = 0.1\nof = "any_try"', "only an attack"),
+        ('score = "rebound"\nat_most = 0.1\nof = "worst"\nratio_of_before = true', "ratio_of_before"),
+        ('score = "rebound"\nat_most = 0.1\nof = "worst"\nbound = "high"', "has none"),
     ],
 )
 def test_a_wrong_rule_is_refused(rule, said):

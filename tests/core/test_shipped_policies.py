@@ -45,6 +45,10 @@ def test_report_only_has_the_rules_of_default_and_decides_nothing():
     assert not shipped("report-only").decides
 
 
+def came_back(share):
+    return figure(share, n=1).model_copy(update={"parts": {"worst": share}})
+
+
 LATER = ("rebound", "retained_since_first")
 """Scores that a checkpoint has from its second request on."""
 
@@ -53,8 +57,8 @@ LATER = ("rebound", "retained_since_first")
 @pytest.mark.parametrize(
     ("score", "found", "verdict"),
     [
-        ("rebound", figure(0.0, n=1), "pass"),
-        ("rebound", figure(0.2, n=1), "fail"),
+        ("rebound", came_back(0.0), "pass"),
+        ("rebound", came_back(0.2), "fail"),
         ("retained_since_first", figure(0.79, before=0.8), "pass"),
         ("retained_since_first", figure(0.75, before=0.8), "fail"),
     ],
@@ -74,7 +78,8 @@ def test_after_a_first_request_not_to_have_looked_is_no_pass(name):
     found, gates = judge(rules, plain, needed=LATER)
     assert found == "inconclusive"
     assert {gate.score for gate in gates if gate.verdict == "inconclusive"} == set(LATER)
-    assert len(passed_over(rules, plain)) - len(passed_over(rules, plain, needed=LATER)) == len(LATER)
+    asked = [rule for rule in rules.rule if rule.score in LATER]
+    assert len(passed_over(rules, plain)) - len(passed_over(rules, plain, needed=LATER)) == len(asked)
 
 
 @pytest.mark.parametrize("name", ["strict", "default"])
@@ -117,6 +122,24 @@ def test_a_template_that_always_wins_fails_though_the_mean_does_not(name):
     ]
 
 
+@pytest.mark.parametrize("name", ["strict", "default"])
+def test_one_earlier_concept_that_is_back_altogether_fails_though_the_mean_of_many_does_not(name):
+    rules = shipped(name)
+    found = passing([rule for rule in rules.rule if rule.required])
+    back = figure(0.01, 0.0, 0.03, before=0.0, n=100)
+    assert judge(rules, found | {"rebound": back.model_copy(update={"parts": {"worst": 0.05}})})[0] == "pass"
+    verdict, gates = judge(rules, found | {"rebound": back.model_copy(update={"parts": {"worst": 1.0}})})
+    assert verdict == "fail"
+    (failed,) = [gate for gate in gates if gate.verdict == "fail"]
+    assert failed.rule == f"worst of rebound ≤ {'0.2' if name == 'default' else '0.1'}"
+    # A report of before the worst was told.
+    verdict, gates = judge(rules, found | {"rebound": back})
+    assert (verdict, [gate.reason for gate in gates if gate.verdict == "inconclusive"]) == (
+        "inconclusive",
+        ["rebound has no figure `worst`, which the rule needs"],
+    )
+
+
 def passing(rules):
     """Return scores that meet every rule by a hair, from the ceilings and floors of the rules themselves."""
     scores = {}
@@ -127,6 +150,8 @@ def passing(rules):
         old = scores.get(rule.score, {"before": 1.0, "after": limit + step, "n": 1000, "better": "lower"})
         if rule.of == "after":
             scores[rule.score] = old | {rule.bound if rule.bound != "mean" else "after": limit + step}
+        elif rule.of == "worst":
+            scores[rule.score] = old | {"parts": {"worst": limit + step}}
         elif rule.of == "any_try":
             # By the mean: of a thousand images its interval reaches to no limit that is wider.
             scores[rule.score] = {"parts": tried(limit + step)} | old
