@@ -27,7 +27,7 @@ from space_cli.core.matching import mentions, says_yes
 from space_cli.core.naming import Naming
 from space_cli.core.phrasing import AUDIT_OPEN, ERASE_OPEN
 from space_cli.core.protocols import Responder
-from space_cli.core.recipe import Concept, article_before, spoken_form
+from space_cli.core.recipe import Concept, article_before, spoken_alike, spoken_form
 from space_cli.core.records import ScoreRecord
 from space_cli.core.stats import score
 from space_cli.core.types import Probe
@@ -115,7 +115,7 @@ def nonsense_of(probe: Probe) -> Concept:
     for _ in range(SCRAMBLES):
         (name,) = scrambled(probe.name, 1, rng)
         if name.lower() != probe.name.lower() and not mentions(name, probe.names):
-            return Concept(name=name, phrase=f"{article_of(probe)} {name}".strip())
+            return Concept(name=name, phrase=spoken_alike(concept_of(probe), name))
     return Concept(name=STRANGER, phrase=spoken_form(STRANGER))
 
 
