@@ -1,4 +1,4 @@
-"""LLaVA-1.5: a CLIP tower, a two-layer connector, a Llama-like decoder.
+"""LLaVA-1.5: a CLIP or SigLIP tower, a two-layer connector, a Llama-like decoder.
 
 References:
     Improved Baselines with Visual Instruction Tuning (Liu et al., 2023), arXiv:2310.03744
@@ -14,20 +14,27 @@ from space_cli.core.family import Family
 TRACED_BLOCKS, TRACED_DEPTH = (7, 8, 9, 10, 13, 14, 15, 18), 32
 DEEP = 16
 """Blocks from which on a decoder is edited in the traced places only."""
+CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
+"""Tokens that a tower gives out before those of the patches, by its `model_type`."""
 
 
 def family(config: dict[str, Any]) -> Family:
     """Describe a LLaVA checkpoint from its `config.json`.
 
     Raises:
-        ValueError: It reads a layer that the tower does not have.
+        ValueError: Its tower is of another kind, or it reads a layer that the tower does not have, or several.
     """
     vision, text = config["vision_config"], config["text_config"]
+    kind = vision.get("model_type", "clip_vision_model")
+    if kind not in CLASS_TOKENS:
+        raise ValueError(f"its tower is a `{kind}`: known are {', '.join(CLASS_TOKENS)}")
     whole = config.get("vision_feature_select_strategy", "default") == "full"
     patches = (vision.get("image_size", 336) // vision.get("patch_size", 14)) ** 2
     # A config that says nothing means transformers' own default: LlamaConfig has 32 layers.
     depth = text.get("num_hidden_layers", 32)
     seen, blocks = config.get("vision_feature_layer", -2), vision.get("num_hidden_layers")
+    if not isinstance(seen, int):
+        raise ValueError(f"its `vision_feature_layer` is {seen}: one layer is needed")
     if blocks is not None and not -blocks - 1 <= seen <= blocks:
         raise ValueError(f"its tower of {blocks} layers has no `vision_feature_layer` {seen}")
     return Family(
@@ -46,7 +53,7 @@ def family(config: dict[str, Any]) -> Family:
             ("model.", "model."),
         ),
         image_token=config.get("image_token_index", config.get("image_token_id", 32000)),
-        visual_tokens=patches + int(whole),
+        visual_tokens=patches + CLASS_TOKENS[kind] - int(not whole),
         encoder="openai/clip-vit-large-patch14-336",
         features=_features,
     )
@@ -69,7 +76,7 @@ def _identity_blocks(depth: int) -> Sequence[int]:
 
 
 def _features(model: nn.Module, pixels: Tensor) -> Tensor:
-    """Return the tower's chosen layer, the class token dropped unless the checkpoint keeps it."""
+    """Return the tower's chosen layer, the first token dropped unless the checkpoint keeps all."""
     config: Any = model.config
     seen = model.get_submodule("model.vision_tower")(pixels, output_hidden_states=True)
     chosen: Tensor = seen.hidden_states[config.vision_feature_layer]

@@ -6,16 +6,22 @@ import pytest
 import torch
 
 from safetensors import safe_open
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    SiglipVisionConfig,
+)
 
 from space_cli.core import registry
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.recipe import Scope
 
 
-def tiny_llava():
+def tiny_llava(tower=CLIPVisionConfig, **more):
     torch.manual_seed(0)
-    vision = CLIPVisionConfig(
+    vision = tower(
         hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, image_size=8, patch_size=4
     )
     text = LlamaConfig(
@@ -23,7 +29,7 @@ def tiny_llava():
         num_key_value_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     return LlavaForConditionalGeneration(
-        LlavaConfig(vision_config=vision, text_config=text, image_token_index=3, image_seq_length=4)
+        LlavaConfig(vision_config=vision, text_config=text, image_token_index=3, image_seq_length=4, **more)
     )
 
 
@@ -56,6 +62,26 @@ def test_features_have_the_promised_shape(name):
     side = model.config.vision_config.image_size
     features = family.features(model, torch.randn(2, 3, side, side))
     assert features.shape == (2, family.visual_tokens, model.config.vision_config.hidden_size)
+
+
+@pytest.mark.parametrize("tower", [CLIPVisionConfig, SiglipVisionConfig])
+@pytest.mark.parametrize("strategy", ["default", "full"])
+@pytest.mark.parametrize("layer", [-1, -2])
+def test_features_are_what_transformers_gives_the_connector(tower, strategy, layer):
+    model = tiny_llava(tower, vision_feature_select_strategy=strategy, vision_feature_layer=layer).eval()
+    family = registry.load("families", "llava").family(model.config.to_dict())
+    pixels = torch.randn(2, 3, 8, 8)
+    features = family.features(model, pixels)
+    assert features.shape[1] == family.visual_tokens
+    shown = torch.stack(list(model.get_image_features(pixels).pooler_output))
+    torch.testing.assert_close(model.get_submodule(family.connector)(features), shown)
+
+
+def test_a_tower_that_is_read_otherwise_is_named():
+    config = tiny_llava().config.to_dict()
+    config["vision_config"]["model_type"] = "pixtral"
+    with pytest.raises(ValueError, match="its tower is a `pixtral`: known are clip_vision_model, siglip_vision_model"):
+        registry.load("families", "llava").family(config)
 
 
 def test_an_unknown_key_layout_is_refused():
