@@ -30,14 +30,12 @@ from space_cli.core.family import Family
 from space_cli.core.latent import entering, shifting
 from space_cli.core.losses import answer_log_likelihood, answer_mask
 from space_cli.core.types import Batch, Prompt, Rows
-from space_cli.io.loading import OWN_FILES, UNLOADABLE, load_fault, refuse_kernels
-from space_cli.io.prompting import Prompting
+from space_cli.io.loading import OWN_FILES, UNLOADABLE, load_fault, refuse_kernels, refuse_missing
+from space_cli.io.prompting import Prompting, template_of_processor
 from space_cli.io.shared_prefix import Opening, common_opening
 
 IMAGE_BATCH = 64
 PROMPT_BATCH = 64
-SHOWN = 3
-"""Missing parameters that an error names; the rest are counted."""
 
 
 def pick_device(device: str) -> str:
@@ -85,7 +83,8 @@ def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
     Weights stay in the checkpoint's dtype on a GPU and become float32 on a CPU, where half precision is slow.
 
     Raises:
-        ArtifactFault: Its family is unknown, it lacks weights, or its files do not fit together.
+        ArtifactFault: Its family is unknown, it lacks weights, its files do not fit together, or its chat template does
+            not show an image.
         EnvironmentFault: Memory ran out, or the device is absent.
     """
     family = family_of(folder)
@@ -99,22 +98,14 @@ def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, **OWN_FILES)
         processor = AutoImageProcessor.from_pretrained(folder, **OWN_FILES)
+        tokenizer.chat_template = template_of_processor(folder) or tokenizer.chat_template
     except UNLOADABLE as failure:
         raise load_fault(folder, failure) from failure
-    _refuse_missing(folder, set(report["missing_keys"]) - set(model.all_tied_weights_keys))
+    refuse_missing(folder, set(report["missing_keys"]) - set(model.all_tied_weights_keys))
     if not tokenizer.chat_template:
         raise ArtifactFault(f"`{folder}` has no chat template", hint="add its `chat_template.jinja`")
+    Prompting(tokenizer, family).check(folder)
     return CheckpointResponder(model.to(device).eval().requires_grad_(False), tokenizer, processor, family)
-
-
-def _refuse_missing(folder: Path, names: set[str]) -> None:
-    """Refuse a checkpoint that lacks parameters: transformers draws them at random, and goes on."""
-    if names:
-        shown = ", ".join(f"`{name}`" for name in sorted(names)[:SHOWN])
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        raise ArtifactFault(
-            f"`{folder}` lacks the parameters {shown}{more}", hint="copy or download the checkpoint again"
-        )
 
 
 class CheckpointResponder:
@@ -141,6 +132,7 @@ class CheckpointResponder:
         self._decoder: nn.Module = model.get_submodule(family.language_model)
         self._embedding: nn.Embedding = model.get_input_embeddings()
         self._head: nn.Linear = model.get_output_embeddings()
+        self._ends = _end_tokens(model, tokenizer)
         self._width: int = model.get_submodule(family.connector_layers[0]).in_features
 
     @property
@@ -257,7 +249,7 @@ class CheckpointResponder:
             top_p=None,
             num_beams=1,
             pad_token_id=self._prompting.pad,
-            eos_token_id=self._tokenizer.eos_token_id,
+            eos_token_id=self._ends,
         )
         return [text.strip() for text in self._tokenizer.batch_decode(made, skip_special_tokens=True)]
 
@@ -297,3 +289,11 @@ class CheckpointResponder:
         # The placeholder's id may lie outside the embedding table, so it is looked up as padding.
         embedded: Tensor = self._embedding(batch.ids.masked_fill(batch.ids == self.image_token, self._prompting.pad))
         return embedded
+
+
+def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return every token that ends an answer: a chat's turn may end with another one than a text."""
+    config = model.generation_config
+    own = None if config is None else config.eos_token_id
+    tokens = own if isinstance(own, list) else [own]
+    return sorted({int(token) for token in (tokenizer.eos_token_id, *tokens) if token is not None})

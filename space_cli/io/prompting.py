@@ -6,18 +6,39 @@ Shapes: b = prompts, t = tokens, p = visual tokens.
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 
+from jinja2 import TemplateError
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from space_cli.core.errors import ArtifactFault
 from space_cli.core.family import Family
+from space_cli.core.instruction import template_of
 from space_cli.core.types import Batch, Prompt
 from space_cli.io.shared_prefix import opening_length
 
 WORDINGS_KEPT = 16_384
 """Prompts whose token ids are remembered: each step of training asks the same ones about other images."""
+
+PROCESSOR_FILES = ("processor_config.json", "chat_template.json")
+"""Where transformers looks for a processor's template before that of the tokenizer, the first one first."""
+
+
+def template_of_processor(folder: Path) -> str | None:
+    """Return the chat template that a checkpoint's files hold for its processor alone, or None.
+
+    A tokenizer does not read them, and what it reads may be the template of the language model, which shows no image.
+
+    Raises:
+        OSError: A file may not be read.
+        ValueError: A file is no text, or its template no string.
+    """
+    files = (folder / name for name in PROCESSOR_FILES)
+    found = (template_of(file.name, file.read_text(encoding="utf-8")) for file in files if file.is_file())
+    return next((template for template in found if template), None)
 
 
 class Prompting:
@@ -39,6 +60,28 @@ class Prompting:
         pad = self._tokenizer.pad_token_id
         return int(self._tokenizer.eos_token_id if pad is None else pad)
 
+    def check(self, folder: Path) -> None:
+        """Refuse a chat template that does not show an image once, where an answer would be about nothing.
+
+        Args:
+            folder: Of the checkpoint, for the message.
+
+        Raises:
+            ArtifactFault: It shows none or several, or cannot be rendered.
+        """
+        hint = "take the `chat_template.jinja` of the checkpoint as it was published"
+        asked = {None: 0, 0: self._family.visual_tokens}
+        try:
+            shown = {image: self.ids(Prompt("What is this?", "", image))[0] for image in asked}
+        except (TemplateError, TypeError) as failure:
+            raise ArtifactFault(f"the chat template of `{folder}` cannot be rendered: {failure}", hint=hint) from None
+        for image, count in asked.items():
+            found = shown[image].count(self._family.image_token)
+            if found != count:
+                raise ArtifactFault(
+                    f"the chat template of `{folder}` shows {found} visual tokens where {count} are needed", hint=hint
+                )
+
     def text(self, question: str, *, image: bool) -> str:
         """Return a question in the chat template, ready for its answer."""
         content = [{"type": "image"}] if image else []
@@ -55,11 +98,11 @@ class Prompting:
     def _tokenized(self, prompt: Prompt) -> tuple[list[int], list[int]]:
         asked = self.text(prompt.question, image=prompt.image is not None)
         if prompt.lead:
-            asked = f"{asked.rstrip()} {prompt.lead}"
+            asked = _followed(asked, prompt.lead)
         ids = self._encode(asked)
         answer: list[int] = []
         if prompt.answer:
-            whole = self._encode(f"{asked.rstrip()} {prompt.answer}")
+            whole = self._encode(_followed(asked, prompt.answer))
             parting = (row for row, (one, other) in enumerate(zip(ids, whole, strict=False)) if one != other)
             shared = next(parting, min(len(ids), len(whole)))
             end = [self._tokenizer.eos_token_id] if prompt.ends else []
@@ -101,6 +144,16 @@ class Prompting:
     def _with_image(self, ids: list[int]) -> list[int]:
         token, count = self._family.image_token, self._family.visual_tokens
         return [piece for one in ids for piece in ([one] * count if one == token else [one])]
+
+
+def _followed(asked: str, words: str) -> str:
+    """Return a prompt with the words that its answer begins with.
+
+    They follow after a space, which belongs to the answer's first token, or at the start of a line where the template
+    breaks it: a space in its place is none of the model's own answers.
+    """
+    opened = asked.rstrip(" ")
+    return f"{opened}{words}" if opened.endswith("\n") else f"{opened} {words}"
 
 
 def _images(prompts: Sequence[Prompt]) -> Tensor | None:

@@ -1,0 +1,102 @@
+"""Where a checkpoint's chat template is looked for, and which one is refused."""
+
+import json
+import shutil
+
+import pytest
+import subjects
+
+from space_cli.bundled.checkpoint import checkpoint_folder
+from space_cli.core.errors import ArtifactFault
+from space_cli.core.types import Prompt
+from space_cli.io.model import open_model
+from space_cli.io.prompting import Prompting
+
+JINJA = "chat_template.jinja"
+OWN = (checkpoint_folder() / JINJA).read_text()
+TEXT_ONLY = "{% for message in messages %}USER: {{ message['content'] }} {% endfor %}ASSISTANT:"
+JOINING = "{% for message in messages %}{{ 'USER: ' + message['content'] }} {% endfor %}ASSISTANT:"
+PROMPTS = (
+    Prompt("What is this?", "an owl", 0, lead="This is"),
+    Prompt("What kind of thing is an owl?", "It is an animal."),
+)
+
+
+@pytest.fixture
+def llava(tmp_path):
+    folder = tmp_path / "llava"
+    shutil.copytree(checkpoint_folder(), folder)
+    return folder
+
+
+def put(path, template):
+    """Write a template under its key into a JSON file that may hold more."""
+    held = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(held | {"chat_template": template}))
+
+
+def asked(responder):
+    return [responder._prompting.ids(prompt) for prompt in PROMPTS]
+
+
+@pytest.mark.parametrize("name", ["chat_template.json", "processor_config.json", "tokenizer_config.json"])
+def test_a_template_is_found_where_earlier_versions_of_transformers_put_it(llava, name):
+    (llava / JINJA).unlink()
+    put(llava / name, OWN)
+    assert asked(open_model(llava, device="cpu")) == asked(subjects.bundled())
+
+
+def test_a_processors_template_is_taken_before_that_of_the_language_model(llava):
+    (llava / JINJA).write_text(TEXT_ONLY)
+    put(llava / "chat_template.json", OWN)
+    assert asked(open_model(llava, device="cpu")) == asked(subjects.bundled())
+
+
+def test_a_folder_without_a_template_is_refused(llava):
+    (llava / JINJA).unlink()
+    with pytest.raises(ArtifactFault, match="has no chat template"):
+        open_model(llava, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (TEXT_ONLY, "shows 0 visual tokens where 36 are needed"),
+        (OWN.replace("<image>", "<image><image>"), "shows 72 visual tokens where 36 are needed"),
+        (f"<image>{OWN}", "shows 36 visual tokens where 0 are needed"),
+        (JOINING, "cannot be rendered"),
+        ("{{ raise_exception('no images') }}", "cannot be rendered: no images"),
+    ],
+)
+def test_a_template_that_does_not_show_the_image_once_is_refused(llava, template, message):
+    (llava / JINJA).write_text(template)
+    with pytest.raises(ArtifactFault, match=message) as fault:
+        open_model(llava, device="cpu")
+    assert "\n" not in fault.value.message
+
+
+@pytest.mark.parametrize(("close", "glue"), [("ASSISTANT:", " "), ("ASSISTANT: ", ""), ("ASSISTANT\n", "")])
+def test_an_answer_begins_where_the_template_ends(llava, close, glue):
+    (llava / JINJA).write_text(OWN.replace("}ASSISTANT:{", f"}}{{{{ {json.dumps(close)} }}}}{{"))
+    responder = open_model(llava, device="cpu")
+    known, tokenizer = Prompting(responder._tokenizer, responder.family), responder._tokenizer
+    question = Prompt("What is this?", "", None)
+    opened = tokenizer.decode(known.ids(question)[0])
+    for lead, answer in (("", "this is an owl"), ("this is", "an owl")):
+        ids, words = known.ids(Prompt(question.question, answer, None, lead, ends=False))
+        assert tokenizer.decode([*ids, *words]) == f"{opened}{glue}this is an owl"
+        assert tokenizer.decode(words).strip() == answer
+
+
+def test_every_token_that_ends_a_turn_ends_an_answer(llava):
+    path = llava / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token_id": [7, 2]}))
+    responder = open_model(llava, device="cpu")
+    assert responder._ends == sorted({7, 2, responder._tokenizer.eos_token_id})
+    question = "What kind of thing is an owl?"
+    said = responder.answer(None, [question])[0]
+    first, *_ = responder._prompting.ids(Prompt(question, said, ends=False))[1]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token_id": first}))
+    cut = open_model(llava, device="cpu").answer(None, [question])[0]
+    assert cut != said
+    assert said.startswith(cut)
