@@ -1,4 +1,4 @@
-"""Streaming second moments of layer inputs, in float64.
+"""Second moments of layer inputs, in float64: summed as they come, or of few keys that are kept.
 
 Shapes: n = tokens, d = width of the layer's input.
 """
@@ -31,7 +31,7 @@ class SecondMoment:
             self.total = torch.zeros(self.width, self.width, dtype=torch.float64, device=keys.device)
         # float64 inside the block too: float32 noise would fill the null space that this is summed for.
         block = keys.double()
-        self.total += block.T @ block
+        self.total.addmm_(block.T, block)
         self.tokens += len(keys)
         return self
 
@@ -40,3 +40,34 @@ class SecondMoment:
         if not self.tokens:
             return torch.zeros(self.width, self.width, dtype=torch.float64)
         return self.total / self.tokens
+
+
+@dataclass
+class FewKeys:
+    """Keys whose second moment is taken when it is wanted: fewer than the layer is wide, they take less room than it.
+
+    Example:
+        >>> few = FewKeys(2).update(torch.tensor([[2.0, 0.0]])).update(torch.tensor([[0.0, 2.0]]))
+        >>> few.mean().tolist()
+        [[2.0, 0.0], [0.0, 2.0]]
+    """
+
+    width: int
+    blocks: list[Tensor] = field(default_factory=list)
+
+    def update(self, keys: Float[Tensor, "n d"]) -> "FewKeys":
+        """Keep a block of keys and return self."""
+        self.blocks.append(keys.float())
+        return self
+
+    def mean(self) -> Float[Tensor, "d d"]:
+        """Return the second moment, activation units squared; zeros before any key."""
+        found = SecondMoment(self.width)
+        return found.update(torch.cat(self.blocks)).mean() if self.blocks else found.mean()
+
+
+def with_openings(every: SecondMoment, opening: FewKeys, weight: float) -> Float[Tensor, "d d"]:
+    """Return the moment of all tokens plus a weight times that of the first tokens."""
+    mean = every.mean()
+    # The connector sees no first token: its zeros are made on the CPU, wherever the other keys are.
+    return mean.add_(opening.mean().to(mean.device), alpha=weight)

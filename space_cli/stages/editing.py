@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from torch import Tensor
 
 from space_cli.core.context import EditContext
@@ -12,7 +10,6 @@ from space_cli.core.errors import UsageFault
 from space_cli.core.ledger import Entry, require_new
 from space_cli.core.linalg import leak_share, leverage
 from space_cli.core.meter import used_directions
-from space_cli.core.moments import SecondMoment
 from space_cli.core.recipe import EraseRequest
 from space_cli.core.records import FileRecord, LayerReceipt
 from space_cli.core.types import Edit
@@ -85,26 +82,31 @@ def layer_receipts(
     held_out = [*context.knowledge.held_out, *context.knowledge.held_out_texts]
     raw = context.moments(held_out, context.features, label="held-out keys", unit=False)
     receipts = []
-    for edit in found:
-        weight, delta = base.checkpoint.tensor(base.parameters[edit.layer]).float(), edit.delta()
-        moment = raw[edit.layer].mean().cpu()
-        receipts.append(
-            LayerReceipt(
-                layer=edit.layer,
-                parameter=base.parameters[edit.layer],
-                rank=min(delta.shape) if edit.left is None else edit.left.shape[1],
-                relative_change=float(delta.norm() / weight.norm()),
-                leak=leak_share(delta, weight, moment),
-                leak_rounded=leak_share(rounded[edit.layer], weight, moment),
-                retained_energy=_retained_energy(edit, raw[edit.layer]),
+    with context.progress.task("measuring layers", len(found)) as advance:
+        for edit in found:
+            parameter = base.parameters[edit.layer]
+            moment = raw.pop(edit.layer).mean()
+            # Products of wide matrices in float64 take a CPU minutes, so they are made where the keys are.
+            weight, delta = base.checkpoint.tensor(parameter).float(), edit.delta()
+            there, meant, rounded_there = (part.to(moment.device) for part in (weight, delta, rounded[edit.layer]))
+            receipts.append(
+                LayerReceipt(
+                    layer=edit.layer,
+                    parameter=parameter,
+                    rank=min(delta.shape) if edit.left is None else edit.left.shape[1],
+                    relative_change=float(delta.norm() / weight.norm()),
+                    leak=leak_share(meant, there, moment),
+                    leak_rounded=leak_share(rounded_there, there, moment),
+                    retained_energy=_retained_energy(edit, moment),
+                )
             )
-        )
+            advance()
     return receipts
 
 
-def _retained_energy(edit: Edit, retained: SecondMoment) -> float:
+def _retained_energy(edit: Edit, moment: Tensor) -> float:
     """Return the share of retained energy that the edit's own input directions see."""
     if edit.right is None:
         return 1.0
     # The directions of low-rank adapters are neither of unit length nor at right angles.
-    return leverage(retained.mean().cpu(), used_directions([edit], torch.device("cpu")))
+    return leverage(moment, used_directions([edit], moment.device))
