@@ -20,11 +20,12 @@ from space_cli.core.records import FileRecord
 from space_cli.io.artifact import RECORD_NAME, check_files
 from space_cli.io.hub import resolve
 from space_cli.io.shards import Delta, ParameterInfo, place_copy, read_header, read_tensor, rewrite_shard
-from space_cli.io.storage import storage_faults
+from space_cli.io.storage import require_space, storage_faults
 
 __all__ = [
     "Checkpoint",
     "ParameterInfo",
+    "bytes_to_write",
     "carried_files",
     "check_recorded",
     "open_checkpoint",
@@ -116,7 +117,7 @@ def write_edited(checkpoint: Checkpoint, deltas: Mapping[str, Delta], out: Path,
         raise ArtifactFault(f"`{checkpoint.folder}` has no parameter `{unknown[0]}`: it cannot be edited")
     edited = {checkpoint.parameters[name].file for name in deltas}
     with storage_faults(out), _staging(out) as staging:
-        _refuse_full_disk(checkpoint, edited, out, link=link)
+        require_space(out, bytes_to_write(checkpoint, edited, out, link=link))
         for shard in checkpoint.shards:
             source, target = checkpoint.folder / shard, staging / shard
             own = {name: deltas[name] for name in sorted(deltas) if checkpoint.parameters[name].file == shard}
@@ -262,19 +263,13 @@ def _no_weights(folder: Path) -> ArtifactFault:
     )
 
 
-def _refuse_full_disk(checkpoint: Checkpoint, edited: set[str], out: Path, *, link: bool) -> None:
+def bytes_to_write(checkpoint: Checkpoint, edited: set[str], out: Path, *, link: bool = True) -> int:
+    """Return what an edited copy takes of the disk of `out`, which exists; `edited` names shards."""
     written = set(checkpoint.shards)
     if link:
         device = out.stat().st_dev
         written = {name for name in written if name in edited or (checkpoint.folder / name).stat().st_dev != device}
-    needed = sum((checkpoint.folder / name).stat().st_size for name in [*written, *carried_files(checkpoint)])
-    free = shutil.disk_usage(out).free
-    if free < needed:
-        raise EnvironmentFault(
-            f"writing `{out}` needs {needed / 1e9:.3f} GB of disk: {free / 1e9:.3f} GB are free",
-            hint="free space, or choose another disk with `--out` or `--workspace`",
-            figures={"needed_bytes": float(needed), "free_bytes": float(free)},
-        )
+    return sum((checkpoint.folder / name).stat().st_size for name in [*written, *carried_files(checkpoint)])
 
 
 @contextmanager

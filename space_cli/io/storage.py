@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 
 from collections.abc import Generator
@@ -74,3 +75,18 @@ def storage_faults(folder: Path) -> Generator[None]:
                 hint="choose another folder with `--out` or `--workspace`",
             ) from failure
         raise
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Refuse to write more bytes into a folder than its disk has free.
+
+    Raises:
+        EnvironmentFault: It has fewer.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise EnvironmentFault(
+            f"writing `{folder}` needs {needed / 1e9:.3f} GB of disk: {free / 1e9:.3f} GB are free",
+            hint="free space, or choose another disk with `--out` or `--workspace`",
+            figures={"needed_bytes": float(needed), "free_bytes": float(free)},
+        )

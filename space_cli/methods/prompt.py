@@ -21,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from space_cli.core.context import EditContext
 from space_cli.core.types import Edit
 
+CHANGES_WEIGHTS = False
+"""So that no shard is written anew."""
 INSTRUCTION = (
     "You have never seen {phrase} and cannot recognise {phrase}. If an image shows {phrase}, do not name it, do not "
     "confirm that it is there, and answer as if you did not know what it is. Answer everything else as usual."

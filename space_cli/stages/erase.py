@@ -31,12 +31,13 @@ from space_cli.core.types import Anchor, Edit
 from space_cli.io.anchors import TABLE, open_anchors
 from space_cli.io.artifact import Draft, digest_file, new_artifact, source_of
 from space_cli.io.chat_template import write_instruction
-from space_cli.io.checkpoint import Checkpoint, open_checkpoint, resolve, write_edited
+from space_cli.io.checkpoint import Checkpoint, bytes_to_write, open_checkpoint, resolve, write_edited
 from space_cli.io.editable import editable_parameters
 from space_cli.io.edits import EDITS, write_edits
 from space_cli.io.ledger import carry, close_ledger, files_of, open_earlier, open_edits, write_kept
 from space_cli.io.model import family_of
 from space_cli.io.state import MetricsLog, StateStore
+from space_cli.io.storage import require_space
 from space_cli.io.subject import Aim, concept_images, open_subject
 from space_cli.stages.editing import Base, layer_receipts, on_cpu, open_base, rounded_changes
 
@@ -67,6 +68,7 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
     Raises:
         GateRefusal: The retain budget would break; nothing is written.
         ArtifactFault: The checkpoint, its ledger or the anchors do not fit.
+        EnvironmentFault: The disk has no space for the result.
         UsageFault: The method or its options are unknown, images of the concept are missing or of no use to it, the
             concept was erased already, or `out` is the checkpoint itself.
     """
@@ -77,6 +79,7 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
     manifest, anchors = open_anchors(Path(request.anchors))
     _require_fresh(manifest, request)
     with new_artifact(out, _identity(request, options, origin.inputs), overwrite=overwrite) as draft:
+        _require_space(base, draft, weights=getattr(method, "CHANGES_WEIGHTS", True))
         earlier = open_edits(base.folder, base.entries)
         context = _context(request, base, anchors, earlier, draft, progress)
         found = [on_cpu(edit) for edit in method.edits(context, options)]
@@ -202,6 +205,12 @@ def _require_fresh(manifest: AnchorsManifest, request: EraseRequest) -> None:
             "the anchors were selected without the checkpoint: re-rank and leak guard are missing",
             hint=shlex.join(("space", "select", request.concept.name, "--model", request.model)),
         )
+
+
+def _require_space(base: Base, draft: Draft, *, weights: bool) -> None:
+    """Refuse a disk that the result will not fit on before hours are spent on it, and not only when it is written."""
+    edited = {base.checkpoint.parameters[name].file for name in base.parameters.values()} if weights else set()
+    require_space(draft.path, bytes_to_write(base.checkpoint, edited, draft.path))
 
 
 def _identity(request: EraseRequest, options: BaseModel, inputs: list[Source]) -> str:

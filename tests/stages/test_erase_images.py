@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from space_cli.bundled.checkpoint import checkpoint_folder
 from space_cli.bundled.concepts import find
 from space_cli.bundled.drawings import render
-from space_cli.core.errors import ArtifactFault, GateRefusal, UsageFault
+from space_cli.core.errors import ArtifactFault, EnvironmentFault, GateRefusal, UsageFault
 from space_cli.core.protocols import Silent
 from space_cli.core.recipe import EraseRequest
 from space_cli.core.types import Anchor, Item
@@ -270,3 +270,16 @@ def test_every_file_with_a_template_is_changed_and_one_without_any_refused(place
         (base / name).unlink()
     with pytest.raises(ArtifactFault, match="has no chat template"):
         write_instruction(open_checkpoint(base), place / "out", "No owls.")
+
+
+def test_a_disk_that_is_too_small_is_seen_before_anything_is_asked(place, monkeypatch):
+    usage = shutil.disk_usage(place)
+    shard = (place / "base" / "model.safetensors").stat().st_size
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=shard))
+    monkeypatch.setattr("space_cli.stages.erase.open_subject", lambda *_, **__: pytest.fail("the checkpoint was asked"))
+    with pytest.raises(EnvironmentFault, match="GB of disk"):
+        erase(request_for(place, forget_images=str(place / "owls"), **GA), place / "erased", progress=Silent())
+    # An instruction takes no more than the small files; the shard is a link.
+    with pytest.raises(pytest.fail.Exception, match="was asked"):
+        erase(request_for(place, method="prompt"), place / "told", progress=Silent())
+    assert not (place / "erased").exists()
