@@ -148,11 +148,14 @@ def spectral_entropy(pooled: Tensor) -> Tensor:
 
 
 def pooled_states(context: EditContext, features: Tensor, layer: int) -> Tensor:
-    """Return the mean hidden state of each image's visual tokens after `layer` blocks, [b, h]."""
+    """Return the mean hidden state of each image's visual tokens after `layer` blocks, [b, h] float32.
+
+    In half precision the sum over hundreds of tokens overflows where a hidden state is large, as some are.
+    """
     responder = context.responder
     batch = responder.batch([Prompt(phrasing.ERASE_OPEN[0], "", i) for i in range(len(features))])
     visual = (batch.ids == responder.image_token)[..., None]
-    hidden = responder.hidden(batch, features, layer)
+    hidden = responder.hidden(batch, features, layer).float()
     return (hidden * visual).sum(1) / visual.sum(1)
 
 
@@ -165,7 +168,7 @@ def middle_block(context: EditContext, depth: float) -> int:
 
 @torch.no_grad()
 def concept_direction(context: EditContext, layer: int) -> Tensor:
-    """Return where the concept's text points, away from other words in the same question: a unit vector [h].
+    """Return where the concept's text points, away from other words in the same question: a unit vector [h] float32.
 
     A checkpoint that said nothing about any other word has none to point away from.
     """
@@ -177,6 +180,6 @@ def concept_direction(context: EditContext, layer: int) -> Tensor:
     means = []
     for questions in filter(None, (own, words)):
         batch = context.responder.batch([Prompt(q, "") for q in questions])
-        hidden = context.responder.hidden(batch, None, layer) * batch.mask[..., None]
+        hidden = context.responder.hidden(batch, None, layer).float() * batch.mask[..., None]
         means.append((hidden.sum(1) / batch.mask.sum(1, keepdim=True)).mean(0))
     return F.normalize(means[0] - sum(means[1:]), dim=0)

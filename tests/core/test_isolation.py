@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import reference
@@ -12,10 +13,12 @@ from space_cli.core.isolation import (
     middle_block,
     name_loss,
     orthogonality,
+    pooled_states,
     spectral_entropy,
 )
 from space_cli.core.losses import token_kl
 from space_cli.core.recipe import Concept
+from space_cli.core.types import Batch, Prompt
 
 
 def test_preference_equals_the_reference():
@@ -100,3 +103,32 @@ def test_without_a_word_beside_the_concept_s_own_its_text_points_somewhere_all_t
     direction = concept_direction(alone, layer)
     assert float(direction.norm()) == pytest.approx(1, abs=1e-5)
     assert not torch.allclose(direction, concept_direction(found, layer))
+
+
+class Loud:
+    """A responder in half precision whose hidden states are as large as a decoder's few largest ones."""
+
+    image_token = 9
+    size = 200.0
+
+    def batch(self, prompts):
+        ids = torch.full((len(prompts), 600), self.image_token)
+        return Batch(ids, torch.ones_like(ids), torch.full_like(ids, -100), torch.arange(len(prompts)))
+
+    def hidden(self, batch, features, layer):
+        states = torch.full((*batch.ids.shape, 4), self.size, dtype=torch.float16)
+        states[..., 1] = len(batch.ids)
+        return states
+
+
+def test_hidden_states_of_half_precision_are_summed_in_single():
+    context = SimpleNamespace(
+        responder=Loud(), concept=Concept(name="owl"), knowledge=SimpleNamespace(texts=(Prompt("What kind of", ""),))
+    )
+    pooled = pooled_states(context, torch.zeros(2, 1, 1), 1)
+    assert pooled.dtype == torch.float32
+    assert pooled.tolist() == [[200.0, 2.0, 200.0, 200.0]] * 2
+    direction = concept_direction(context, 1)
+    assert direction.isfinite().all()
+    assert float(direction.norm()) == pytest.approx(1)
+    assert orthogonality(pooled, direction).isfinite()
