@@ -105,6 +105,10 @@ class Prompting:
             whole = self._encode(_followed(asked, prompt.answer))
             parting = (row for row, (one, other) in enumerate(zip(ids, whole, strict=False)) if one != other)
             shared = next(parting, min(len(ids), len(whole)))
+            # A space that is a token of its own, as before a script without words of its own in the vocabulary, says
+            # nothing of the answer; its first token must be the beginning of a name.
+            while shared + 1 < len(whole) and not self._tokenizer.decode(whole[shared]).strip():
+                shared += 1
             end = [self._tokenizer.eos_token_id] if prompt.ends else []
             ids, answer = whole[:shared], [*whole[shared:], *end]
         return self._with_image(ids), answer

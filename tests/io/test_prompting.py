@@ -1,6 +1,10 @@
 from dataclasses import replace
 
+import pytest
 import subjects
+
+from tokenizers import Tokenizer, decoders, models, normalizers
+from transformers import PreTrainedTokenizerFast
 
 from space_cli.core.types import Prompt
 from space_cli.io.prompting import Prompting
@@ -57,3 +61,25 @@ def test_what_is_remembered_cannot_be_changed_from_outside():
     ids.clear()
     answer.append(7)
     assert known.ids(ASKED) == expected
+
+
+PIECES = ("<unk>", "<image>", "</s>", "▁", ":", *"Aowl熊猫", "▁o")
+
+
+def pieces():
+    """A tokenizer like that of Llama, whose tokens begin with their space, if they are known with one."""
+    known = Tokenizer(models.BPE({piece: row for row, piece in enumerate(PIECES)}, [("▁", "o")], unk_token="<unk>"))
+    known.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    known.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    made = PreTrainedTokenizerFast(tokenizer_object=known, eos_token="</s>", pad_token="</s>")
+    made.chat_template = "{{ 'A:' }}"
+    return made
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("owl", ["▁o", "w", "l"]), ("熊猫", ["熊", "猫"])])
+def test_a_names_first_token_is_no_bare_space(name, tokens):
+    tokenizer = pieces()
+    known = Prompting(tokenizer, subjects.bundled().family)
+    ids, answer = known.ids(Prompt("", name, None, ends=False))
+    assert tokenizer.convert_ids_to_tokens(answer) == tokens
+    assert [*ids, *answer] == tokenizer(f"A: {name}")["input_ids"]
