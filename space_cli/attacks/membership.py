@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-import torch
-
 from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -25,6 +23,7 @@ from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.recipe import Concept
 from space_cli.core.records import ScoreRecord
+from space_cli.core.scaling import LossScale
 from space_cli.core.stats import score
 from space_cli.core.types import Probe, ProbeImage, Prompt
 
@@ -156,9 +155,7 @@ def _add(found: dict[str, list[float]], responder: Responder, pairs: Sequence[Pr
     own = features[batch.images.to(features.device)].detach().requires_grad_(True)
     rows = responder.batch([Prompt(p.question, p.answer, place) for place, p in enumerate(pairs)])
     logits = responder.answer_logits(rows, own)
-    (gradient,) = torch.autograd.grad(
-        -answer_log_likelihood(logits, rows).sum(), own, allow_unused=True, materialize_grads=True
-    )
+    gradient = LossScale().gradient(-answer_log_likelihood(logits, rows).sum(), own)
     told = zip(split(logits.detach(), rows), split(next_labels(rows), rows), strict=True)
     for row, (pair, (given, labels)) in enumerate(zip(pairs, told, strict=True)):
         likely, unusual = token_scores(given, labels)

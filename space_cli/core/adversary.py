@@ -27,6 +27,7 @@ from space_cli.core.hooks import editing
 from space_cli.core.isolation import name_loss
 from space_cli.core.naming import Naming
 from space_cli.core.relearning import Adapters, Course, adapters, likelihoods, linears, optimiser_of, split_rows, teach
+from space_cli.core.scaling import Optimiser
 
 BUDGET = Course(stops=())
 """Rank and batch are those of the audit's attack."""
@@ -57,7 +58,7 @@ class Adversary:
         self._effort = effort
         self._parts = linears(context.responder, replace(naming.names[0], image=0), proxies)
         self._adapters: Adapters = {}
-        self._optimiser: torch.optim.Optimizer | None = None
+        self._optimiser: Optimiser | None = None
 
     @property
     def begun(self) -> bool:

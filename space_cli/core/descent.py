@@ -9,6 +9,7 @@ import torch
 
 from torch import Tensor
 
+from space_cli.core.scaling import LossScale
 from space_cli.core.subspace import Subspace
 
 WIDENED = "widened"
@@ -26,6 +27,7 @@ class Descent:
     def __init__(self, subspace: Subspace, lr: float) -> None:
         self.subspace = subspace
         self._lr = lr
+        self._scale = LossScale()
         self._optimiser = self._fresh()
 
     def step(self, number: int, terms: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
@@ -44,7 +46,7 @@ class Descent:
         for group in terms:
             loss = torch.stack(list(group.values())).sum()
             if loss.requires_grad:
-                loss.backward()
+                self._scale.backward(loss, list(self.subspace.left.values()))
                 reached = True
             row |= {name: row.get(name, 0.0) + term.item() for name, term in group.items()}
         if not reached:

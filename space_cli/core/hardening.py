@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from space_cli.core.scaling import LossScale
+
 Objective = Callable[[Tensor], Tensor]
 """Visual features [n, p, v] -> log p of the concept for each proxy, [n], nats per token."""
 
@@ -58,12 +60,13 @@ def harden(
     limit = options.radius * size
     spread = features.float().pow(2).mean().sqrt()
     shift = (torch.zeros_like(features) if start is None else start - features).to(size, copy=True)
+    scale = LossScale()
     for _ in range(options.steps):
         kept = torch.rand(features.shape[:2], generator=generator) >= options.dropout
         noise = torch.randn(features.shape, generator=generator) * options.noise
         shift = shift.detach().requires_grad_(True)
         seen = features + shift * kept[..., None].to(features) + noise.to(features) * spread
-        (gradient,) = torch.autograd.grad(objective(seen).sum(), shift)
+        gradient = scale.gradient(objective(seen).sum(), shift)
         shift = _within(shift.detach() + options.pace * limit * _direction(gradient, options.share), limit)
     return (features + shift).detach()
 

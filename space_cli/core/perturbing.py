@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from space_cli.core.scaling import LossScale
+
 Objective = Callable[[Tensor], Tensor]
 """Pixels [b, 3, s, s] -> what to raise, [b]."""
 
@@ -43,10 +45,11 @@ def universal(
         generator: Draws the batches, on the CPU.
     """
     shift = torch.zeros_like(pixels[0])
+    scale = LossScale()
     for _ in range(options.steps):
         rows = torch.randperm(len(pixels), generator=generator)[: options.batch]
         shift.requires_grad_(True)
-        (gradient,) = torch.autograd.grad(objective(shifted(pixels[rows], shift)).sum(), shift)
+        gradient = scale.gradient(objective(shifted(pixels[rows], shift)).sum(), shift)
         shift = (shift.detach() + options.pace * gradient.sign()).clamp(-options.reach, options.reach)
     return shift
 

@@ -18,6 +18,7 @@ from space_cli.core.hooks import editing
 from space_cli.core.losses import answer_log_likelihood, split, token_log_likelihood
 from space_cli.core.memory import rows_at_once
 from space_cli.core.protocols import Responder
+from space_cli.core.scaling import Optimiser
 from space_cli.core.types import Prompt
 
 Look = TypeVar("Look")
@@ -112,18 +113,18 @@ def adapters(parts: Mapping[str, nn.Linear], rank: int, generator: torch.Generat
     return found
 
 
-def optimiser_of(factors: Adapters, lr: float) -> torch.optim.Optimizer:
+def optimiser_of(factors: Adapters, lr: float) -> Optimiser:
     """Return what trains adapters."""
-    return torch.optim.AdamW([tensor for pair in factors.values() for tensor in pair], lr=lr, weight_decay=0.0)
+    return Optimiser([tensor for pair in factors.values() for tensor in pair], lr)
 
 
-def teach(responder: Responder, prompts: Sequence[Prompt], features: Tensor, optimiser: torch.optim.Optimizer) -> None:
+def teach(responder: Responder, prompts: Sequence[Prompt], features: Tensor, optimiser: Optimiser) -> None:
     """Take one step towards the answers of some prompts, as many a pass as fit, with adapters in place."""
     optimiser.zero_grad()
     for some in split_rows(responder, prompts, features):
         batch = responder.batch(some)
         told = answer_log_likelihood(responder.answer_logits(batch, features), batch)
-        (-told.sum() / len(prompts)).backward()
+        optimiser.backward(-told.sum() / len(prompts))
     optimiser.step()
 
 

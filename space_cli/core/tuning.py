@@ -17,6 +17,7 @@ from space_cli.core.context import EditContext
 from space_cli.core.forget_set import LossOn
 from space_cli.core.hooks import Change
 from space_cli.core.linalg import within_norm
+from space_cli.core.scaling import Optimiser
 from space_cli.core.types import Edit
 
 Terms = Callable[[int], dict[str, Tensor]]
@@ -109,9 +110,9 @@ class Adapter:
         return self._scale * self.parameters[f"{layer}.up"], self.parameters[f"{layer}.down"]
 
 
-def adamw(adapter: Adapter, lr: float) -> torch.optim.AdamW:
+def adamw(adapter: Adapter, lr: float) -> Optimiser:
     """Return the optimiser of every method here: AdamW without weight decay."""
-    return torch.optim.AdamW(list(adapter.parameters.values()), lr=lr, weight_decay=0.0)
+    return Optimiser(list(adapter.parameters.values()), lr)
 
 
 def train(context: EditContext, adapter: Adapter, settings: Settings, terms: Terms) -> None:
@@ -129,7 +130,7 @@ def train(context: EditContext, adapter: Adapter, settings: Settings, terms: Ter
             found = terms(step)
             loss = torch.stack(list(found.values())).sum()
             optimiser.zero_grad()
-            loss.backward()
+            optimiser.backward(loss)
             optimiser.step()
             context.record(
                 {"step": step + 1, "loss": loss.item(), **{name: term.item() for name, term in found.items()}}

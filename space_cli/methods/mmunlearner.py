@@ -39,6 +39,7 @@ from torch import Tensor
 from space_cli.core.context import EditContext, batched
 from space_cli.core.errors import GateRefusal
 from space_cli.core.forget_set import LossOn, Samples
+from space_cli.core.scaling import LossScale, Optimiser
 from space_cli.core.tuning import Adapter, adamw, finish
 from space_cli.core.types import Batch, Edit, Prompt
 
@@ -82,7 +83,7 @@ def edits(context: EditContext, options: Options) -> Iterator[Edit]:
                 kept = samples.retain_nll(retain).mean()
             optimiser.zero_grad()
             if kept.requires_grad:  # words alone pass no connector: where it is all that is trained, they move nothing
-                kept.backward()
+                optimiser.backward(kept)
             optimiser.step()
             row = {"step": step + 1, "retain": kept.item()}
             if (step + 1) % every == 0:
@@ -103,13 +104,13 @@ def _forget_step(
     forget: Batch,
     masks: dict[str, Tensor],
     clip: float,
-    optimiser: torch.optim.AdamW,
+    optimiser: Optimiser,
 ) -> float:
     """Ascend on forget samples through the mask, and return the loss."""
     with context.edited(adapter.factors()):
         loss = -samples.forget_nll(forget).mean()
     optimiser.zero_grad()
-    loss.backward()
+    optimiser.backward(loss)
     torch.nn.utils.clip_grad_norm_(adapter.parameters.values(), clip)
     for name, parameter in adapter.parameters.items():
         if parameter.grad is not None:
@@ -157,15 +158,15 @@ def _saliency(
     """Return the mean squared gradient by parameter, over the batches that reach it."""
     batches = samples.draw(list(batched(prompts, options.batch)), options.saliency_batches, 0, "saliency")
     sums = {name: torch.zeros_like(parameter) for name, parameter in adapter.parameters.items()}
-    counts = dict.fromkeys(sums, 0)
+    counts, scale = dict.fromkeys(sums, 0), LossScale()
     for chosen in batches:
         batch = samples.batch(chosen)
         with context.edited(adapter.factors()):
             nll = samples.forget_nll(batch) if about_concept else samples.retain_nll(batch)
         if not nll.requires_grad:  # a question of words alone, where nothing but the connector is trained
             continue
-        gradients = torch.autograd.grad(nll.mean(), list(adapter.parameters.values()), allow_unused=True)
-        for name, gradient in zip(adapter.parameters, gradients, strict=True):
+        found = scale.gradients(nll.mean(), list(adapter.parameters.values()))
+        for name, gradient in zip(adapter.parameters, found, strict=True):
             if gradient is not None:
                 sums[name] += gradient.detach() ** 2
                 counts[name] += 1
