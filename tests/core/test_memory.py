@@ -26,3 +26,22 @@ def test_a_card_of_a_size_takes_some_rows_of_seven_billion_weights(monkeypatch, 
 def test_text_alone_takes_more_rows_than_images(monkeypatch):
     monkeypatch.setattr(memory, "_device_bytes", lambda device: 80 * 10**9)
     assert memory.rows_at_once(shaped(TEXT), 0) > memory.rows_at_once(shaped(TEXT), 576)
+
+
+def test_what_weights_and_moments_have_left_bounds_the_rows(monkeypatch):
+    monkeypatch.setattr(memory, "_device_bytes", lambda device: 80 * 10**9)
+    plenty = memory.rows_at_once(shaped(TEXT), 576)
+    monkeypatch.setattr(memory, "_free_bytes", lambda device: 40 * 10**9)
+    assert memory.rows_at_once(shaped(TEXT), 576) == plenty
+    monkeypatch.setattr(memory, "_free_bytes", lambda device: 14 * 10**9)
+    assert 1 < memory.rows_at_once(shaped(TEXT), 576) < plenty
+    monkeypatch.setattr(memory, "_free_bytes", lambda device: 0.0)
+    assert memory.rows_at_once(shaped(TEXT), 576) == 1
+
+
+def test_what_torch_holds_and_does_not_use_is_free(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3, 80))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 70)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 60)
+    assert memory._free_bytes(torch.device("cuda:1")) == 13
+    assert memory._free_bytes(torch.device("cpu")) == float("inf")
