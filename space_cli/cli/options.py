@@ -138,8 +138,8 @@ DryErasure = Annotated[
     typer.Option(
         "--dry-run",
         callback=_dry_run,
-        help="Print the plan, reading headers only, then stop; the memory is that of a CPU in float32; a hub "
-        "checkpoint is downloaded whole for it",
+        help="Print the plan, reading headers only, then stop; the memory is that of a CPU in float32, and the least "
+        "that a GPU needs; a hub checkpoint is downloaded whole for it",
         rich_help_panel=OUTPUT,
     ),
 ]

@@ -110,6 +110,8 @@ def plan(request: EraseRequest) -> dict[str, Any]:
     touched = list(editable_parameters(checkpoint, family, request.scope).values())
     weights = sum(_bytes(checkpoint, name) for name in sizes)
     count = sum(math.prod(shape) for shape in sizes.values())
+    # Float64 moments of retained keys and of anchor keys.
+    moments = sum(2 * 8 * sizes[name][1] ** 2 for name in touched)
     widest = max(sizes[name][1] for name in touched)
     return {
         "method": request.method,
@@ -121,8 +123,10 @@ def plan(request: EraseRequest) -> dict[str, Any]:
         "edited_parameters": sum(sizes[name][0] * sizes[name][1] for name in touched),
         "parameters": count,
         "checkpoint_bytes": weights,
-        # float32 weights on a CPU, one float64 moment a layer, and a third for activations.
-        "memory_bytes": int(1.3 * count * 4) + len(touched) * widest * widest * 8,
+        # float32 weights on a CPU, and a third for activations.
+        "memory_bytes": int(1.3 * count * 4) + moments,
+        # Weights as they are stored, and what the directions of the widest layer take; activations fill what is left.
+        "gpu_memory_bytes": weights + moments + 3 * 8 * widest**2,
         "disk_bytes": weights,
     }
 

@@ -8,12 +8,15 @@ import torch
 
 from erased_folder import PANDA, make_base
 
+from space_cli.bundled.checkpoint import checkpoint_folder
 from space_cli.core.errors import UsageFault
 from space_cli.core.moments import SecondMoment
 from space_cli.core.recipe import EraseRequest
 from space_cli.core.types import Edit
+from space_cli.io.checkpoint import open_checkpoint
 from space_cli.stages import editing
 from space_cli.stages.editing import _retained_energy, layer_receipts, open_base
+from space_cli.stages.erase import plan
 
 
 @pytest.mark.parametrize(("place", "why"), [(".", "is the checkpoint to erase from"), (".space/erased", "lies inside")])
@@ -68,3 +71,13 @@ def test_a_receipt_is_worked_out_where_the_keys_are_layer_by_layer(monkeypatch):
     assert not moments, "a layer's moment is let go once it is read"
     assert bars == [("measuring layers", 2)] * 2
     assert [one.relative_change for one in receipts] == [pytest.approx(0.5)] * 2
+
+
+def test_the_plan_tells_what_a_gpu_needs_at_least():
+    base = checkpoint_folder()
+    told = plan(EraseRequest(concept=PANDA, model=str(base), anchors="anchors"))
+    headers = open_checkpoint(base).parameters
+    widths = [headers[name].shape[1] for name in told["layers"]]
+    moments = sum(2 * 8 * width**2 for width in widths)
+    assert told["gpu_memory_bytes"] == told["checkpoint_bytes"] + moments + 3 * 8 * max(widths) ** 2
+    assert told["memory_bytes"] == int(1.3 * 4 * told["parameters"]) + moments
