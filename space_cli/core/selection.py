@@ -3,6 +3,7 @@
 Shapes: n = pool images, c = candidates, d = embedding width, w = calibration words.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from space_cli.core.errors import GateRefusal
+from space_cli.core.matching import mentions
 from space_cli.core.types import Role
 
 CALIBRATION_WORDS = (
@@ -114,3 +116,15 @@ def roles(
         "neighbour": near,
         "general": sorted(rest[i] for i in drawn),
     }
+
+
+def naming_rows(rows: Int[np.ndarray, " c"], answers: Iterable[Sequence[str]], names: Sequence[str]) -> set[int]:
+    """Return the rows whose answers contain one of the names.
+
+    Args:
+        rows: Of the pool.
+        answers: To each question, one a row.
+        names: The name and its aliases.
+    """
+    given = zip(rows, zip(*answers, strict=True), strict=True)
+    return {int(row) for row, told in given if any(mentions(answer, names) for answer in told)}

@@ -64,14 +64,11 @@ class Subspace:
         self._crossed: dict[str, Tensor] = {}
         self._moved: dict[str, float] = {}
         self._limit = context.max_change
-        for layer in context.layers:
-            weight = context.weight(layer)
-            self._weight_norm[layer] = float(weight.norm())
-            added = context.added(layer)
-            self._base_energy[layer] = energy(weight if added is None else weight - added, context.moment(layer))
-            if added is not None:
-                self._moved[layer] = energy(added, context.moment(layer))
-            self._grow(layer, weight.new_zeros(weight.shape[0], 0))
+        context.moment(context.layers[0])  # of all layers at once, with a bar of its own
+        with context.progress.task("safe directions", len(context.layers)) as advance:
+            for layer in context.layers:
+                self._begin(layer)
+                advance()
 
     def widen(self) -> None:
         """Leave twice the share of retained energy unprotected, and train `rank` more directions of a layer.
@@ -80,8 +77,20 @@ class Subspace:
         """
         self.widened += 1
         self._leak *= 2
-        for layer, left in self.left.items():
-            self._grow(layer, left.detach())
+        with self._context.progress.task("safe directions", len(self.left)) as advance:
+            for layer, left in self.left.items():
+                self._grow(layer, left.detach())
+                advance()
+
+    def _begin(self, layer: str) -> None:
+        """Measure what a layer does to retained keys, and choose its first directions."""
+        weight, added = self._context.weight(layer), self._context.added(layer)
+        moment = self._context.moment(layer)
+        self._weight_norm[layer] = float(weight.norm())
+        self._base_energy[layer] = energy(weight if added is None else weight - added, moment)
+        if added is not None:
+            self._moved[layer] = energy(added, moment)
+        self._grow(layer, weight.new_zeros(weight.shape[0], 0))
 
     def _grow(self, layer: str, trained: Tensor) -> None:
         """Choose the directions of a layer, those that were trained first, and begin the others at zero."""

@@ -73,6 +73,7 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
             concept was erased already, or `out` is the checkpoint itself.
     """
     method, options = method_of(request)
+    progress.note("taking the digests of the checkpoint")
     base = open_base(request, out)
     # Before anything is looked at: another run may replace the anchors while this one trains.
     origin = _Origin(_inputs(request, source_of(base.folder, "checkpoint", base.files)), _facts(request, base))

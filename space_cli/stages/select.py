@@ -62,6 +62,7 @@ def select(request: SelectRequest, out: Path, *, progress: Progress, overwrite: 
     model_folder = resolve(request.model, request.revision) if request.model else None
     if model_folder:
         family_of(model_folder)
+        progress.note("taking the digests of the checkpoint")
         inputs.append(source_of(model_folder, "checkpoint"))
     with new_artifact(out, request.model_dump_json(), overwrite=overwrite) as draft:
         similarities, floor = _similarities(pool, request)
@@ -226,11 +227,16 @@ def _examined(
     """
     stand_ins = [Anchor(pool.items[int(row)], "forget", 0.0, None) for row in near]
     features = image_features(responder, stand_ins, progress)
-    answers = {q: responder.answer_features(features, [q] * len(near)) for q in phrasing.ERASE_OPEN}
+    answers: dict[str, list[str]] = {}
+    with progress.task("ask about candidates", len(phrasing.ERASE_OPEN)) as advance:
+        for question in phrasing.ERASE_OPEN:
+            answers[question] = responder.answer_features(features, [question] * len(near))
+            advance()
     forms = {question: answer_form(given) for question, given in answers.items()}
-    leaking = _leaking(near, answers, request)
+    leaking = selection.naming_rows(near, answers.values(), request.concept.names)
     # A checkpoint that calls a picture by the name knows the name; a push is needed only where no candidate shows it.
     if not leaking and not request.allow_unknown:
+        progress.note("no candidate goes by the name: trying whether the checkpoint knows it")
         _require_known(responder, request, forms, features)
     activation = Naming(responder, request.concept, forms, request.seed).activation(features)
     return {int(row): float(a) for row, a in zip(near, activation, strict=True)}, leaking
@@ -247,16 +253,6 @@ def _require_known(
             hint="check the spelling, pass the model's own name for it with `--alias`, or insist: `--allow-unknown`",
             figures={"reached": found.reached, "nonsense": found.nonsense},
         )
-
-
-def _leaking(near: np.ndarray, answers: dict[str, list[str]], request: SelectRequest) -> set[int]:
-    """Return candidate rows that the checkpoint itself names as the concept, in any phrasing."""
-    named = zip(*answers.values(), strict=True)
-    return {
-        int(row)
-        for row, given in zip(near, named, strict=True)
-        if any(mentions(answer, request.concept.names) for answer in given)
-    }
 
 
 def _require_enough(kept: Sequence[int], leaking: set[int], request: SelectRequest) -> None:

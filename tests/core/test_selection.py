@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from space_cli.core.errors import GateRefusal
-from space_cli.core.selection import Counts, calibrated_floor, candidates, diversified, roles
+from space_cli.core.selection import Counts, calibrated_floor, candidates, diversified, naming_rows, roles
 
 
 def test_candidates_come_nearest_first_and_above_the_floor():
@@ -69,3 +69,9 @@ def test_roles_repeat_with_the_seed_and_change_with_it():
     one, same, other = (roles(np.arange(5), np.arange(60), counts, seed=s) for s in (1, 1, 2))
     assert one == same
     assert one["general"] != other["general"]
+
+
+def test_a_row_that_any_answer_names_is_told():
+    answers = (["an owl", "a bus", "a cat"], ["a bird", "a bus", "a barn owl"])
+    assert naming_rows(np.array([7, 8, 9]), answers, ["owl"]) == {7, 9}
+    assert naming_rows(np.array([7, 8, 9]), answers, ["kite"]) == set()
