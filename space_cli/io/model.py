@@ -17,6 +17,7 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoTokenizer,
     BaseImageProcessor,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -133,6 +134,8 @@ class CheckpointResponder:
         self._embedding: nn.Embedding = model.get_input_embeddings()
         self._head: nn.Linear = model.get_output_embeddings()
         self._ends = _end_tokens(model, tokenizer)
+        # What the weights answer is asked for: no penalty, no words that are never said, no search, no other result.
+        model.generation_config = GenerationConfig()
         self._width: int = model.get_submodule(family.connector_layers[0]).in_features
 
     @property
@@ -245,9 +248,6 @@ class CheckpointResponder:
             attention_mask=batch.mask,
             max_new_tokens=tokens,
             do_sample=False,
-            temperature=None,
-            top_p=None,
-            num_beams=1,
             pad_token_id=self._prompting.pad,
             eos_token_id=self._ends,
         )

@@ -100,3 +100,23 @@ def test_every_token_that_ends_a_turn_ends_an_answer(llava):
     cut = open_model(llava, device="cpu").answer(None, [question])[0]
     assert cut != said
     assert said.startswith(cut)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"do_sample": True, "temperature": 5.0, "top_k": 3, "min_p": 0.1},
+        {"repetition_penalty": 9.0, "no_repeat_ngram_size": 1},
+        {"num_beams": 4, "early_stopping": True},
+        {"min_new_tokens": 20, "max_length": 3},
+        {"suppress_tokens": list(range(20, 2000))},
+        {"return_dict_in_generate": True, "output_scores": True},
+    ],
+    ids=lambda asked: next(iter(asked)),
+)
+def test_what_the_weights_answer_is_asked_for_whatever_else_a_folder_asks(llava, asked):
+    path = llava / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | asked))
+    questions = ["What kind of thing is an owl?", "What kind of thing is a bus?"]
+    wanted = subjects.bundled().answer(None, questions)
+    assert open_model(llava, device="cpu").answer(None, questions) == wanted
