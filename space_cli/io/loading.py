@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, SpaceError, is_out_of_memory
 
@@ -59,6 +60,14 @@ def refuse_missing(folder: Path, names: Set[str]) -> None:
         raise ArtifactFault(
             f"`{folder}` lacks the parameters {shown}{more}", hint="copy or download the checkpoint again"
         )
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return every token that ends an answer: a chat's turn may end with another one than a text."""
+    config = model.generation_config
+    own = None if config is None else config.eos_token_id
+    tokens = own if isinstance(own, list) else [own]
+    return sorted({int(token) for token in (tokenizer.eos_token_id, *tokens) if token is not None})
 
 
 def load_fault(folder: Path, failure: Exception) -> SpaceError:

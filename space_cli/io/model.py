@@ -31,7 +31,7 @@ from space_cli.core.family import Family
 from space_cli.core.latent import entering, shifting
 from space_cli.core.losses import answer_log_likelihood, answer_mask
 from space_cli.core.types import Batch, Prompt, Rows
-from space_cli.io.loading import OWN_FILES, UNLOADABLE, load_fault, refuse_kernels, refuse_missing
+from space_cli.io.loading import OWN_FILES, UNLOADABLE, end_tokens, load_fault, refuse_kernels, refuse_missing
 from space_cli.io.prompting import Prompting, template_of_processor
 from space_cli.io.shared_prefix import Opening, common_opening
 
@@ -73,8 +73,14 @@ def family_of(folder: Path) -> Family:
     try:
         found: Family = describe(config)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as failure:
-        lacks = f"lacks {failure}" if isinstance(failure, KeyError) else f"does not fit: {failure}"
-        raise ArtifactFault(f"`{folder / 'config.json'}` describes no `{model_type}`: it {lacks}") from failure
+        lacks = isinstance(failure, KeyError)
+        told = f"lacks {failure}" if lacks else f"does not fit: {failure}"
+        raise ArtifactFault(
+            f"`{folder / 'config.json'}` describes no `{model_type}`: it {told}",
+            hint="weights in the format of their authors' own code are converted to that of transformers first"
+            if lacks
+            else "",
+        ) from failure
     return found
 
 
@@ -133,7 +139,7 @@ class CheckpointResponder:
         self._decoder: nn.Module = model.get_submodule(family.language_model)
         self._embedding: nn.Embedding = model.get_input_embeddings()
         self._head: nn.Linear = model.get_output_embeddings()
-        self._ends = _end_tokens(model, tokenizer)
+        self._ends = end_tokens(model, tokenizer)
         # What the weights answer is asked for: no penalty, no words that are never said, no search, no other result.
         model.generation_config = GenerationConfig()
         self._width: int = model.get_submodule(family.connector_layers[0]).in_features
@@ -289,11 +295,3 @@ class CheckpointResponder:
         # The placeholder's id may lie outside the embedding table, so it is looked up as padding.
         embedded: Tensor = self._embedding(batch.ids.masked_fill(batch.ids == self.image_token, self._prompting.pad))
         return embedded
-
-
-def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return every token that ends an answer: a chat's turn may end with another one than a text."""
-    config = model.generation_config
-    own = None if config is None else config.eos_token_id
-    tokens = own if isinstance(own, list) else [own]
-    return sorted({int(token) for token in (tokenizer.eos_token_id, *tokens) if token is not None})

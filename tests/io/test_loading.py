@@ -82,8 +82,9 @@ def test_a_checkpoints_config_of_other_values_is_refused(llava, wrong):
 
 def test_what_a_family_needs_of_a_config_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "llava"}')
-    with pytest.raises(ArtifactFault, match="describes no `llava`: it lacks 'vision_config'"):
+    with pytest.raises(ArtifactFault, match="describes no `llava`: it lacks 'vision_config'") as fault:
         open_model(tmp_path, device="cpu")
+    assert "converted to that of transformers" in fault.value.hint
 
 
 @pytest.mark.parametrize("kind", ["llava", "clip"])
