@@ -1,4 +1,4 @@
-"""How many images a pass that is differentiated may hold: activations, not weights, are what fills a GPU."""
+"""How many images a pass may hold: activations, keys and values, not weights, are what fills a GPU."""
 
 import math
 import os
@@ -13,6 +13,8 @@ SHARE = 0.25
 """Share of the device's memory for what one backward pass keeps; weights, moments and logits need the rest."""
 FREE_SHARE = 0.7
 """Share of what is free that it takes at most, where weights, moments or other processes have left less than that."""
+COPIED = 1.25
+"""Room for keys and values, in their own size: with each token those of a layer are copied, one layer at a time."""
 BESIDE_IMAGE = 64
 """Tokens of a question with its answer, about."""
 
@@ -35,8 +37,29 @@ def rows_at_once(model: nn.Module, visual: int, questions: int = 1) -> int:
     a_token = weight.element_size() * (8 * text.hidden_size + 3 * text.intermediate_size) + 16 * text.hidden_size
     copied = visual * questions * 2 * text.hidden_size * weight.element_size() if questions > 1 else 0
     a_row = ((visual + questions * BESIDE_IMAGE) * a_token + copied) * text.num_hidden_layers
-    room = min(SHARE * _device_bytes(weight.device), FREE_SHARE * _free_bytes(weight.device))
-    return max(1, int(room / a_row))
+    return max(1, int(_room(weight.device) / a_row))
+
+
+def answers_at_once(model: nn.Module, visual: int, tokens: int) -> int:
+    """Return how many answers may be written together, whose prompts' keys and values stay until all are done.
+
+    Args:
+        model: A checkpoint whose `config` describes its decoder.
+        visual: Visual tokens of an image; 0 for text alone.
+        tokens: Of the longest answer.
+    """
+    config: Any = model.config
+    text = config.get_text_config()
+    weight = next(model.parameters())
+    # A decoder whose heads share keys and values keeps fewer of them.
+    kept = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = kept * text.hidden_size // text.num_attention_heads
+    a_row = (visual + BESIDE_IMAGE + tokens) * 2 * width * text.num_hidden_layers * weight.element_size()
+    return max(1, int(_room(weight.device) / (COPIED * a_row)))
+
+
+def _room(device: torch.device) -> float:
+    return min(SHARE * _device_bytes(device), FREE_SHARE * _free_bytes(device))
 
 
 def _device_bytes(device: torch.device) -> int:

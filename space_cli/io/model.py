@@ -30,6 +30,7 @@ from space_cli.core.errors import ArtifactFault, EnvironmentFault
 from space_cli.core.family import Family
 from space_cli.core.latent import entering, shifting
 from space_cli.core.losses import answer_log_likelihood, answer_mask
+from space_cli.core.memory import answers_at_once
 from space_cli.core.types import Batch, Prompt, Rows
 from space_cli.io.loading import OWN_FILES, UNLOADABLE, end_tokens, load_fault, refuse_kernels, refuse_missing
 from space_cli.io.prompting import Prompting, template_of_processor
@@ -240,8 +241,9 @@ class CheckpointResponder:
             for row, question in zip(rows, questions, strict=True)
         ]
         answers: list[str] = []
-        for start in range(0, len(asked), PROMPT_BATCH):
-            answers += self._generate(asked[start : start + PROMPT_BATCH], features, tokens)
+        size = min(PROMPT_BATCH, answers_at_once(self.model, 0 if features is None else features.shape[1], tokens))
+        for start in range(0, len(asked), size):
+            answers += self._generate(asked[start : start + size], features, tokens)
         return answers
 
     def _generate(self, prompts: Sequence[Prompt], features: Tensor | None, tokens: int) -> list[str]:

@@ -45,3 +45,16 @@ def test_what_torch_holds_and_does_not_use_is_free(monkeypatch):
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 60)
     assert memory._free_bytes(torch.device("cuda:1")) == 13
     assert memory._free_bytes(torch.device("cpu")) == float("inf")
+
+
+@pytest.mark.parametrize(("gigabytes", "rows"), [(150, (64, 200)), (80, (40, 64)), (24, (8, 20)), (1, (1, 1))])
+def test_a_card_of_a_size_writes_some_answers_of_seven_billion_weights(monkeypatch, gigabytes, rows):
+    monkeypatch.setattr(memory, "_device_bytes", lambda device: gigabytes * 10**9)
+    assert rows[0] <= memory.answers_at_once(shaped(TEXT), 576, 24) <= rows[1]
+
+
+def test_heads_that_share_keys_take_less_room(monkeypatch):
+    monkeypatch.setattr(memory, "_device_bytes", lambda device: 80 * 10**9)
+    shared = LlamaConfig(hidden_size=4096, num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=8)
+    ours, theirs = (memory.answers_at_once(shaped(text), 576, 24) for text in (TEXT, shared))
+    assert 4 * ours <= theirs <= 4 * ours + 4

@@ -147,3 +147,14 @@ def test_cuda_is_asked_for_only_where_there_is_one():
     with pytest.raises(EnvironmentFault, match="no CUDA device"):
         pick_device("cuda")
     assert pick_device("auto") == "cpu"
+
+
+def test_where_memory_is_scarce_the_same_answers_are_written_a_few_at_a_time(image, monkeypatch):
+    responder = subjects.bundled()
+    features, questions = responder.features([image, image]), ["What is this?", "What do you see?"]
+    wanted, sizes = responder.answer_features(features, questions), []
+    write = responder._generate
+    monkeypatch.setattr(responder, "_generate", lambda asked, *rest: sizes.append(len(asked)) or write(asked, *rest))
+    monkeypatch.setattr("space_cli.io.model.answers_at_once", lambda model, visual, tokens: 1)
+    assert responder.answer_features(features, questions) == wanted
+    assert sizes == [1, 1]
