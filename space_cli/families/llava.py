@@ -16,13 +16,16 @@ DEEP = 16
 """Blocks from which on a decoder is edited in the traced places only."""
 CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
 """Tokens that a tower gives out before those of the patches, by its `model_type`."""
+DEEPEST = 1_000
+"""No decoder is near it: the name of every layer is spelt out, and a config may ask for any number of them."""
 
 
 def family(config: dict[str, Any]) -> Family:
     """Describe a LLaVA checkpoint from its `config.json`.
 
     Raises:
-        ValueError: Its tower is of another kind, or it reads a layer that the tower does not have, or several.
+        ValueError: Its tower is of another kind, it reads a layer that the tower does not have, or several, or its
+            decoder has more layers than any.
     """
     vision, text = config["vision_config"], config["text_config"]
     kind = vision.get("model_type", "clip_vision_model")
@@ -32,6 +35,8 @@ def family(config: dict[str, Any]) -> Family:
     patches = (vision.get("image_size", 336) // vision.get("patch_size", 14)) ** 2
     # A config that says nothing means transformers' own default: LlamaConfig has 32 layers.
     depth = text.get("num_hidden_layers", 32)
+    if depth > DEEPEST:
+        raise ValueError(f"its decoder of {depth:,} layers is deeper than the {DEEPEST:,} that are read")
     seen, blocks = config.get("vision_feature_layer", -2), vision.get("num_hidden_layers")
     if not isinstance(seen, int):
         raise ValueError(f"its `vision_feature_layer` is {seen}: one layer is needed")

@@ -11,6 +11,7 @@ from space_cli.core.errors import ArtifactFault
 from space_cli.core.instruction import fitting_statement, inserted, removed, statements, template_of
 from space_cli.core.records import ErasureReceipt
 from space_cli.io.checkpoint import Checkpoint, carried_files
+from space_cli.io.storage import read_small
 
 CONFIGS = ("chat_template.json", "processor_config.json", "tokenizer_config.json")
 """JSON files that may hold a template; readers differ in which they look at first, so each is changed."""
@@ -87,7 +88,7 @@ def _texts(checkpoint: Checkpoint) -> dict[str, str]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        return read_small(path).decode("utf-8")
     except UnicodeDecodeError:
         raise ArtifactFault(f"`{path}` is not UTF-8 text") from None
 

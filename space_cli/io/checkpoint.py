@@ -20,7 +20,8 @@ from space_cli.core.records import FileRecord
 from space_cli.io.artifact import RECORD_NAME, check_files
 from space_cli.io.hub import resolve
 from space_cli.io.shards import Delta, ParameterInfo, place_copy, read_header, read_tensor, rewrite_shard
-from space_cli.io.storage import require_space, storage_faults
+from space_cli.io.storage import read_small, require_space, storage_faults
+from space_cli.io.weights import refuse_deep, refuse_diverted
 
 __all__ = [
     "Checkpoint",
@@ -85,7 +86,10 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
         raise ArtifactFault(f"`{folder / CONFIG}` names no `model_type`")
-    return Checkpoint(folder, config, model_type, _read_parameters(folder))
+    refuse_diverted(folder, config)
+    parameters = _read_parameters(folder)
+    refuse_deep(folder, config, len(parameters))
+    return Checkpoint(folder, config, model_type, parameters)
 
 
 def write_edited(checkpoint: Checkpoint, deltas: Mapping[str, Delta], out: Path, *, link: bool = True) -> None:
@@ -202,11 +206,11 @@ def _is_carried(checkpoint: Checkpoint, name: str) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        if not path.is_file():  # nor is a pipe waited for
+        if not path.is_file():
             raise ArtifactFault(
                 f"`{path.parent}` has no {path.name}", hint="pass the folder of a Hugging Face checkpoint"
             )
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_small(path))
     except PermissionError as failure:
         raise EnvironmentFault(f"`{path}` may not be read", hint="change the permissions of the file") from failure
     except (ValueError, RecursionError) as failure:

@@ -1,6 +1,7 @@
 """Load the three parts of a contrastive encoder: towers, tokenizer and image preprocessing."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -9,6 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from space_cli.core.errors import ArtifactFault
 from space_cli.io.checkpoint import open_checkpoint
+from space_cli.io.fitting import refuse_large_pictures, refuse_larger
 from space_cli.io.images import Pixels, pixels_of
 from space_cli.io.loading import OWN_FILES, UNLOADABLE, load_fault, refuse_kernels
 
@@ -28,8 +30,9 @@ def load_towers(
         ArtifactFault: A file is missing or damaged, or the files do not fit together.
         EnvironmentFault: Memory ran out.
     """
-    open_checkpoint(folder)
+    checkpoint = open_checkpoint(folder)
     refuse_kernels(folder)
+    refuse_larger(checkpoint, lambda: architecture(architecture.config_class.from_pretrained(folder, **OWN_FILES)))
     transformers_logging.disable_progress_bar()
     dtype = half if device.startswith("cuda") else torch.float32
     try:
@@ -38,9 +41,14 @@ def load_towers(
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, **OWN_FILES)
         processor = AutoImageProcessor.from_pretrained(folder, **OWN_FILES)
-        pixels = pixels_of(processor.to_dict(), model.config.vision_config.image_size)
+        pixels = _pixels(folder, processor.to_dict(), model.config.vision_config.image_size)
     except UNLOADABLE as failure:
         raise load_fault(folder, failure) from failure
     if report["missing_keys"]:
         raise ArtifactFault(f"`{folder}` lacks the parameter `{min(report['missing_keys'])}`")
     return model.to(device).eval().requires_grad_(False), tokenizer, pixels
+
+
+def _pixels(folder: Path, preparation: dict[str, Any], side: int) -> Pixels:
+    refuse_large_pictures(folder, preparation, side)
+    return pixels_of(preparation, side)

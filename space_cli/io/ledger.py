@@ -20,6 +20,7 @@ from space_cli.core.types import Edit
 from space_cli.io.artifact import RECORD_NAME, digest_file, file_records, read_record, write_text
 from space_cli.io.edits import EDITS, read_edits
 from space_cli.io.shards import place_copy, read_header, read_tensor, save_tensors
+from space_cli.io.storage import read_small
 
 LEDGER = "space/ledger.jsonl"
 KEPT = "space/anchors.safetensors"
@@ -77,7 +78,7 @@ def read_ledger(folder: Path) -> list[Entry]:
             f"`{folder}` was erased from, but its {LEDGER} is missing", hint="take the folder as it was written"
         )
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_small(path).decode("utf-8")
     except UnicodeDecodeError:
         raise ArtifactFault(f"`{path}` is not UTF-8 text") from None
     return parse(text, origin=str(path))

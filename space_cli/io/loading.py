@@ -2,7 +2,6 @@
 
 import json
 
-from collections.abc import Set
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,8 +23,6 @@ UNLOADABLE = (
 
 BUILT_IN = ("eager", "sdpa", "flex_attention")
 """Ways to compute that come with transformers and torch; any other name is fetched from the hub, as code."""
-SHOWN = 3
-"""Missing parameters that an error names; the rest are counted."""
 
 
 def refuse_kernels(folder: Path) -> None:
@@ -46,20 +43,6 @@ def refuse_kernels(folder: Path) -> None:
                 f"`{folder / 'config.json'}` asks for the code `{value}` from the hub as its `{name}`: refused",
                 hint=f"take `{name}` out of it",
             )
-
-
-def refuse_missing(folder: Path, names: Set[str]) -> None:
-    """Refuse a checkpoint that lacks parameters: transformers draws them at random, and goes on.
-
-    Raises:
-        ArtifactFault: It lacks some.
-    """
-    if names:
-        shown = ", ".join(f"`{name}`" for name in sorted(names)[:SHOWN])
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        raise ArtifactFault(
-            f"`{folder}` lacks the parameters {shown}{more}", hint="copy or download the checkpoint again"
-        )
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -13,6 +13,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoImageProcessor,
     AutoModelForImageTextToText,
     AutoTokenizer,
@@ -32,9 +33,12 @@ from space_cli.core.latent import entering, shifting
 from space_cli.core.losses import answer_log_likelihood, answer_mask
 from space_cli.core.memory import answers_at_once
 from space_cli.core.types import Batch, Prompt, Rows
-from space_cli.io.loading import OWN_FILES, UNLOADABLE, end_tokens, load_fault, refuse_kernels, refuse_missing
+from space_cli.io.checkpoint import open_checkpoint
+from space_cli.io.fitting import refuse_large_pictures, refuse_larger, refuse_missing
+from space_cli.io.loading import OWN_FILES, UNLOADABLE, end_tokens, load_fault, refuse_kernels
 from space_cli.io.prompting import Prompting, template_of_processor
 from space_cli.io.shared_prefix import Opening, common_opening
+from space_cli.io.storage import read_small
 
 IMAGE_BATCH = 64
 PROMPT_BATCH = 64
@@ -60,7 +64,7 @@ def family_of(folder: Path) -> Family:
         ArtifactFault: The config is unreadable or not that of its family, or no family file has its `model_type`.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(read_small(folder / "config.json").decode("utf-8"))
         model_type = str(config["model_type"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ArtifactFault(f"`{folder}` has no readable config.json with a `model_type`") from None
@@ -97,6 +101,7 @@ def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
     """
     family = family_of(folder)
     refuse_kernels(folder)
+    refuse_larger(open_checkpoint(folder), lambda: _empty(folder))
     device = pick_device(device)
     transformers_logging.disable_progress_bar()
     dtype = "auto" if device.startswith("cuda") else torch.float32
@@ -109,11 +114,16 @@ def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
         tokenizer.chat_template = template_of_processor(folder) or tokenizer.chat_template
     except UNLOADABLE as failure:
         raise load_fault(folder, failure) from failure
+    refuse_large_pictures(folder, processor.to_dict(), model.config.vision_config.image_size)
     refuse_missing(folder, set(report["missing_keys"]) - set(model.all_tied_weights_keys))
     if not tokenizer.chat_template:
         raise ArtifactFault(f"`{folder}` has no chat template", hint="add its `chat_template.jinja`")
     Prompting(tokenizer, family).check(folder)
     return CheckpointResponder(model.to(device).eval().requires_grad_(False), tokenizer, processor, family)
+
+
+def _empty(folder: Path) -> PreTrainedModel:
+    return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder, **OWN_FILES))
 
 
 class CheckpointResponder:

@@ -24,6 +24,7 @@ from space_cli.io.anchors import open_anchors
 from space_cli.io.artifact import place_of, source_of
 from space_cli.io.images import load_items, readable_images
 from space_cli.io.pool import Pool, open_pool
+from space_cli.io.storage import read_small
 
 NOTES = "concepts.toml"
 DEFAULT_POLICY = "default"
@@ -55,7 +56,7 @@ def open_notes(folder: Path) -> dict[str, Notes]:
     if not path.is_file():
         return {}
     try:
-        return TypeAdapter(dict[str, Notes]).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+        return TypeAdapter(dict[str, Notes]).validate_python(tomllib.loads(read_small(path).decode("utf-8")))
     except PermissionError as failure:
         raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror}") from None
     except ValidationError as failure:
@@ -230,7 +231,7 @@ def open_training(erased: Path) -> list[dict[str, float]]:
     if not path.is_file():
         return []
     rows = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(read_small(path).splitlines(), start=1):
         try:
             entries = json.loads(line).items()
             rows.append({key: float(value) for key, value in entries if type(value) in {int, float}})

@@ -13,19 +13,35 @@ from space_cli.core.errors import ArtifactFault, EnvironmentFault, SpaceError, U
 
 # No file can be where a path leads through a file, in a circle, or over a name that is too long.
 NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+LARGEST = 64 * 2**20
+"""Bytes; what is read of such a file takes some twenty times that in memory."""
+
+
+def read_small(path: Path) -> bytes:
+    """Read a file of text that came from elsewhere, as a config, a record or a ledger; its size is no one's promise.
+
+    Raises:
+        ArtifactFault: It is larger than any of these is, or something else than a file lies in its place.
+        OSError: It is missing, or may not be read.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        raise ArtifactFault(f"`{path}` is no file: something else lies in its place")
+    with path.open("rb") as stream:
+        data = stream.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ArtifactFault(f"`{path}` has more than {LARGEST:,} bytes: no file of this kind is so large")
+    return data
 
 
 def read_own(path: Path) -> str:
     """Read a text file that a stage wrote.
 
     Raises:
-        ArtifactFault: It is missing, no text, or something else lies in its place.
+        ArtifactFault: It is missing, too large, no text, or something else lies in its place.
         EnvironmentFault: It may not be read.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ArtifactFault(f"`{path}` is no file: something else lies in its place")
-        return path.read_text(encoding="utf-8")
+        return read_small(path).decode("utf-8")
     except PermissionError as failure:
         raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror}") from None
     except UnicodeDecodeError:

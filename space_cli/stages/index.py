@@ -33,6 +33,7 @@ from space_cli.io.artifact import (
 from space_cli.io.checkpoint import resolve
 from space_cli.io.feed import Feed
 from space_cli.io.pool import Embedded, Pool, ShardWriter, gather, open_pool, read_shards, write_pool
+from space_cli.io.storage import read_small
 
 FRESH = "fresh"
 """Sub-folder of the draft for shards of newly embedded images; a killed run is resumed from it."""
@@ -109,7 +110,7 @@ def _total(request: IndexRequest) -> int | None:
 
 def _config(folder: Path) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(read_small(folder / "config.json").decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         config = {}
     if not isinstance(config, dict) or not config:

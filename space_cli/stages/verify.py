@@ -21,6 +21,7 @@ from space_cli.io.edits import recorded_edits
 from space_cli.io.ledger import ledger_checks
 from space_cli.io.shards import add_delta
 from space_cli.io.signing import check_signature
+from space_cli.io.storage import read_small
 from space_cli.reports import sarif
 
 SHOWN = 3
@@ -145,11 +146,10 @@ def _report_check(folder: Path, report: AuditReport) -> Check:
     name, path = f"record and {sarif.FILE}", folder / sarif.FILE
     facts = sarif.facts(report)
     try:
-        # A pipe in its place would be waited for.
-        told = json.loads(path.read_text(encoding="utf-8") if path.is_file() else "")["runs"][0]["properties"]
+        told = json.loads(read_small(path))["runs"][0]["properties"]
         absent = [key for key in facts if key not in told]
         wrong = {key for key, value in facts.items() if told.get(key) != value}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ArtifactFault, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return Check(name, False, f"`{path}` is missing or no document of ours")
     if absent:
         older = "an earlier version of `space` wrote it, or somebody took that out; audit again"

@@ -93,10 +93,10 @@ def test_bad_config(tmp_path, content, message):
 def test_unreadable_config(tmp_path, monkeypatch):
     folder = single(tmp_path / "base")
 
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, mode: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(EnvironmentFault, match="may not be read"):
         open_checkpoint(folder)
 
