@@ -21,7 +21,7 @@ from space_cli.io.artifact import RECORD_NAME, check_files
 from space_cli.io.hub import resolve
 from space_cli.io.shards import Delta, ParameterInfo, place_copy, read_header, read_tensor, rewrite_shard
 from space_cli.io.storage import read_small, require_space, storage_faults
-from space_cli.io.weights import refuse_deep, refuse_diverted
+from space_cli.io.weights import PICKLES, is_weights, refuse_deep, refuse_diverted
 
 __all__ = [
     "Checkpoint",
@@ -38,10 +38,6 @@ __all__ = [
 CONFIG = "config.json"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-# An unedited second copy of the weights in another format would bring the concept along.
-WEIGHTS = (*PICKLES, ".safetensors", ".h5", ".msgpack", ".onnx", ".gguf")
-WEIGHT_INDEXES = tuple(f"{suffix}.index.json" for suffix in WEIGHTS)
 STAGING = ".writing"
 
 
@@ -201,7 +197,7 @@ def _is_carried(checkpoint: Checkpoint, name: str) -> bool:
         return False
     if name == INDEX:  # beside a single file it is stale, and names shards that stay behind
         return checkpoint.shards != [SINGLE]
-    return name != RECORD_NAME and not last.endswith((*WEIGHTS, *WEIGHT_INDEXES))
+    return name != RECORD_NAME and not is_weights(last)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

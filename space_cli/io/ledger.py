@@ -135,16 +135,34 @@ def ledger_checks(folder: Path, receipt: ErasureReceipt, base: Path | None) -> l
 
     def continues() -> str:
         assert base is not None, "it is asked only where there is a base"
-        entries = read_ledger(folder)
-        if entries[-1].base != checkpoint_digest(files_of(base, receipt.base_files)):
-            raise ArtifactFault(f"`{folder / LEDGER}` was continued on another checkpoint than `{base}`")
-        before = read_ledger(base) if _erased_from(base) else []
-        if entries[:-1] != before:
-            raise ArtifactFault(f"`{folder / LEDGER}` does not continue the ledger of `{base}`")
+        before = require_continued(folder, receipt, base)
         return f"continues the {len(before)} requests of the base" if before else "starts at the original checkpoint"
 
     asked = [("ledger", fits), ("ledger: what it carries", carried)]
     return asked if base is None else [*asked, ("ledger: base", continues)]
+
+
+def require_continued(folder: Path, receipt: ErasureReceipt, base: Path) -> list[Entry]:
+    """Refuse a ledger that leaves out what was erased before: its checkpoint would never be asked about that.
+
+    Args:
+        folder: The erased checkpoint.
+        receipt: Its record.
+        base: The checkpoint it was made from.
+
+    Returns:
+        The ledger of the base.
+
+    Raises:
+        ArtifactFault: It continues another ledger than that of the base, or another checkpoint.
+    """
+    entries = read_ledger(folder)
+    if entries[-1].base != checkpoint_digest(files_of(base, receipt.base_files)):
+        raise ArtifactFault(f"`{folder / LEDGER}` was continued on another checkpoint than `{base}`")
+    before = read_ledger(base) if _erased_from(base) else []
+    if entries[:-1] != before:
+        raise ArtifactFault(f"`{folder / LEDGER}` does not continue the ledger of `{base}`")
+    return before
 
 
 def write_kept(folder: Path, features: Tensor) -> None:

@@ -12,11 +12,20 @@ from typing import Any
 
 from space_cli.core.errors import ArtifactFault
 
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+# An unedited second copy of the weights in another format would bring the concept along.
+WEIGHTS = (*PICKLES, ".safetensors", ".h5", ".msgpack", ".onnx", ".gguf")
+WEIGHT_INDEXES = tuple(f"{suffix}.index.json" for suffix in WEIGHTS)
 ELSEWHERE = "transformers_weights"
 """The key of a config that names the file to load in place of `model.safetensors`."""
 ADAPTER = "adapter_config.json"
 PARTS = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
 """Where a file is called so, transformers takes the folder for a distributed checkpoint and loads every shard in it."""
+
+
+def is_weights(name: str) -> bool:
+    """Tell a file of weights in any format, or the index of one, by its name."""
+    return name.endswith((*WEIGHTS, *WEIGHT_INDEXES))
 
 
 def refuse_diverted(folder: Path, config: Mapping[str, Any]) -> None:

@@ -49,10 +49,10 @@ from space_cli.core.records import (
 )
 from space_cli.core.remembering import Remembering
 from space_cli.core.types import Probe, ProbeImage
-from space_cli.io.artifact import new_artifact, open_artifact, source_of
-from space_cli.io.chat_template import refuse_other_changes
+from space_cli.io.artifact import new_artifact, source_of
 from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
 from space_cli.io.comparison import open_baseline, unknown_images
+from space_cli.io.erased import open_erased
 from space_cli.io.history import open_history, same_history
 from space_cli.io.identity import identify, refuse_telling
 from space_cli.io.model import open_model, pick_device
@@ -62,6 +62,7 @@ from space_cli.io.towers import both_remembering
 from space_cli.reports._folder import write_documents
 from space_cli.reports._sampling import pseudonymized, samples
 from space_cli.reports.html import Evidence, Sample
+from space_cli.stages.made_of import refuse_not_made_of
 
 
 def audit(
@@ -86,7 +87,7 @@ def audit(
     """
     _refuse_unknown(request)
     policy, policy_sha256 = open_policy(request.policy, known=every_score())
-    identity = identify(request, _receipt(request), key)
+    identity = identify(request, open_erased(Path(request.erased)), key)
     receipt, pseudonym = identity.receipt, identity.pseudonym
     metrics = metrics_of(request.metrics, continued=receipt.requests > 1)
     check_budgets(request.budgets, metrics, attacks_of(request.attacks))
@@ -100,7 +101,7 @@ def audit(
         probed = _probe(request, receipt, progress)
         examined = _examine(
             request,
-            (_base(receipt, request.inputs), other),
+            (_base(receipt, request), other),
             (metrics, probed.probe, probed.missing),
             progress,
         )
@@ -135,7 +136,7 @@ def audit(
 
 def plan(request: AuditRequest) -> dict[str, Any]:
     """Say what an audit would do, without reading a weight or a picture."""
-    receipt = _receipt(request, verify=False)
+    receipt = open_erased(Path(request.erased), verify=False)
     if request.baseline:
         open_baseline(Path(request.baseline), receipt, verify=False)
     policy, _ = open_policy(request.policy, known=every_score())
@@ -162,15 +163,10 @@ def _refuse_unknown(request: AuditRequest) -> None:
     attacks_of(request.attacks)
 
 
-def _receipt(request: AuditRequest, *, verify: bool = True) -> ErasureReceipt:
-    record = open_artifact(Path(request.erased), "erased", verify=verify, alone=verify)
-    assert isinstance(record, ErasureReceipt)
-    refuse_other_changes(record)
-    return record
-
-
-def _base(receipt: ErasureReceipt, places: Mapping[str, str]) -> Path:
-    source = next((source for source in at_hand(receipt.inputs, places) if source.kind == "checkpoint"), None)
+def _base(receipt: ErasureReceipt, request: AuditRequest) -> Path:
+    """Return where the original is, once it is what the receipt says and the erased checkpoint is made of it."""
+    inputs = at_hand(receipt.inputs, request.inputs)
+    source = next((source for source in inputs if source.kind == "checkpoint"), None)
     if source is None:
         raise ArtifactFault("the receipt names no checkpoint among its inputs: there is nothing to compare with")
     if not os.path.isdir(source.path):
@@ -178,6 +174,7 @@ def _base(receipt: ErasureReceipt, places: Mapping[str, str]) -> Path:
         raise ArtifactFault(f"the checkpoint `{source.path}` that was erased from is gone", hint=hint)
     checkpoint = open_checkpoint(Path(source.path))
     check_recorded(checkpoint, receipt.base_files)
+    refuse_not_made_of(checkpoint, Path(request.erased), receipt)
     return checkpoint.folder
 
 

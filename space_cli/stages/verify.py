@@ -3,38 +3,21 @@
 import json
 import os
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
-
-from torch import Tensor
-
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.records import AuditReport, ErasureReceipt, FileRecord, Record, Source
-from space_cli.core.types import Edit
 from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, place_of, read_record, source_of, unlisted
-from space_cli.io.chat_template import unlike_instructed
-from space_cli.io.checkpoint import Checkpoint, carried_files, check_recorded, open_checkpoint
+from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint
 from space_cli.io.edits import recorded_edits
+from space_cli.io.erased import refuse_second_weights
 from space_cli.io.ledger import ledger_checks
-from space_cli.io.shards import add_delta
 from space_cli.io.signing import check_signature
 from space_cli.io.storage import read_small
 from space_cli.reports import sarif
-
-SHOWN = 3
-"""Names that a failed check spells out; the rest are counted."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One question about a folder, answered."""
-
-    name: str
-    passed: bool
-    detail: str
+from space_cli.stages.made_of import Check, carried_checks, compared, weight_checks
 
 
 @dataclass(frozen=True)
@@ -155,7 +138,7 @@ def _report_check(folder: Path, report: AuditReport) -> Check:
         older = "an earlier version of `space` wrote it, or somebody took that out; audit again"
         return Check(name, False, f"`{path}` does not repeat {', '.join(absent)} of the record: {older}")
     counted = f"{len(report.scores)} scores, {len(report.gates)} rules and {len(report.inputs)} inputs"
-    return _verdict(name, wrong, f"{counted} are the same in both")
+    return compared(name, wrong, f"{counted} are the same in both")
 
 
 def _subject_check(report: AuditReport) -> list[Check]:
@@ -207,10 +190,9 @@ def _erasure_checks(folder: Path, receipt: ErasureReceipt, walk: _Walk) -> list[
         return [Check("base comparison", False, fault.message)]
     return [
         _base_check(before, receipt),
-        _layout_check(before, after),
-        _untouched_check(before, after, edits),
-        _edited_check(before, after, edits),
-        *_carried_checks(before, after, receipt.instruction),
+        _alone_check(after),
+        *weight_checks(before, after, edits),
+        *carried_checks(before, after, receipt.instruction),
     ]
 
 
@@ -233,62 +215,9 @@ def _base_check(before: Checkpoint, receipt: ErasureReceipt) -> Check:
     return Check("base files", True, f"`{before.folder}` as recorded")
 
 
-def _layout_check(before: Checkpoint, after: Checkpoint) -> Check:
-    old, new = ({name: (info.shape, info.dtype) for name, info in x.parameters.items()} for x in (before, after))
-    differing = {name for name in {*old, *new} if old.get(name) != new.get(name)}
-    return _verdict("parameter names, shapes and dtypes", differing, f"{len(old)} parameters as in the base")
-
-
-def _untouched_check(before: Checkpoint, after: Checkpoint, edits: Mapping[str, Edit]) -> Check:
-    names = (set(before.parameters) & set(after.parameters)) - set(edits)
-    changed = {name for name in names if not _same_bits(before, after, name)}
-    return _verdict("untouched parameters", changed, f"{len(names)} parameters are bit-identical to the base")
-
-
-def _edited_check(before: Checkpoint, after: Checkpoint, edits: Mapping[str, Edit]) -> Check:
-    wrong = {name for name, edit in edits.items() if not _is_edit(before, after, name, edit)}
-    return _verdict("edited parameters", wrong, f"{len(edits)} parameters equal base plus edit, rounded once")
-
-
-def _carried_checks(before: Checkpoint, after: Checkpoint, instruction: str) -> list[Check]:
-    old, new = ({name: digest_file(x.folder / name) for name in carried_files(x)} for x in (before, after))
-    differing = {name for name in {*old, *new} if old.get(name) != new.get(name)}
-    if not instruction:
-        return [_verdict("files that are no weights", differing, f"{len(old)} files as in the base")]
+def _alone_check(after: Checkpoint) -> Check:
     try:
-        templates, wrong = unlike_instructed(before, after, instruction)
+        refuse_second_weights(after)
     except ArtifactFault as fault:
-        return [Check("chat template", False, fault.message)]
-    return [
-        _verdict(
-            "files that are no weights", differing - templates, f"{len(old) - len(templates)} files as in the base"
-        ),
-        _verdict("chat template", wrong, f"{len(templates)} files are the base's with the recorded instruction"),
-    ]
-
-
-def _verdict(name: str, differing: Iterable[str], fine: str) -> Check:
-    names = sorted(differing)
-    if not names:
-        return Check(name, True, fine)
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return Check(name, False, f"not as recorded: {', '.join(names[:SHOWN])}{more}")
-
-
-def _same_bits(before: Checkpoint, after: Checkpoint, name: str) -> bool:
-    old, new = (x.folder / x.parameters[name].file for x in (before, after))
-    return old.samefile(new) or _bits_equal(before.tensor(name), after.tensor(name))
-
-
-def _is_edit(before: Checkpoint, after: Checkpoint, name: str, edit: Edit) -> bool:
-    try:
-        return _bits_equal(add_delta(name, before.tensor(name), edit.delta()), after.tensor(name))
-    except ArtifactFault:
-        return False
-
-
-def _bits_equal(one: Tensor, other: Tensor) -> bool:
-    # As bytes: -0 is not 0 here, and NaN is NaN.
-    if one.dtype != other.dtype or one.shape != other.shape:
-        return False
-    return torch.equal(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
+        return Check("weights beside the shards", False, fault.message)
+    return Check("weights beside the shards", True, "there are none")
