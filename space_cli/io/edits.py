@@ -1,6 +1,6 @@
 """`space/edits.safetensors`: every weight change of an erasure, enough to check it and to take it back."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.records import ErasureReceipt
 from space_cli.core.types import Edit
+from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.shards import read_header, read_tensor, save_tensors
 
 EDITS = "space/edits.safetensors"
@@ -35,17 +36,29 @@ def write_edits(path: Path, edits: Sequence[Edit]) -> None:
     save_tensors(tensors, path)
 
 
-def read_edits(path: Path) -> list[Edit]:
+def read_edits(path: Path, shapes: Collection[tuple[int, ...]] | None = None) -> list[Edit]:
     """Read edits, sorted by layer.
 
+    Args:
+        path: The file.
+        shapes: Of the parameters they may change. Two thin factors of a small file have a product of any size, which
+            no memory holds. None lets every shape pass.
+
     Raises:
-        ArtifactFault: The file is missing, corrupt, or holds something that is no edit.
+        ArtifactFault: The file is missing, corrupt, or holds something that is no edit of such a parameter.
     """
     layers: dict[str, dict[str, Tensor]] = {}
     for key in sorted(read_header(path)):
         layer, _, part = key.rpartition(".")
         layers.setdefault(layer, {})[part] = read_tensor(path, key)
-    return [_edit(path, layer, parts) for layer, parts in sorted(layers.items())]
+    edits = [_edit(path, layer, parts) for layer, parts in sorted(layers.items())]
+    for edit in edits:
+        if edit.left is None or edit.right is None or shapes is None:
+            continue  # what is dense is as large as the file says
+        product = (edit.left.shape[0], edit.right.shape[1])
+        if product not in shapes:
+            raise ArtifactFault(f"`{path}` changes `{edit.layer}` by {list(product)}: no parameter has that shape")
+    return edits
 
 
 def recorded_edits(folder: Path, receipt: ErasureReceipt) -> dict[str, Edit]:
@@ -55,7 +68,7 @@ def recorded_edits(folder: Path, receipt: ErasureReceipt) -> dict[str, Edit]:
         ArtifactFault: The edits cannot be read, or are not of the layers the receipt names.
     """
     parameters = {entry.layer: entry.parameter for entry in receipt.layers}
-    edits = read_edits(folder / EDITS)
+    edits = read_edits(folder / EDITS, {info.shape for info in open_checkpoint(folder).parameters.values()})
     strange = sorted({edit.layer for edit in edits} ^ set(parameters))
     if strange:
         raise ArtifactFault(f"`{folder / EDITS}` and the receipt do not name the same layers: {', '.join(strange)}")

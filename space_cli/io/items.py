@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
@@ -21,6 +22,14 @@ FIELDS = [
 ]  # fmt: skip
 """Columns of an item, and their types."""
 _SCHEMA = pa.schema(FIELDS)
+
+
+DIGEST = 32
+"""Bytes of a SHA-256, which no packing makes fewer."""
+SMALL = 4 * 2**20
+"""Bytes; what a table of this size may unpack to is no burden."""
+UNPACKED = 64
+"""A table of ours unpacks to at most this many times its own size."""
 
 
 def write_items(path: Path, items: Sequence[Item]) -> None:
@@ -53,6 +62,7 @@ def table_rows(path: Path, schema: pa.Schema, *, empty: Sequence[str] = ()) -> l
         ArtifactFault: It cannot be read, or lacks a value.
     """
     try:
+        _refuse_unpacked(path)
         table = pq.read_table(path, schema=schema)
     except (OSError, ValueError, pa.ArrowException) as failure:
         raise ArtifactFault(f"`{path}` is not a readable list of items: {failure}") from None
@@ -61,6 +71,32 @@ def table_rows(path: Path, schema: pa.Schema, *, empty: Sequence[str] = ()) -> l
             raise ArtifactFault(f"`{path}` is not a readable list of items: a row has no `{name}`")
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
+
+
+def _refuse_unpacked(path: Path) -> None:
+    """Refuse a table that would fill the memory: Parquet says a million equal rows in a few bytes.
+
+    Every row of ours has a digest of its own, which takes its bytes however it is packed.
+    """
+    file, size = pq.ParquetFile(path), max(path.stat().st_size, SMALL)
+    groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+    unpacked = sum(group.total_byte_size for group in groups)
+    if (
+        file.metadata.num_rows * DIGEST > size
+        or unpacked > UNPACKED * size
+        or _text_bytes(path, file) > UNPACKED * size
+    ):
+        raise ArtifactFault(f"`{path}` is not a readable list of items: it unpacks to far more than it holds")
+
+
+def _text_bytes(path: Path, file: pq.ParquetFile) -> int:
+    """Count the bytes of all texts in a table, with each different one in memory once."""
+    total = 0
+    for name in (field.name for field in file.schema_arrow if pa.types.is_string(field.type)):
+        for chunk in pq.ParquetFile(path, read_dictionary=[name]).read([name]).column(0).chunks:
+            lengths = pc.cast(pc.binary_length(chunk.dictionary), pa.int64())
+            total += pc.sum(lengths.take(chunk.indices)).as_py() or 0
+    return total
 
 
 def write_embeddings(path: Path, embeddings: np.ndarray) -> None:

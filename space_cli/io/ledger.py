@@ -18,6 +18,7 @@ from space_cli.core.ledger import Entry, checkpoint_digest, parse, require_fit, 
 from space_cli.core.records import ErasureReceipt, FileRecord
 from space_cli.core.types import Edit
 from space_cli.io.artifact import RECORD_NAME, digest_file, file_records, read_record, write_text
+from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.edits import EDITS, read_edits
 from space_cli.io.shards import place_copy, read_header, read_tensor, save_tensors
 from space_cli.io.storage import read_small
@@ -243,7 +244,10 @@ def open_edits(folder: Path, entries: Sequence[Entry]) -> list[list[Edit]]:
     Raises:
         ArtifactFault: A file holds no edits.
     """
-    return [read_edits(_carried(folder, entry, entries)[0]) for entry in entries]
+    if not entries:
+        return []
+    shapes = {info.shape for info in open_checkpoint(folder).parameters.values()}
+    return [read_edits(_carried(folder, entry, entries)[0], shapes) for entry in entries]
 
 
 def _erased_from(folder: Path) -> bool:

@@ -97,3 +97,12 @@ def test_missing_and_corrupt(tmp_path):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ArtifactFault, match="corrupt or truncated"):
         read_edits(path)
+
+
+def test_thin_factors_of_an_endless_product_are_refused(tmp_path):
+    path = tmp_path / "edits.safetensors"
+    write_edits(path, [Edit(LAYER, torch.ones(1_000_000, 0), torch.ones(0, 1_000_000)), factors("a")])
+    with pytest.raises(ArtifactFault, match=r"by \[1000000, 1000000\]: no parameter has that shape"):
+        read_edits(path, {(5, 7)})
+    write_edits(path, [factors("a"), Edit("b", dense=torch.ones(2, 2))])
+    assert len(read_edits(path, {(5, 7)})) == 2

@@ -15,6 +15,7 @@ from space_cli.core.errors import ArtifactFault
 from space_cli.core.recipe import Concept, IndexRequest, SelectRequest
 from space_cli.core.records import AnchorsManifest, PoolManifest
 from space_cli.core.types import Item
+from space_cli.io import items
 from space_cli.io.anchors import open_anchors
 from space_cli.io.artifact import new_artifact
 from space_cli.io.images import load_items
@@ -107,3 +108,19 @@ def test_a_member_that_no_table_or_folder_has_is_gone(tmp_path, member):
     for source in ("x.parquet", "pipe.parquet", ".", "a" * 9999):
         with pytest.raises(ArtifactFault, match="is gone or was changed"):
             load_items([Item("0" * 64, str(tmp_path / source), member, 1, 1)])
+
+
+@pytest.mark.parametrize("texts", [{}, {"member": "x" * 1000}])
+def test_a_table_that_unpacks_to_far_more_than_it_holds_is_refused(tmp_path, monkeypatch, texts):
+    """A row of ours has a digest of its own; equal rows of a bomb cost a few bytes for a million."""
+    monkeypatch.setattr(items, "SMALL", 10_000)
+    path, count = tmp_path / "items.parquet", 200 if texts else 1_000_000
+    row = {"sha256": "a" * 64, "source": "/x", "member": "1", "width": 1, "height": 1} | texts
+    schema = pa.schema(items.FIELDS)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for _ in range(1 if not texts else 20):
+            columns = [pa.array([value] * count, field.type) for value, field in zip(row.values(), schema, strict=True)]
+            writer.write_table(pa.table(columns, schema=schema))
+    monkeypatch.setattr(items.pq, "read_table", lambda *_, **__: pytest.fail("it was unpacked"))
+    with pytest.raises(ArtifactFault, match="it unpacks to far more than it holds"):
+        items.read_items(path)

@@ -9,12 +9,14 @@ from safetensors.torch import load_file, save_file
 
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.ledger import START, checkpoint_digest, sealed, spell
+from space_cli.core.protocols import Silent
 from space_cli.core.recipe import AuditRequest, Concept
 from space_cli.core.types import Edit
 from space_cli.io.artifact import digest_file, file_records, read_record
 from space_cli.io.edits import EDITS, read_edits, write_edits
-from space_cli.io.ledger import LEDGER, read_ledger
+from space_cli.io.ledger import LEDGER, open_edits, read_ledger
 from space_cli.stages import audit as stage
+from space_cli.stages.revert import revert
 from space_cli.stages.verify import verify
 
 FACTS = ("concept", "method", "seed", "base", "anchors", "kept")
@@ -54,6 +56,25 @@ def test_edits_that_are_not_what_was_done_are_not_taken_off(again, tmp_path):
     reforge(again)
     fault = refused(again, tmp_path, "is not its original plus the recorded edits: edited parameters: not as recorded")
     assert (fault.exit_code, fault.hint) == (4, "`space verify` tells what else differs")
+
+
+@pytest.mark.parametrize("request_of", ["last", "earlier"])
+def test_edits_of_an_endless_product_take_no_memory(again, tmp_path, request_of):
+    endless = Edit("model.layers.0.down", torch.ones(1_000_000, 0), torch.ones(0, 1_000_000))
+    path = again / (EDITS if request_of == "last" else "space/earlier/0001.edits.safetensors")
+    path.unlink()
+    write_edits(path, [endless, make_edits()[1]])
+    said = "no parameter has that shape"
+    if request_of == "earlier":
+        with pytest.raises(ArtifactFault, match=said):
+            open_edits(again, read_ledger(again))
+        return
+    reforge(again)
+    refused(again, tmp_path, said)
+    assert said in next(check.detail for check in verify(again) if check.name == "base comparison")
+    (tmp_path / "erased").rename(tmp_path / "elsewhere")
+    with pytest.raises(ArtifactFault, match=said):
+        revert(again, tmp_path / "back", base=None, progress=Silent())
 
 
 def test_a_weight_that_no_edit_changes_is_the_originals(erased, tmp_path):
