@@ -26,6 +26,7 @@ from space_cli.core.errors import ArtifactFault, EnvironmentFault, is_out_of_mem
 from space_cli.core.records import PoolManifest
 from space_cli.core.types import Item
 from space_cli.io.artifact import open_artifact
+from space_cli.io.indexes import read_index
 from space_cli.io.items import read_embeddings, read_items, write_embeddings, write_items
 
 EXACT_LIMIT = 1_000_000
@@ -34,6 +35,7 @@ PROBED = 8
 """One inverted list in this many is searched; neighbours of a query lie in few of them."""
 GPU_NEIGHBOURS = 2048
 """The most neighbours that FAISS finds on a GPU."""
+ANEW = "run `space index --overwrite`"
 SHARDS, ITEMS, INDEX, ERRORS = "shards", "items.parquet", "index.faiss", "errors.jsonl"
 
 
@@ -101,21 +103,23 @@ class Pool:
         index = self._device_index if k <= GPU_NEIGHBOURS else self._index
         asked = np.ascontiguousarray(queries, dtype=np.float32)
         similarities, rows = index.search(asked, k)
-        if (rows < 0).any():
+        if (rows < 0).any() and hasattr(self._index, "nlist"):
             # The probed lists held fewer than k items, so every list is searched.
             every = faiss_module().SearchParametersIVF(nprobe=self._index.nlist)
             similarities, rows = self._index.search(asked, k, params=every)
+        if (rows < 0).any() or (rows >= len(self.items)).any():
+            raise ArtifactFault(f"`{self.folder / INDEX}` finds rows that the pool does not have", hint=ANEW)
         return similarities, rows
 
     @cached_property
     def _index(self) -> Any:  # ruff: ignore[any-type] - FAISS has no types
         path = self.folder / INDEX
         try:
-            index = faiss_module().read_index(str(path))
+            index = read_index(faiss_module(), path)
         except RuntimeError as failure:
             if is_out_of_memory(failure):
                 raise
-            raise ArtifactFault(f"`{path}` is not a readable index", hint="run `space index --overwrite`") from failure
+            raise ArtifactFault(f"`{path}` is not a readable index", hint=ANEW) from failure
         self._require_fit(INDEX, (index.ntotal, index.d))
         return index
 
@@ -125,7 +129,7 @@ class Pool:
             raise ArtifactFault(
                 f"`{self.folder / name}` has {' x '.join(map(str, found))} numbers: {wanted[0]} items of "
                 f"{wanted[1]} are in the pool",
-                hint="run `space index --overwrite`",
+                hint=ANEW,
             )
 
     @cached_property

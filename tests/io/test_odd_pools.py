@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import struct
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +18,7 @@ from space_cli.core.recipe import Concept, IndexRequest, SelectRequest
 from space_cli.core.records import AnchorsManifest, PoolManifest
 from space_cli.core.types import Item
 from space_cli.io import items
+from space_cli.io import pool as pools
 from space_cli.io.anchors import open_anchors
 from space_cli.io.artifact import new_artifact
 from space_cli.io.images import load_items
@@ -124,3 +127,42 @@ def test_a_table_that_unpacks_to_far_more_than_it_holds_is_refused(tmp_path, mon
     monkeypatch.setattr(items.pq, "read_table", lambda *_, **__: pytest.fail("it was unpacked"))
     with pytest.raises(ArtifactFault, match="it unpacks to far more than it holds"):
         items.read_items(path)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("claimed", [2**30, 2**36])
+def test_an_index_that_claims_more_than_its_file_takes_no_memory(tmp_path, monkeypatch, inverted, claimed):
+    def lie(folder):
+        if inverted:
+            rows = np.random.default_rng(0).random((200, 4), dtype=np.float32)
+            index = pools.build_index(rows, exact_limit=100)
+        else:
+            index = pools.build_index(np.eye(2, 4, dtype=np.float32), exact_limit=100)
+        raw = pools.faiss_module().serialize_index(index).tobytes()
+        size = struct.pack("<Q", 14 * 4 if inverted else 8)  # of the centres, or of all rows, in numbers
+        assert raw.count(size) > 0
+        (folder / "index.faiss").write_bytes(raw.replace(size, struct.pack("<Q", claimed), 1))
+
+    pool, faiss = pool_of(tmp_path / "pool", lie), pools.faiss_module()
+    before, held = faiss.get_deserialization_vector_byte_limit(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ArtifactFault, match="is not a readable index"):
+        pool.search(np.ones((1, 4), dtype=np.float32), 1)
+    assert faiss.get_deserialization_vector_byte_limit() == before
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held < 500_000, "kilobytes"
+
+
+def test_an_index_that_finds_rows_which_are_not_there_is_refused(tmp_path):
+    def lie(folder):
+        faiss = pools.faiss_module()
+        index = faiss.IndexIDMap(faiss.IndexFlatIP(4))
+        index.add_with_ids(np.eye(2, 4, dtype=np.float32), np.array([0, 7]))
+        faiss.write_index(index, str(folder / "index.faiss"))
+
+    def unordered(folder):
+        pools.faiss_module().write_index(
+            pools.build_index(np.full((2, 4), np.nan, dtype=np.float32), exact_limit=100), str(folder / "index.faiss")
+        )
+
+    for name, change in (("lie", lie), ("unordered", unordered)):
+        with pytest.raises(ArtifactFault, match="finds rows that the pool does not have"):
+            pool_of(tmp_path / name, change).search(np.eye(2, 4, dtype=np.float32), 1)
