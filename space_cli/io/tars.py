@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NoReturn, Self
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault
 from space_cli.io.entry import Entry, ImageFault, check_size, is_image_name, refuse
@@ -14,6 +15,35 @@ from space_cli.io.entry import Entry, ImageFault, check_size, is_image_name, ref
 _DAMAGE = (
     tarfile.TarError, EOFError, zlib.error, ValueError, IndexError, OverflowError, RecursionError, MemoryError,
 )  # fmt: skip
+
+
+EXTENSIONS = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+"""Members that tell something about the next one, a long name for instance."""
+MAX_EXTENSION = 2**20
+"""Bytes of one; `tarfile` reads all that a header asks for, and compressed that costs a thousandth."""
+
+
+class _Header(tarfile.TarInfo):
+    """A header that takes no more memory than a picture's name may need."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header, refusing one that announces what no list of pictures has.
+
+        Raises:
+            ReadError: It is an extension without end, or that of a sparse file, whose map has no end either.
+        """
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in EXTENSIONS and header.size > MAX_EXTENSION:
+            raise tarfile.ReadError(f"a header of {header.size} bytes is too large: at most {MAX_EXTENSION} are read")
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("it holds a sparse file")
+        return header
+
+    def _proc_gnusparse_10(self, *_: object) -> NoReturn:
+        raise tarfile.ReadError("it holds a sparse file")
 
 
 def in_tar(path: Path) -> Iterator[Entry]:
@@ -28,7 +58,7 @@ def in_tar(path: Path) -> Iterator[Entry]:
     compressed = not path.name.lower().endswith(".tar")
     try:
         # A plain tar is opened for seeking, so that counting and rereading skip what they do not need.
-        with tarfile.open(path, "r|gz" if compressed else "r:") as archive:
+        with tarfile.open(path, "r|gz" if compressed else "r:", tarinfo=_Header) as archive:
             yield from _members(path, archive, lazy=not compressed)
     except _DAMAGE as failure:
         raise ArtifactFault(f"`{path}` is not a readable tar file: {failure}") from None

@@ -80,3 +80,29 @@ def test_flipped_bytes_cost_a_reason_at_most(tmp_path, suffix):
         path.write_bytes(data if suffix == ".tar" else gzip.compress(data, 1))
         with suppress(ArtifactFault):  # the first header may be the damaged one
             outcome(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_an_extension_of_any_size_takes_no_memory(tmp_path, monkeypatch, kind):
+    """Compressed, the gigabytes that it asks for are a thousandth of that."""
+    endless = member("name", size=8 * 2**30, kind=kind) + b"a" * 2**21
+    path = written(tmp_path / "x.tgz", member("a.png", b"first"), endless)
+    read = []
+    whole = tarfile._Stream.read
+    monkeypatch.setattr(tarfile._Stream, "read", lambda stream, size: read.append(size) or whole(stream, size))
+    good, bad = outcome(path)
+    assert good == {"a.png": b"first"}
+    assert bad == [
+        "the archive ends early or is damaged: a header of 8589934592 bytes is too large: at most 1048576 are read"
+    ]
+    assert max(read) < 2**20
+
+
+def test_the_map_of_a_sparse_file_is_not_read(tmp_path):
+    """Each of its blocks may announce another, so that it never ends."""
+    old = member("b.png", kind=tarfile.GNUTYPE_SPARSE)
+    pax = member("pax", b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n", kind=tarfile.XHDTYPE)
+    for sparse in (old, pax + member("b.png", b"1000000000000\n" + b"1\n" * 5000)):
+        good, bad = outcome(written(tmp_path / "x.tgz", member("a.png", b"first"), sparse))
+        assert good == {"a.png": b"first"}
+        assert bad == ["the archive ends early or is damaged: it holds a sparse file"]
