@@ -11,6 +11,8 @@ import pytest
 from readable import outcome
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
+from space_cli.io import entry as entry_file
+from space_cli.io import sources
 from space_cli.io.entry import ImageFault
 from space_cli.io.sources import count, entries, reread
 
@@ -206,3 +208,33 @@ def test_rereading_finds_members_again(tmp_path):
         found = list(reread(str(source), {"deep/b.JPG", "a.png", "gone.png"}))
         assert found == [("a.png", b"first"), ("deep/b.JPG", b"second")]
     assert list(reread(str(tmp_path / "absent"), {"a.png"})) == []
+
+
+def test_a_table_that_says_one_large_image_for_every_row_holds_one_at_a_time(tmp_path):
+    large, path = b"a" * 2**21, tmp_path / "x.parquet"
+    rows = pa.DictionaryArray.from_arrays(pa.array([0] * 32, pa.int32()), pa.array([large], pa.binary()))
+    pq.write_table(pa.table({"image": rows}), path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 10_000
+    held, taken = pa.total_allocated_bytes(), []
+    for entry in entries(str(path)):
+        taken.append(pa.total_allocated_bytes() - held)
+        assert entry.read() == large
+    assert len(taken) == 32
+    assert max(taken) < 8 * len(large)
+    assert [row for row, data in reread(str(path), ["3", "30"]) if data == large] == ["3", "30"]
+
+
+def test_a_row_too_large_for_an_image_is_not_copied(tmp_path, monkeypatch):
+    path = table(tmp_path / "x.parquet", {"image": [b"small", b"a" * 5000, b"small"]})
+    monkeypatch.setattr(entry_file, "MAX_MEMBER", 1000)
+    monkeypatch.setattr(sources, "_row_bytes", lambda data: data if data == b"small" else pytest.fail("it was copied"))
+    good, bad = outcome(path)
+    assert good == {"0": b"small", "2": b"small"}
+    assert "bytes are too many: at most 1000 are read" in bad[0]
+
+
+def test_a_table_of_more_rows_than_bytes_is_refused(tmp_path):
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"image": pa.array([b"a"] * 100_000)}), path, compression="zstd")
+    with pytest.raises(ArtifactFault, match=r"has 100000 rows in .* bytes: no row of them can be an image"):
+        count(str(path))
