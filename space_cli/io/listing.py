@@ -1,25 +1,59 @@
-"""What lies in a folder of images: one walk for whoever reads it and for whoever digests it."""
+"""What lies in a folder of images, for whoever reads it and for whoever digests it; and which folder is no input."""
 
 import os
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from space_cli.core.errors import EnvironmentFault
+from space_cli.core.records import SourceKind
+
+SYSTEM = ("/proc", "/sys", "/dev")
+"""What lies there is made as it is read, and has no end."""
+MANY = 10_000
+"""Files; no checkpoint has as many, and what a stage wrote is known by its record."""
+MODELS = ("checkpoint", "encoder")
 
 
-def files_below(folder: Path, seen: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+def unlikely(place: Path, kind: SourceKind, record: str) -> str:
+    """Say why something cannot be a recorded input, or nothing: a hostile record may name the whole disk.
+
+    Args:
+        place: A file or a folder.
+        kind: What the record calls it.
+        record: Name of the record that a stage writes.
+    """
+    real = Path(os.path.realpath(place))
+    if real == real.parent or any(real.is_relative_to(each) for each in SYSTEM):
+        return "it is of the system"
+    if kind == "images" or not os.path.isdir(real) or os.path.isfile(real / record):
+        return ""
+    if kind in MODELS and not os.path.isfile(real / "config.json"):
+        return "it holds no config.json"
+    many = any(islice((path for path in real.rglob("*") if not _hidden(path, real)), MANY, None))
+    return f"it holds more than {MANY} files" if many else ""
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def files_below(folder: Path, seen: frozenset[tuple[int, int]] | None = None) -> Iterator[Path]:
     """List what is no folder below one, in an order that depends on names alone; hidden names are passed over.
 
     A link to a folder is followed, one back to a folder above is not.
 
     Args:
         folder: Where to begin.
-        seen: Device and number of the folders above.
+        seen: Device and number of the folders above; all up to the root of the disk if None.
 
     Raises:
         EnvironmentFault: A folder may not be read.
     """
+    if seen is None:
+        above = (parent.stat() for parent in folder.resolve().parents)
+        seen = frozenset((status.st_dev, status.st_ino) for status in above)
     try:
         here = folder.stat()
         found = sorted(os.scandir(folder), key=lambda entry: entry.name)

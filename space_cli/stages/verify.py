@@ -14,6 +14,7 @@ from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint
 from space_cli.io.edits import recorded_edits
 from space_cli.io.erased import refuse_second_weights
 from space_cli.io.ledger import ledger_checks
+from space_cli.io.listing import unlikely
 from space_cli.io.signing import check_signature
 from space_cli.io.storage import read_small
 from space_cli.reports import sarif
@@ -154,6 +155,8 @@ def _input_checks(source: Source, walk: _Walk) -> list[Check]:
     # A record may name a device or a pipe, which would be read for ever, or what no path can be.
     if not os.path.isdir(place) and not os.path.isfile(place):
         return [Check(name, False, f"`{source.path}` cannot be found: where it moved, say so with `--input`")]
+    if why := unlikely(place, source.kind, RECORD_NAME):
+        return [Check(name, False, f"`{source.path}` is no input of this kind and was not read: {why}")]
     path = place.resolve()
     first = path not in digests
     if first:

@@ -58,6 +58,7 @@ def test_links_are_followed_and_loops_are_not(tmp_path):
     (tmp_path / "elsewhere" / "d.png").write_bytes(b"fourth")
     (root / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "deep" / "loop").symlink_to(root)
+    (root / "deep" / "loop to all").symlink_to("/")
     (root / "broken.png").symlink_to(root / "absent.png")
     found = {entry.member: entry for entry in entries(str(root))}
     assert found["linked/d.png"].read() == b"fourth"

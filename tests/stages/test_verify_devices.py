@@ -8,9 +8,12 @@ import torch
 from erased_folder import make_base, make_edits, make_erased, make_pool
 
 from space_cli.cli.app import run
+from space_cli.core.errors import ArtifactFault
 from space_cli.core.records import Source
-from space_cli.io.artifact import read_record
+from space_cli.io import listing
+from space_cli.io.artifact import digest_file, read_record
 from space_cli.io.ledger import LEDGER
+from space_cli.io.probe import unchanged
 from space_cli.stages.verify import verify
 
 
@@ -47,3 +50,49 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path, name):
     (erased / name).unlink()
     os.mkfifo(erased / name)
     assert "is missing" in failed(erased)[f"file {name}"]
+
+
+@pytest.mark.parametrize("kind", ["images", "checkpoint", "pool"])
+@pytest.mark.parametrize("place", ["/", "/proc", "/proc/self/status", "/dev"])
+def test_the_whole_disk_is_no_input(tmp_path, monkeypatch, kind, place):
+    (tmp_path / "images").mkdir()
+    pool = make_pool(tmp_path / "pool", tmp_path / "images")
+    monkeypatch.setattr("space_cli.stages.verify.source_of", lambda *_: pytest.fail("it was walked"))
+    monkeypatch.setattr("space_cli.stages.verify.digest_file", once(digest_file, pool / "space.json"))
+    name(pool, kind, place)
+    assert failed(pool)[f"input {kind}"] == f"`{place}` is no input of this kind and was not read: it is of the system"
+
+
+@pytest.mark.parametrize(
+    ("kind", "holds", "why"),
+    [
+        ("checkpoint", [], "it holds no config.json"),
+        ("encoder", [], "it holds no config.json"),
+        ("anchors", ["a/1", "a/2", "a/3"], "it holds more than 3 files"),
+        ("checkpoint", ["config.json", "a/1", "a/2", ".git/3"], "it holds more than 3 files"),
+    ],
+)
+def test_a_folder_that_cannot_be_the_input_is_not_walked(tmp_path, monkeypatch, kind, holds, why):
+    (tmp_path / "images").mkdir()
+    pool, other = make_pool(tmp_path / "pool", tmp_path / "images"), tmp_path / "home"
+    for path in (other / "letters", *(other / held for held in holds)):
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(b"")
+    (other / "letters").unlink()
+    monkeypatch.setattr(listing, "MANY", 3)
+    name(pool, kind, str(other))
+    assert failed(pool)[f"input {kind}"].endswith(why)
+    with pytest.raises(ArtifactFault, match=f"was not read: {why}"):
+        unchanged(read_record(pool).inputs, kind)
+    (other / "a" / "2").unlink(missing_ok=True)
+    if "more" in why:
+        assert "was altered" in failed(pool)[f"input {kind}"]
+
+
+def name(pool, kind, place):
+    named = Source(kind=kind, path=place, sha256="0" * 64)
+    (pool / "space.json").write_text(read_record(pool).model_copy(update={"inputs": [named]}).model_dump_json())
+
+
+def once(read, allowed):
+    return lambda path: read(path) if path == allowed else pytest.fail(f"{path} was read")
