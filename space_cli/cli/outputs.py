@@ -7,7 +7,7 @@ from pathlib import Path
 
 from space_cli.core.errors import UsageFault
 from space_cli.core.records import Record
-from space_cli.io.places import real_place
+from space_cli.io.places import real_place, settle
 
 HINT = "choose another folder to write to"
 Given = Iterable[Path | str | None]
@@ -16,11 +16,15 @@ Given = Iterable[Path | str | None]
 def output(given: Path | None, own: Path) -> Path:
     """Return the folder that a command writes, absolute: the given one, where no shell may have spelt out `~`.
 
+    What a run that was killed left half in its place is settled first, so that finished work is found.
+
     Args:
         given: `--out`, from a flag, the environment or `space.toml`.
         own: The workspace's.
     """
-    return (given or own).expanduser().absolute()
+    folder = (given or own).expanduser().absolute()
+    settle(Path(os.path.realpath(folder)))
+    return folder
 
 
 def refuse_place(folder: Path, inputs: Given, *, pictures: Given = ()) -> None:

@@ -14,7 +14,7 @@ from space_cli.core.recipe import Concept, SelectRequest
 from space_cli.core.records import AnchorsManifest, AuditReport, Manifest, Record, Source, record_type
 from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, open_artifact, read_record, source_of
 from space_cli.io.listing import unlikely
-from space_cli.io.places import real_place
+from space_cli.io.places import real_place, settle
 
 STAGES = {"pool": "index", "anchors": "select", "erased": "erase", "audit": "audit"}
 """Which stage writes which kind of folder, in the order of the chain."""
@@ -72,6 +72,7 @@ def require(folder: Path, kind: str) -> Record:
         ArtifactFault: It is missing, broken or of another kind.
     """
     stage = STAGES[kind]
+    settle(folder)
     if not (folder / RECORD_NAME).is_file():
         words = {
             "index": "./pool",

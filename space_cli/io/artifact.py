@@ -21,11 +21,19 @@ from pydantic import ValidationError
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.records import FileRecord, Record, Run, Source, SourceKind, record_type
 from space_cli.io.listing import files_below
-from space_cli.io.places import clear_place, move_into_place, real_place, sole_writer
+from space_cli.io.places import (
+    RECORD,
+    REQUEST,
+    clear_place,
+    draft_of,
+    move_into_place,
+    real_place,
+    settle,
+    sole_writer,
+)  # fmt: skip
 from space_cli.io.storage import read_own, storage_faults
 
-RECORD_NAME = "space.json"
-REQUEST_NAME = "request.json"
+RECORD_NAME, REQUEST_NAME = RECORD, REQUEST
 CHUNK = 1 << 22
 
 
@@ -86,9 +94,10 @@ def new_artifact(folder: Path, request: str, *, overwrite: bool) -> Generator[Dr
             run left cannot be removed; or the finished folder could not be put in its place, and is kept beside it.
     """
     folder = real_place(folder)
+    settle(folder)
     _refuse_existing(folder, overwrite=overwrite)
     with storage_faults(folder), sole_writer(folder):
-        partial = folder.with_name(f".{folder.name}.partial")
+        partial = draft_of(folder)
         draft = Draft(folder, partial, resumed=_prepare(partial, request))
         yield draft
         assert draft.record is not None, "a stage left its folder without a record"
@@ -284,15 +293,3 @@ def _prepare(partial: Path, request: str) -> bool:
     partial.mkdir(parents=True)
     write_text(note, request)
     return False
-
-
-def place_of(source: Source, places: Mapping[str, Path | str]) -> Path:
-    """Return where a recorded input is: where it was, else where the reader has it.
-
-    Args:
-        source: Of a record.
-        places: Where inputs are now, by kind.
-    """
-    recorded = Path(source.path)
-    # os.path, unlike pathlib, answers False to a name that no file can have.
-    return recorded if os.path.exists(recorded) else Path(places.get(source.kind, recorded))

@@ -1,13 +1,13 @@
-"""What lies in a folder of images, for whoever reads it and for whoever digests it; and which folder is no input."""
+"""What lies in a folder of images, for whoever reads it and for whoever digests it; and where inputs are."""
 
 import os
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
 from space_cli.core.errors import EnvironmentFault
-from space_cli.core.records import SourceKind
+from space_cli.core.records import Source, SourceKind
 
 SYSTEM = ("/proc", "/sys", "/dev")
 """What lies there is made as it is read, and has no end."""
@@ -73,3 +73,15 @@ def files_below(folder: Path, seen: frozenset[tuple[int, int]] | None = None) ->
             yield from files_below(Path(entry.path), seen | {mark})
         else:
             yield Path(entry.path)
+
+
+def place_of(source: Source, places: Mapping[str, Path | str]) -> Path:
+    """Return where a recorded input is: where it was, else where the reader has it.
+
+    Args:
+        source: Of a record.
+        places: Where inputs are now, by kind.
+    """
+    recorded = Path(source.path)
+    # os.path, unlike pathlib, answers False to a name that no file can have.
+    return recorded if os.path.exists(recorded) else Path(places.get(source.kind, recorded))

@@ -4,7 +4,7 @@ import os
 import shutil
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -13,6 +13,8 @@ from space_cli.core.errors import EnvironmentFault, UsageFault
 from space_cli.io.storage import make_parent
 
 ELSEWHERE = "choose another folder"
+RECORD, REQUEST = "space.json", "request.json"
+"""The last file of a finished folder, and the note that is in a draft until it is moved."""
 
 
 def real_place(folder: Path) -> Path:
@@ -67,16 +69,59 @@ def clear_place(draft: Path) -> None:
         )
 
 
+def draft_of(folder: Path) -> Path:
+    """Return where a folder is made before it is moved into its place."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def settle(folder: Path) -> None:
+    """Finish what a run was killed in while it put a finished folder in its place: the new one is there, or the old.
+
+    Nothing is done while another run writes the folder, or where it may not be changed.
+    """
+    if not _is_ready(folder) and not _is_missing(folder):
+        return
+    with suppress(EnvironmentFault, OSError), sole_writer(folder):
+        if _is_ready(folder):
+            move_into_place(draft_of(folder), folder)
+        elif _is_missing(folder):
+            _retired(folder).rename(folder)
+
+
+def _retired(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _is_missing(folder: Path) -> bool:
+    return not os.path.lexists(folder) and _retired(folder).is_dir()
+
+
+def _is_ready(folder: Path) -> bool:
+    """Tell whether a draft is finished and may take the place: of nothing, or of what a stage wrote."""
+    draft = draft_of(folder)
+    finished = (draft / RECORD).is_file() and not os.path.lexists(draft / REQUEST) and not draft.is_symlink()
+    return finished and (not os.path.lexists(folder) or (folder / RECORD).is_file())
+
+
+def _discard(retired: Path) -> None:
+    """Remove a folder that was replaced; under another name, since what is called retired is whole."""
+    gone = retired.with_name(f"{retired.name}.removed")
+    shutil.rmtree(gone, ignore_errors=True)
+    with suppress(OSError):
+        retired.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
 def move_into_place(draft: Path, folder: Path) -> None:
     """Put a finished folder in its place; what was there is gone afterwards, or is there again after an error.
 
     Raises:
         EnvironmentFault: It cannot be moved there; it stays where it is.
     """
-    retired = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(retired, ignore_errors=True)
+    retired = _retired(folder)
     try:
         if folder.exists():
+            _discard(retired)
             folder.rename(retired)
         draft.rename(folder)
     except OSError as failure:
@@ -86,4 +131,4 @@ def move_into_place(draft: Path, folder: Path) -> None:
             f"`{folder}` cannot be put in its place: {failure.strerror}; the finished folder is kept as `{draft}`",
             hint="mend that and run it again, or move it there yourself, without its `request.json`",
         ) from failure
-    shutil.rmtree(retired, ignore_errors=True)
+    _discard(retired)

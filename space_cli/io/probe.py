@@ -21,9 +21,9 @@ from space_cli.core.probing import Notes
 from space_cli.core.records import ErasureReceipt, PoolManifest, Source, SourceKind
 from space_cli.core.types import Anchor
 from space_cli.io.anchors import open_anchors
-from space_cli.io.artifact import RECORD_NAME, place_of, source_of
+from space_cli.io.artifact import RECORD_NAME, source_of
 from space_cli.io.images import load_items, readable_images
-from space_cli.io.listing import unlikely
+from space_cli.io.listing import place_of, unlikely
 from space_cli.io.pool import Pool, open_pool
 from space_cli.io.storage import read_small
 

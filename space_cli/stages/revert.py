@@ -17,7 +17,7 @@ from space_cli.io.chat_template import remove_instruction
 from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint, write_edited
 from space_cli.io.edits import recorded_edits
 from space_cli.io.ledger import give_back, open_ledger
-from space_cli.io.places import clear_place, move_into_place, real_place, sole_writer
+from space_cli.io.places import clear_place, draft_of, move_into_place, real_place, settle, sole_writer
 from space_cli.io.shards import Delta
 from space_cli.io.storage import storage_faults
 
@@ -56,6 +56,7 @@ def revert(
     """
     receipt = open_artifact(erased, "erased")
     assert isinstance(receipt, ErasureReceipt), "the kind decides the class"
+    settle(real_place(out))
     _refuse_place(erased, out, overwrite=overwrite)
     entries = open_ledger(erased, receipt.files)
     original = _usable_base(receipt, base, progress)
@@ -132,7 +133,7 @@ def _refuse_place(erased: Path, out: Path, *, overwrite: bool) -> None:
 @contextmanager
 def _whole_folder(out: Path) -> Generator[Path]:
     out = real_place(out)
-    draft = out.with_name(f".{out.name}.partial")
+    draft = draft_of(out)
     with storage_faults(out), sole_writer(out):
         clear_place(draft)
         try:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.records import AuditReport, ErasureReceipt, FileRecord, Record, Source
-from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, place_of, read_record, source_of, unlisted
+from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, read_record, source_of, unlisted
 from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint
 from space_cli.io.edits import recorded_edits
 from space_cli.io.erased import refuse_second_weights
 from space_cli.io.ledger import ledger_checks
-from space_cli.io.listing import unlikely
+from space_cli.io.listing import place_of, unlikely
 from space_cli.io.signing import check_signature
 from space_cli.io.storage import read_small
 from space_cli.reports import sarif

@@ -2,15 +2,19 @@
 
 import json
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from space_cli.cli.outputs import output
+from space_cli.cli.workspace import require
 from space_cli.core.errors import EnvironmentFault, UsageFault
 from space_cli.core.recipe import IndexRequest
 from space_cli.core.records import PoolManifest
+from space_cli.io import artifact
 from space_cli.io.artifact import new_artifact, open_artifact
-from space_cli.io.places import real_place
+from space_cli.io.places import real_place, settle, sole_writer
 
 
 def make(folder, content="content", *, overwrite=False):
@@ -106,3 +110,78 @@ def test_what_was_left_and_cannot_be_removed_is_named(tmp_path, left):
         make(tmp_path / "pool")
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["request.json"]
     assert not (tmp_path / "pool").exists()
+
+
+class Killed(BaseException):
+    """In place of SIGKILL: nothing that is written for errors may be needed afterwards."""
+
+
+def killed_at(monkeypatch, moves):
+    """Kill a replacement once so many of its moves are made."""
+    rename, made = Path.rename, []
+
+    def counted(self, target):
+        if len(made) == moves:
+            raise Killed
+        made.append(self.name)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", counted)
+    write, seen = artifact.write_text, []
+
+    def dead(path, text):
+        if path in seen:
+            raise Killed  # a killed run writes no note again
+        seen.append(path)
+        write(path, text)
+
+    monkeypatch.setattr(artifact, "write_text", dead)
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+@pytest.mark.parametrize("how", ["settle", "output", "require", "overwrite"])
+def test_a_kill_while_a_folder_is_replaced_loses_nothing(tmp_path, monkeypatch, moves, how):
+    place = tmp_path / "pool"
+    make(place, "old")
+    with monkeypatch.context() as patch:
+        killed_at(patch, moves)
+        with pytest.raises(Killed):
+            make(place, "new", overwrite=True)
+    if how == "overwrite":
+        make(place, "newer", overwrite=True)
+    elif how == "require":
+        require(place, "pool")
+    else:
+        settle(place) if how == "settle" else output(place, place)
+    open_artifact(place, "pool")
+    assert (place / "items").read_text() == ("newer" if how == "overwrite" else "new")
+    assert hidden(tmp_path) in ([], [".pool.old"])  # whole, where the kill came after the last move
+    settle(place)
+    make(place, "last", overwrite=True)
+    assert hidden(tmp_path) == []
+
+
+def test_what_was_retired_comes_back_where_nothing_is_there_to_replace_it(tmp_path):
+    place = tmp_path / "pool"
+    make(place, "old")
+    place.rename(tmp_path / ".pool.old")
+    (tmp_path / ".pool.partial").mkdir()
+    (tmp_path / ".pool.partial" / "request.json").write_text("request")
+    settle(place)
+    assert (open_artifact(place, "pool").kind, hidden(tmp_path)) == ("pool", [".pool.partial"])
+
+
+@pytest.mark.parametrize("there", ["foreign", "locked", "link"])
+def test_a_finished_draft_takes_the_place_of_nothing_that_it_may_not(tmp_path, there):
+    place, draft = tmp_path / "pool", tmp_path / ".pool.partial"
+    make(tmp_path / "made", "new")
+    (tmp_path / "made").rename(draft if there != "link" else tmp_path / "elsewhere")
+    if there == "link":
+        draft.symlink_to("elsewhere")
+    if there == "foreign":
+        place.mkdir()
+        (place / "mine").write_text("mine")
+    with sole_writer(place) if there == "locked" else nullcontext():
+        settle(place)
+    assert draft.exists()
+    assert place.exists() == (there == "foreign")
