@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from space_cli.cli import options
+from space_cli.cli import settings as settings_of
 from space_cli.cli.pseudonymize import hiding
 from space_cli.cli.render import Sheet, Terminal
 from space_cli.core.errors import UsageFault
@@ -24,6 +25,7 @@ SHOWN = {"forget": 3, "neighbour": 3, "retain": 2}
 
 
 def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
+    ctx: typer.Context,
     erased: Annotated[
         Path | None,
         typer.Argument(metavar="ERASED", help="Erased checkpoint; the workspace's if not given", show_default=False),
@@ -121,6 +123,8 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
     from space_cli.core.recipe import AuditRequest
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
+    for line in settings_of.given_elsewhere(ctx):
+        terminal.note(line)
     place = open_workspace(workspace)
     folder = outputs.output(out, place.audit)
     chain.check_device(device)

@@ -18,6 +18,8 @@ FILE_NAME = "space.toml"
 PREFIX = "SPACE_"
 NEVER = {"help", "config", "debug", "version"}
 """Options that a file may not hold: they say how to read it, or end the run."""
+SAID = {"exit_zero"}
+"""Options that a file may not hold either: whoever changes it would turn every failed verdict into exit code 0."""
 
 
 class _Parameter(Protocol):
@@ -76,6 +78,17 @@ def load(ctx: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
+def given_elsewhere(ctx: typer.Context) -> list[str]:
+    """Say which options of a command have their value from a file or the environment, one line for each of those."""
+    origins = ctx.ensure_object(Invocation).origins
+    taken: dict[str, list[str]] = {}
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(str(parameter.name))
+        if source is not None and source.name == "DEFAULT_MAP":
+            taken.setdefault(origins[str(parameter.name)], []).append(parameter.opts[0])
+    return [f"from {origin}: {', '.join(options)}" for origin, options in taken.items()]
+
+
 def _file_values(ctx: typer.Context, path: Path) -> dict[str, Any]:
     document = _read(path)
     commands = _commands(ctx)
@@ -109,9 +122,11 @@ def _refuse_unknown(
     values: Mapping[str, Any], known: set[str], commands: Mapping[str, Any], path: Path, *, table: str = ""
 ) -> None:
     for key in values:
+        place = f"[{table}] of `{path}`" if table else f"`{path}`"
+        if _spell(key) in SAID & known:
+            raise UsageFault(f"`{key}` may not be set in {place}", hint=f"pass `--{key.replace('_', '-')}` itself")
         if _spell(key) in known:
             continue
-        place = f"[{table}] of `{path}`" if table else f"`{path}`"
         near = difflib.get_close_matches(_spell(key), sorted(known | commands.keys()), n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"known keys are {', '.join(sorted(known))}"
         raise UsageFault(f"unknown key `{key}` in {place}", hint=hint)

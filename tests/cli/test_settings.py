@@ -140,3 +140,25 @@ def test_set_reads_json_where_it_can():
 def test_set_refuses_what_is_no_pair(pair):
     with pytest.raises(UsageFault, match="is not a pair"):
         parse_set([pair])
+
+
+@pytest.mark.parametrize("text", ["exit-zero = true", "[audit]\nexit_zero = true", "[demo]\nexit-zero = false"])
+def test_no_file_turns_a_failed_verdict_into_exit_code_zero(text, capsys):
+    configure(text)
+    assert run(["audit"]) == 2
+    assert "may not be set in" in (said := capsys.readouterr().err)
+    assert "pass `--exit-zero` itself" in said
+
+
+def test_an_audit_says_which_options_somebody_else_chose(monkeypatch, tmp_path, capsys):
+    configure('seed = 3\n[audit]\npolicy = "report-only"\nmetrics = ["retain_kl"]\n')
+    monkeypatch.setenv("SPACE_LIMIT", "2")
+    assert run(["audit", str(tmp_path), "--seed", "4"]) == 4
+    said = capsys.readouterr().err
+    assert "from `space.toml`: --metrics, --policy\n" in said
+    assert "from the environment variable `SPACE_LIMIT`: --limit\n" in said
+    assert "--seed" not in said
+    Path("space.toml").unlink()
+    monkeypatch.delenv("SPACE_LIMIT")
+    assert run(["audit", str(tmp_path)]) == 4
+    assert "from" not in capsys.readouterr().err
