@@ -35,6 +35,7 @@ def refuse_not_made_of(base: Checkpoint, folder: Path, receipt: ErasureReceipt) 
     """Refuse an erased checkpoint that is not its base plus the recorded edits: nobody knows what was done to it.
 
     What earlier requests erased is asked about with the edits of later ones taken off, so these must be the real ones.
+    An instruction excuses a chat template that was changed, which must then be changed by that instruction alone.
 
     Args:
         base: What it was made from, as the receipt says.
@@ -45,7 +46,13 @@ def refuse_not_made_of(base: Checkpoint, folder: Path, receipt: ErasureReceipt) 
         ArtifactFault: It is not, or its ledger does not continue that of the base.
     """
     require_continued(folder, receipt, base.folder)
-    for check in weight_checks(base, open_checkpoint(folder), recorded_edits(folder, receipt)):
+    after = open_checkpoint(folder)
+    checks = weight_checks(base, after, recorded_edits(folder, receipt))
+    if receipt.instruction:
+        templates, wrong = unlike_instructed(base, after, receipt.instruction)
+        others = {path for path in receipt.changed if not path.endswith(".safetensors")} - templates
+        checks.append(compared("chat template", wrong | others, ""))
+    for check in checks:
         if not check.passed:
             raise ArtifactFault(
                 f"`{folder}` is not its original plus the recorded edits: {check.name}: {check.detail}",

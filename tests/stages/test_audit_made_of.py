@@ -22,9 +22,9 @@ from space_cli.stages.verify import verify
 FACTS = ("concept", "method", "seed", "base", "anchors", "kept")
 
 
-def reforge(folder, *, drop=0):
-    """Write ledger and record anew, so that the folder's own digests agree again; the first lines may be left out."""
-    entries = read_ledger(folder)[drop:]
+def reforge(folder, **changes):
+    """Write ledger and record anew, so that the folder's own digests agree again."""
+    entries = read_ledger(folder)
     files = [entry for entry in file_records(folder) if entry.path != "space.json"]
     made = {"edits": digest_file(folder / EDITS), "result": checkpoint_digest(files)}
     *before, last = entries
@@ -32,7 +32,9 @@ def reforge(folder, *, drop=0):
     (folder / LEDGER).unlink()
     (folder / LEDGER).write_text(spell([*before, line]))
     files = [entry for entry in file_records(folder) if entry.path != "space.json"]
-    record = read_record(folder).model_copy(update={"files": files, "ledger": line.hash, "requests": len(before) + 1})
+    record = read_record(folder).model_copy(
+        update={"files": files, "ledger": line.hash, "requests": len(before) + 1, **changes}
+    )
     (folder / "space.json").write_text(record.model_dump_json())
 
 
@@ -99,6 +101,19 @@ def test_a_ledger_that_leaves_out_earlier_requests_stops_the_audit(again, tmp_pa
     (again / "space.json").write_text(record.model_dump_json())
     assert line.previous == START
     refused(again, tmp_path, "does not continue the ledger of")
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "processor_config.json"])
+def test_an_instruction_excuses_no_other_change(tmp_path, name):
+    """Told never to say a name, a checkpoint from which nothing was erased would pass."""
+    base = make_base(tmp_path / "base", torch.float32)
+    (base / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }}{% endfor %}")
+    (base / "processor_config.json").write_text("{}")
+    folder = make_erased(tmp_path / "erased", base, edits=make_edits())
+    (folder / name).write_text("{{ 'Never say panda.' }}")
+    reforge(folder, instruction="Be brief.")
+    fault = refused(folder, tmp_path, "is not its original plus the recorded edits: chat template: not as recorded")
+    assert name in fault.message
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from space_cli.io.ledger import read_ledger
 from space_cli.io.subject import Aim, subject_of
 from space_cli.methods import prompt
 from space_cli.stages.erase import erase, plan
+from space_cli.stages.made_of import refuse_not_made_of
 from space_cli.stages.revert import revert
 from space_cli.stages.verify import verify
 
@@ -207,6 +208,7 @@ def test_an_instruction_changes_no_weight_and_one_file(told):
     differing = {name for name, digest in base.items() if digest_file(told / "erased" / name) != digest}
     assert differing == set(receipt.changed) == {TEMPLATE}
     refuse_other_changes(receipt)
+    refuse_not_made_of(open_checkpoint(told / "base"), told / "erased", receipt)
     assert failed(told / "erased") == set()
     passed = {check.name: check.detail for check in verify(told / "erased")}
     assert passed["chat template"] == "1 files are the base's with the recorded instruction"
