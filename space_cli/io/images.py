@@ -31,6 +31,7 @@ from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.types import Item
 from space_cli.io import sources
 from space_cli.io.entry import ImageFault
+from space_cli.io.jpegs import MAX_SCANS, has_endless_scans
 
 __all__ = [
     "ImageFault", "Pixels", "content_hash", "decode", "header_size", "load_items", "pixels_of",
@@ -223,6 +224,8 @@ def _opened(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     reader = next((reader for magic, reader in _READERS if data.startswith(magic)), None)
     if reader is None:
         raise ImageFault("not a PNG, JPEG, WebP, GIF or BMP file" if data else "the file is empty")
+    if reader is JpegImageFile and has_endless_scans(data):
+        raise ImageFault(f"a JPEG of more than {MAX_SCANS} scans")
     image = reader(BytesIO(data))
     width, height = image.size
     if width * height > max_pixels:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.types import Item
@@ -227,3 +228,15 @@ def test_an_image_processor_that_ends_elsewhere_is_refused():
     for change in ({"size": {"height": 32, "width": 16}}, {"do_pad": True}, {"do_resize": False}):
         with pytest.raises(ArtifactFault, match="tower reads"):
             pixels_of({**config, **change}, 32)
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_one_of_them(monkeypatch):
+    stream = io.BytesIO()
+    Image.new("L", (64, 64), 128).save(stream, "JPEG", progressive=True)
+    data = stream.getvalue()
+    last = data[data[: data.rfind(b"\xff\xda")].rfind(b"\xff\xc4") : -2]  # its table, and the scan
+    # What follows the end is no scan, as in a photograph that has a film behind it.
+    assert decode(data[:-2] + 20 * last + b"\xff\xd9" + 500 * last, max_pixels=10_000).size == (64, 64)
+    monkeypatch.setattr(JpegImageFile, "load", lambda _: pytest.fail("it was decoded"))
+    with pytest.raises(ImageFault, match="a JPEG of more than 200 scans"):
+        decode(data[:-2] + 500 * (last + b"a") + b"\xff\xd9", max_pixels=10_000)
