@@ -29,8 +29,8 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, PreTraine
 from space_cli.core import registry
 from space_cli.core.protocols import Encoder, Silent
 from space_cli.core.recipe import IndexRequest
+from space_cli.io.devices import pick_device
 from space_cli.io.images import decode
-from space_cli.io.model import pick_device
 from space_cli.stages.index import index
 
 SIZE = (640, 480)

@@ -32,7 +32,8 @@ from space_cli.core.phrasing import AUDIT_OPEN, ERASE_OPEN, ERASE_YES_NO, IDENTI
 from space_cli.core.recipe import Concept
 from space_cli.core.types import Prompt
 from space_cli.io import model
-from space_cli.io.model import CheckpointResponder, open_model, pick_device
+from space_cli.io.devices import pick_device
+from space_cli.io.model import CheckpointResponder, open_model
 
 ANCHORS = 8
 """In a step of `dcsi`."""

@@ -23,7 +23,7 @@ from benchmarks.gpu.page import page
 from benchmarks.gpu.shapes import SHAPES
 from benchmarks.tables import Row, commit
 from space_cli.core.errors import SpaceError
-from space_cli.io.model import pick_device
+from space_cli.io.devices import pick_device
 
 OUT, BUILD = Path("docs/benchmarks"), Path("build/gpu")
 PUBLISHED = "llava-1.5-7b"

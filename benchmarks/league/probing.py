@@ -11,7 +11,7 @@ from space_cli.core.records import AnchorsManifest, PoolManifest
 from space_cli.core.types import Probe
 from space_cli.io.artifact import read_record
 from space_cli.io.checkpoint import open_checkpoint
-from space_cli.io.model import pick_device
+from space_cli.io.devices import pick_device
 from space_cli.io.probe import open_notes
 from space_cli.io.probe_images import probe_images
 

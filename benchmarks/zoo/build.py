@@ -27,7 +27,7 @@ from benchmarks.zoo.teacher import teacher_targets
 from space_cli.core.errors import UsageFault
 from space_cli.core.phrasing import TEXT_HOME_QUESTION, TEXT_KIND_QUESTION
 from space_cli.core.recipe import spoken_form
-from space_cli.io.model import pick_device
+from space_cli.io.devices import pick_device
 from training import language
 from training.publishing import publish
 from training.skills import with_ends

@@ -11,6 +11,7 @@ from transformers.utils import logging as transformers_logging
 from space_cli.core.errors import ArtifactFault
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.fitting import refuse_large_pictures, refuse_larger
+from space_cli.io.growing import refuse_growing
 from space_cli.io.images import Pixels, pixels_of
 from space_cli.io.loading import OWN_FILES, UNLOADABLE, load_fault, refuse_kernels
 
@@ -32,6 +33,7 @@ def load_towers(
     """
     checkpoint = open_checkpoint(folder)
     refuse_kernels(folder)
+    refuse_growing(folder)
     refuse_larger(checkpoint, lambda: architecture(architecture.config_class.from_pretrained(folder, **OWN_FILES)))
     transformers_logging.disable_progress_bar()
     dtype = half if device.startswith("cuda") else torch.float32

@@ -27,14 +27,16 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils import logging as transformers_logging
 
 from space_cli.core import registry
-from space_cli.core.errors import ArtifactFault, EnvironmentFault
+from space_cli.core.errors import ArtifactFault
 from space_cli.core.family import Family
 from space_cli.core.latent import entering, shifting
 from space_cli.core.losses import answer_log_likelihood, answer_mask
 from space_cli.core.memory import answers_at_once
 from space_cli.core.types import Batch, Prompt, Rows
 from space_cli.io.checkpoint import open_checkpoint
+from space_cli.io.devices import pick_device
 from space_cli.io.fitting import refuse_large_pictures, refuse_larger, refuse_missing
+from space_cli.io.growing import refuse_growing
 from space_cli.io.loading import OWN_FILES, UNLOADABLE, end_tokens, load_fault, refuse_kernels
 from space_cli.io.prompting import Prompting, template_of_processor
 from space_cli.io.shared_prefix import Opening, common_opening
@@ -42,19 +44,6 @@ from space_cli.io.storage import read_small
 
 IMAGE_BATCH = 64
 PROMPT_BATCH = 64
-
-
-def pick_device(device: str) -> str:
-    """Return the device "auto" stands for, checking a named one.
-
-    Raises:
-        EnvironmentFault: CUDA is asked for and absent.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise EnvironmentFault("no CUDA device was found", hint="pass `--device cpu`, or see `space doctor`")
-    return device
 
 
 def family_of(folder: Path) -> Family:
@@ -101,6 +90,7 @@ def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
     """
     family = family_of(folder)
     refuse_kernels(folder)
+    refuse_growing(folder)
     refuse_larger(open_checkpoint(folder), lambda: _empty(folder))
     device = pick_device(device)
     transformers_logging.disable_progress_bar()

@@ -52,10 +52,11 @@ from space_cli.core.types import Probe, ProbeImage
 from space_cli.io.artifact import new_artifact, source_of
 from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
 from space_cli.io.comparison import open_baseline, unknown_images
+from space_cli.io.devices import pick_device
 from space_cli.io.erased import open_erased
 from space_cli.io.history import open_history, same_history
 from space_cli.io.identity import identify, refuse_telling
-from space_cli.io.model import open_model, pick_device
+from space_cli.io.model import open_model
 from space_cli.io.probe import Material, at_hand, open_material, open_notes, open_policy, open_training
 from space_cli.io.probe_images import probe_images
 from space_cli.io.towers import both_remembering

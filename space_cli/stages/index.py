@@ -199,7 +199,7 @@ class _Embedder:
 
     def __init__(self, folder: Path, request: IndexRequest) -> None:
         # Importing transformers takes seconds, which a run that finds nothing new need not wait for.
-        from space_cli.io.model import pick_device
+        from space_cli.io.devices import pick_device
 
         device = pick_device(request.device)
         self.encoder: Encoder = registry.load("encoders", _model_type(folder)).load(folder, device)

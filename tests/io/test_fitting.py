@@ -16,6 +16,7 @@ from space_cli.encoders import clip
 from space_cli.io import storage
 from space_cli.io.artifact import RECORD_NAME, read_record
 from space_cli.io.checkpoint import open_checkpoint
+from space_cli.io.growing import refuse_growing
 from space_cli.io.ledger import LEDGER, read_ledger
 from space_cli.io.model import family_of, open_model
 from tests.encoders.tiny_encoders import clip_folder
@@ -128,3 +129,36 @@ def test_a_text_that_no_text_is_as_large_as_is_not_read(tmp_path, monkeypatch):
         (folder / name).write_bytes(b" " * 1001)
         with pytest.raises(ArtifactFault, match=rf"{name}` has more than 1,000 bytes"):
             read(folder)
+
+
+DOUBLING = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+EVERY = {"type": "Replace", "pattern": {"Regex": "."}, "content": "ab"}
+TABLE = {"type": "Precompiled", "precompiled_charsmap": ""}
+
+
+@pytest.mark.parametrize("part", ["normalizer", "decoder"])
+@pytest.mark.parametrize("rules", [[DOUBLING] * 31, [EVERY] * 20, [TABLE] * 2])
+def test_a_tokenizer_that_doubles_a_text_again_and_again_is_refused(llava, tmp_path, unloaded, part, rules):
+    encoder = clip_folder(tmp_path / "clip")
+    nested = {"type": "Sequence", f"{part}s": [{"type": "Sequence", f"{part}s": rules}]}
+    for folder in (llava, encoder):
+        change(folder / "tokenizer.json", None, **{part: nested})
+    for load in (lambda: open_model(llava, device="cpu"), lambda: clip.load(encoder, "cpu")):
+        with pytest.raises(ArtifactFault, match=f"more than 1,000 times as long by its `{part}`"):
+            load()
+
+
+def test_usual_rules_of_a_tokenizer_pass(llava):
+    spaced = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    many = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "\u2581"}
+    rules = [{"type": "Prepend", "prepend": "\u2581"}, {"type": "NFKC"}, TABLE, spaced, many]
+    change(llava / "tokenizer.json", None, normalizer={"type": "Sequence", "normalizers": rules})
+    refuse_growing(llava)
+    (llava / "tokenizer.json").write_text("{")
+    with pytest.raises(ArtifactFault, match="is not JSON"):
+        refuse_growing(llava)
+
+
+def test_answers_are_texts_whatever_a_generation_config_wants_beside_them(llava):
+    change(llava / "generation_config.json", None, output_scores=True, return_dict_in_generate=True)
+    assert isinstance(open_model(llava, device="cpu").answer(None, ["What is a panda?"])[0], str)

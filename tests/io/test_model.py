@@ -13,7 +13,8 @@ from space_cli.bundled.drawings import render
 from space_cli.core.errors import ArtifactFault, EnvironmentFault
 from space_cli.core.losses import answer_log_likelihood, next_labels, token_log_likelihood
 from space_cli.core.types import Prompt
-from space_cli.io.model import open_model, pick_device
+from space_cli.io.devices import pick_device
+from space_cli.io.model import open_model
 
 
 @pytest.fixture
