@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tomllib
+import unicodedata
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from space_cli.io.storage import read_small
 NOTES = "concepts.toml"
 DEFAULT_POLICY = "default"
 TRAINING = Path("space") / "metrics.jsonl"
+ALIKE = {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"}
+"""Scripts with letters that nobody tells apart."""
 GENERAL = 64
 """Pool images for the metrics on everything else: enough for an interval of a few per cent of a nat."""
 
@@ -94,7 +97,12 @@ def open_policy(path: str | None, *, known: Sequence[str]) -> tuple[Policy, str]
 
 def _refuse_borrowed_name(policy: Policy, origin: str) -> None:
     """Refuse other rules under a shipped policy's name: every report tells the verdict by that name."""
-    name = policy.name.strip().casefold()
+    name = _plain(policy.name)
+    if len({unicodedata.name(each, "").partition(" ")[0] for each in name if each.isalpha()} & ALIKE) > 1:
+        raise UsageFault(
+            f"`{origin}` is called `{policy.name}`, with letters of two scripts that look alike",
+            hint="write its `name` in one of them: reports tell the verdict by it",
+        )
     if name not in shipped_policies():
         return
     shipped = Policy.model_validate(tomllib.loads(policy_bytes(name).decode("utf-8")))
@@ -103,6 +111,12 @@ def _refuse_borrowed_name(policy: Policy, origin: str) -> None:
             f"`{origin}` is called `{policy.name}`, as a shipped policy that has other rules",
             hint="give it a `name` of its own: reports tell the verdict by it",
         )
+
+
+def _plain(name: str) -> str:
+    """Return a name as it is read: without what does not show, and in usual letters."""
+    shown = (each for each in unicodedata.normalize("NFKC", name) if unicodedata.category(each) not in {"Cf", "Cc"})
+    return " ".join("".join(shown).split()).casefold()
 
 
 def policy_bytes(path: str | None) -> bytes:

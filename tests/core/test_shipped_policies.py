@@ -2,6 +2,8 @@
 
 import hashlib
 
+from contextlib import nullcontext
+
 import pytest
 
 from policies import KNOWN, figure
@@ -268,13 +270,21 @@ def test_the_digest_of_a_policy_is_that_of_its_file(tmp_path):
         open_policy(str(path), known=KNOWN)
 
 
-@pytest.mark.parametrize("name", ["default", "Strict ", "report-only"])
+@pytest.mark.parametrize("name", ["default", "Strict ", "report-only", "ｄｅfault", "stri\u200bct", "de\u00adfault"])
 def test_other_rules_under_a_shipped_policys_name_are_refused(tmp_path, name):
     path = tmp_path / "p.toml"
     path.write_text(f'name = "{name}"\n[[rule]]\nscore = "retain_kl"\nat_most = 1\n')
     with pytest.raises(UsageFault, match="as a shipped policy that has other rules") as fault:
         open_policy(str(path), known=KNOWN)
     assert fault.value.hint.startswith("give it a `name` of its own")
+
+
+def test_a_name_that_only_looks_like_a_shipped_policys_is_refused(tmp_path):
+    path = tmp_path / "p.toml"
+    for name, said in {"d\u0435fault": "letters of two scripts", "größer 策略 v2": "", "строгий": ""}.items():
+        path.write_text(f'name = "{name}"\n[[rule]]\nscore = "retain_kl"\nat_most = 1\n', encoding="utf-8")
+        with pytest.raises(UsageFault, match=said) if said else nullcontext():
+            assert open_policy(str(path), known=KNOWN)[0].name == name
 
 
 def test_a_copy_of_a_shipped_policy_may_keep_its_name(tmp_path):
