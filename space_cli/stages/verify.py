@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from space_cli import __version__
 from space_cli.core.errors import ArtifactFault
-from space_cli.core.records import AuditReport, ErasureReceipt, FileRecord, Record, Source
+from space_cli.core.examining import every_score
+from space_cli.core.policy import Policy, judge
+from space_cli.core.records import AuditReport, ErasureReceipt, FileRecord, Record, Source, Verdict
 from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, read_record, source_of, unlisted
 from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint
 from space_cli.io.edits import recorded_edits
 from space_cli.io.erased import refuse_second_weights
 from space_cli.io.ledger import ledger_checks
 from space_cli.io.listing import place_of, unlikely
+from space_cli.io.probe import open_policy, shipped_policies
 from space_cli.io.signing import check_signature
 from space_cli.io.storage import read_small
 from space_cli.reports import sarif
@@ -78,7 +82,7 @@ def refuse_altered(folder: Path, report: AuditReport) -> None:
     Raises:
         ArtifactFault: A file was altered or added, or the record and its document tell different things.
     """
-    for check in (*_file_checks(folder, report), _report_check(folder, report)):
+    for check in (*_file_checks(folder, report), _report_check(folder, report), _verdict_check(report)):
         if not check.passed:
             raise ArtifactFault(
                 f"the audit in `{folder}` was altered: {check.name}: {check.detail}",
@@ -102,7 +106,7 @@ def _verify(folder: Path, record: Record, walk: _Walk) -> list[Check]:
         checks += _erasure_checks(folder, record, walk)
         checks += _ledger_checks(folder, record, walk)
     if isinstance(record, AuditReport):
-        checks += [_report_check(folder, record), *_subject_check(record)]
+        checks += [_report_check(folder, record), _verdict_check(record), *_subject_check(record)]
     return checks
 
 
@@ -140,6 +144,25 @@ def _report_check(folder: Path, report: AuditReport) -> Check:
         return Check(name, False, f"`{path}` does not repeat {', '.join(absent)} of the record: {older}")
     counted = f"{len(report.scores)} scores, {len(report.gates)} rules and {len(report.inputs)} inputs"
     return compared(name, wrong, f"{counted} are the same in both")
+
+
+def _verdict_check(report: AuditReport) -> Check:
+    """Judge again: the verdict must follow from the rules, and those of a shipped policy from the scores."""
+    found = {gate.verdict for gate in report.gates}
+    follows: Verdict = "fail" if "fail" in found else "pass" if found == {"pass"} else "inconclusive"
+    told = {(gate.score, gate.rule): gate.verdict for gate in report.gates}
+    again = [] if (policy := _shipped(report)) is None else judge(policy, report.scores, report.skipped)[1]
+    wrong = {gate.rule for gate in again if told.get((gate.score, gate.rule)) != gate.verdict}
+    wrong |= {"verdict"} if report.verdict != follows else set()
+    return compared("verdict", wrong, f"{report.verdict}: it follows from the rules")
+
+
+def _shipped(report: AuditReport) -> Policy | None:
+    """Return the shipped policy that a report was judged by, if this version of `space` judged it and has it still."""
+    if report.space_version != __version__:
+        return None
+    shipped = (open_policy(name, known=every_score()) for name in shipped_policies())
+    return next((policy for policy, digest in shipped if digest == report.policy_sha256), None)
 
 
 def _subject_check(report: AuditReport) -> list[Check]:

@@ -68,8 +68,10 @@ def audited(tmp_path):
     def make(verdict):
         make_chain(tmp_path)
         record = make_audit(tmp_path / "audit", tmp_path / "erased", verdict=verdict)
-        request = record.request.model_copy(update={"policy": "default"})
-        digest = open_policy("default", known=every_score())[1]
+        policy = tmp_path / "policy.toml"  # no shipped one: by that the verdict would be judged again
+        policy.write_text('name = "ours"\n[[rule]]\nscore = "retain_kl"\nat_most = 1\n')
+        request = record.request.model_copy(update={"policy": str(policy)})
+        digest = open_policy(str(policy), known=every_score())[1]
         record = record.model_copy(update={"request": request, "policy_sha256": digest})
         (tmp_path / "audit" / "summary.md").write_text("## audited\n")
         sealed(tmp_path / "audit", record)
@@ -215,7 +217,7 @@ def test_the_action_stops_the_job_unless_the_verdict_is_a_pass(bash, audited, tm
         "GITHUB_STEP_SUMMARY": tmp_path / "page.md",
         "RUNNER_TEMP": tmp_path,
     }
-    variables = ACTION_VARIABLES | {name: str(place) for name, place in places.items()}
+    variables = ACTION_VARIABLES | {name: str(place) for name, place in places.items()} | {"POLICY": "policy.toml"}
     done = bash(told_again(steps()["Audit"]["run"]), ERASED=str(erased), OUT="audit", **variables)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "output").read_text() == f"verdict={verdict}\n"
@@ -234,7 +236,7 @@ def test_an_audit_that_breaks_stops_the_action(bash, tmp_path):
 @pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("inconclusive", 3)])
 def test_the_gitlab_job_has_the_exit_code_of_the_audit(bash, audited, verdict, code):
     variables = {name: str(value) for name, value in job()["variables"].items()}
-    variables["AUDIT_ERASED"] = str(audited(verdict))
+    variables |= {"AUDIT_ERASED": str(audited(verdict)), "AUDIT_POLICY": "policy.toml"}
     done = bash(told_again("\n".join(job()["script"])), shell=("sh", "-e"), **variables)
     assert done.returncode == code, done.stderr
 

@@ -12,6 +12,7 @@ from space_cli.core.recipe import AuditRequest
 from space_cli.core.records import ScoreRecord
 from space_cli.metrics import elicitation, fluency
 from space_cli.stages import audit as stage
+from space_cli.stages.verify import verify
 
 EVERY = {name.replace("-", "_") for name in registry.names("metrics")}
 
@@ -83,3 +84,4 @@ def test_a_shipped_policy_is_used_by_its_name(erased, images, tmp_path, policy, 
     assert (report.policy, report.verdict, report.request.policy) == (policy, verdict, policy)
     said = json.loads((tmp_path / "audit" / "attestation.intoto.json").read_text())
     assert said["predicate"]["result"] == "WARNED"
+    assert next(check for check in verify(tmp_path / "audit") if check.name == "verdict").passed

@@ -8,11 +8,16 @@ import torch
 
 from erased_folder import make_base, make_edits, make_erased
 
+from space_cli import __version__
+from space_cli.core.errors import ArtifactFault
+from space_cli.core.examining import every_score
+from space_cli.core.policy import judge
 from space_cli.core.recipe import AuditRequest, Concept
 from space_cli.core.records import AuditReport, GateRecord, ScoreRecord
-from space_cli.io.artifact import new_artifact, source_of
+from space_cli.io.artifact import file_records, new_artifact, read_record, source_of
+from space_cli.io.probe import open_policy
 from space_cli.reports import sarif
-from space_cli.stages.verify import verify
+from space_cli.stages.verify import refuse_altered, verify
 
 RECORD = f"record and {sarif.FILE}"
 
@@ -80,7 +85,7 @@ def test_a_whole_audit_passes_back_to_the_base(audit):
         (lambda told: told["request"].update(names=["bear"]), {RECORD: "not as recorded: names"}),
         (lambda told: told["concept"].update(aliases=["giant panda"]), {RECORD: "not as recorded: aliases"}),
         (lambda told: told.update(passed_over=[]), {RECORD: "not as recorded: passed_over"}),
-        (lambda told: told["gates"].pop(), {RECORD: "not as recorded: gates"}),
+        (lambda told: told["gates"].pop(), {RECORD: "not as recorded: gates", "verdict": "not as recorded: verdict"}),
         (lambda told: told["scores"]["retain_kl"].update(after=0.24), {RECORD: "not as recorded: scores"}),
     ],
     ids=[
@@ -128,3 +133,35 @@ def test_a_pipe_in_the_place_of_the_document_is_not_waited_for(audit):
     (audit / sarif.FILE).unlink()
     os.mkfifo(audit / sarif.FILE)
     assert "is missing or no document of ours" in failed(audit)[RECORD]
+
+
+def rewrite(audit, **changes):
+    """Write record and document anew, so that both agree and every digest is right."""
+    record = read_record(audit).model_copy(update=changes)
+    (audit / sarif.FILE).write_text(sarif.document({"runs": [{"properties": sarif.facts(record)}]}))
+    files = [entry for entry in file_records(audit) if entry.path != "space.json"]
+    (audit / "space.json").write_text(record.model_copy(update={"files": files}).model_dump_json())
+
+
+def test_a_verdict_that_does_not_follow_from_its_rules_is_found_though_both_documents_agree(audit):
+    failing = GateRecord(score="retain_kl", rule="retain_kl ≤ 0.1", verdict="fail", reason="0.25")
+    for gates in ([failing], []):
+        rewrite(audit, gates=gates)
+        assert failed(audit) == {"verdict": "not as recorded: verdict"}
+    rewrite(audit, gates=[failing], verdict="fail")
+    assert not failed(audit)
+
+
+def test_rules_that_do_not_follow_from_the_scores_are_found(audit):
+    policy, digest = open_policy("default", known=every_score())
+    scores = read_record(audit).scores
+    verdict, gates = judge(policy, scores, {})
+    rewrite(audit, space_version=__version__, policy="default", policy_sha256=digest, gates=gates, verdict=verdict)
+    assert verdict == "inconclusive"
+    assert not failed(audit)
+    met = [gate.model_copy(update={"verdict": "pass"}) for gate in gates]
+    for forged in (met, met[:1]):
+        rewrite(audit, gates=forged, verdict="pass")
+        assert "not as recorded" in failed(audit)["verdict"]
+    with pytest.raises(ArtifactFault, match="was altered: verdict"):
+        refuse_altered(audit, read_record(audit))
