@@ -29,7 +29,7 @@ def folders(tmp_path):
             run=Run(created="", seconds=0),
             request=AuditRequest(erased="x"),
             concept=Concept(name="owl"),
-            verdict="pass",
+            verdict="inconclusive",
             scores={"retain_kl": ScoreRecord(before=0.5, after=0.25, low=0.125, high=0.5, n=9, better="lower")},
             skipped={},
             gates=[],
