@@ -8,6 +8,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from space_cli.core.hooks import Change
+from space_cli.core.products import product_in_order
 
 Role = Literal["forget", "holdout", "neighbour", "general"]
 ROLES: tuple[Role, ...] = ("forget", "holdout", "neighbour", "general")
@@ -52,6 +53,12 @@ class Edit:
         assert self.left is not None, "an edit has factors or a dense delta"
         assert self.right is not None, "an edit has both factors"
         return self.left @ self.right
+
+    def written_delta(self) -> Tensor:
+        """Return ΔW as it is written, checked and taken back: the same on every machine to the bit."""
+        if self.left is None or self.right is None:
+            return self.delta()
+        return product_in_order(self.left, self.right)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def rounded_changes(base: Base, found: list[Edit]) -> dict[str, Tensor]:
 
 def stored(weight: Tensor, edit: Edit) -> Tensor:
     """Return W + ΔW in the dtype of W, as the checkpoint will hold it."""
-    return (weight.float() + edit.delta()).to(weight.dtype)
+    return (weight.float() + edit.written_delta()).to(weight.dtype)
 
 
 def layer_receipts(

@@ -274,7 +274,7 @@ def _metered(context: EditContext, receipts: list[LayerReceipt], requests: list[
 
 
 def _write(base: Base, context: EditContext, found: list[Edit], draft: Draft) -> None:
-    deltas: dict[str, Callable[[], Tensor]] = {base.parameters[edit.layer]: edit.delta for edit in found}
+    deltas: dict[str, Callable[[], Tensor]] = {base.parameters[edit.layer]: edit.written_delta for edit in found}
     write_edited(base.checkpoint, deltas, draft.path)
     write_edits(draft.path / EDITS, found)
     if context.outcome.instruction:

@@ -116,7 +116,7 @@ def _same_bits(before: Checkpoint, after: Checkpoint, name: str) -> bool:
 
 def _is_edit(before: Checkpoint, after: Checkpoint, name: str, edit: Edit) -> bool:
     try:
-        return _bits_equal(add_delta(name, before.tensor(name), edit.delta()), after.tensor(name))
+        return _bits_equal(add_delta(name, before.tensor(name), edit.written_delta()), after.tensor(name))
     except ArtifactFault:
         return False
 

@@ -107,7 +107,7 @@ def _subtract(erased: Path, receipt: ErasureReceipt, draft: Path, *, approximate
 
 def _opposite(edit: Edit) -> Delta:
     def negative() -> Tensor:
-        return -edit.delta()
+        return -edit.written_delta()
 
     return negative
 
