@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import save_file
 
 from space_cli.core.ledger import checkpoint_digest
-from space_cli.core.protocols import Silent
 from space_cli.core.recipe import Concept, EraseRequest, IndexRequest, SelectRequest
 from space_cli.core.records import (
     AnchorsManifest,
@@ -29,17 +28,6 @@ FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safete
 PARAMETERS = {"model.layers.0.down": "layers.0.down.weight", "model.layers.1.down": "layers.1.down.weight"}
 FACTS = {"space_version": "0", "seed": 0}
 PANDA = Concept(name="panda")
-
-
-class Heard(Silent):
-    """A `Progress` that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        """Keep one line."""
-        self.notes.append(text)
 
 
 def make_base(folder: Path, dtype: torch.dtype) -> Path:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import subjects
 
-from erased_folder import Heard
+from heard import Heard
 from transformers import AutoTokenizer
 
 from space_cli.bundled.checkpoint import checkpoint_folder

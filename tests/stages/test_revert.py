@@ -9,7 +9,8 @@ import filelock
 import pytest
 import torch
 
-from erased_folder import FIRST, SECOND, Heard, make_base, make_edits, make_erased
+from erased_folder import FIRST, SECOND, make_base, make_edits, make_erased
+from heard import Heard
 from safetensors.torch import load_file, save_file
 
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import subjects
 
-from erased_folder import Heard
+from heard import Heard
 
 from space_cli import __version__
 from space_cli.bundled.checkpoint import checkpoint_folder, encoder_folder

@@ -1,29 +1,15 @@
 """What somebody sees while a large checkpoint is asked about the candidates, which takes minutes."""
 
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 
-from erased_folder import PANDA, Heard
+from erased_folder import PANDA
+from heard import Heard
 
 from space_cli.core.phrasing import ERASE_OPEN
 from space_cli.stages import select as stage
-
-
-class Bars(Heard):
-    """A `Progress` that keeps how far each bar came."""
-
-    def __init__(self):
-        super().__init__()
-        self.told = []
-
-    @contextmanager
-    def task(self, label, total=None):
-        done = []
-        yield lambda steps=1, **figures: done.append(steps)
-        self.told.append((label, total, sum(done)))
 
 
 def test_each_question_about_the_candidates_is_told_and_so_is_the_trial(monkeypatch):
@@ -34,8 +20,8 @@ def test_each_question_about_the_candidates_is_told_and_so_is_the_trial(monkeypa
     monkeypatch.setattr(stage, "_require_known", lambda *_: None)
     monkeypatch.setattr(stage.Naming, "activation", lambda self, features: torch.zeros(len(features)))
     monkeypatch.setattr(stage.Naming, "__init__", lambda *_: None)
-    progress = Bars()
+    progress = Heard()
     scores, leaking = stage._examined(responder, pool, request, np.arange(3), progress)
-    assert progress.told == [("ask about candidates", len(ERASE_OPEN), len(ERASE_OPEN))]
+    assert progress.bars == [("ask about candidates", len(ERASE_OPEN), len(ERASE_OPEN))]
     assert progress.notes == ["no candidate goes by the name: trying whether the checkpoint knows it"]
     assert (scores, leaking) == ({0: 0.0, 1: 0.0, 2: 0.0}, set())
