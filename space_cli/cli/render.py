@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -156,7 +157,7 @@ class Terminal:
     def plan(self, plans: dict[str, Any], path: Path) -> None:
         """Print what would be done, stage by stage."""
         for stage, entries in plans.items():
-            rows = [(name, _cell(value)) for name, value in entries.items()]
+            rows = [(name, _cell(value, size=name.endswith("_bytes"))) for name, value in entries.items()]
             self.sheet(Sheet(f"plan of {stage}", ("what", "value"), rows))
         self.result(plans, path)
 
@@ -286,8 +287,9 @@ def _each(document: object, change: Callable[[str], str]) -> object:
     return None if isinstance(document, float) and not math.isfinite(document) else document
 
 
-def _cell(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _cell(value: object, *, size: bool) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return decimal(int(text)) if size else text
 
 
 def _line(meter: Meter, seconds: float) -> str:

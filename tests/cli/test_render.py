@@ -226,3 +226,13 @@ def test_a_reader_that_leaves_is_no_error(monkeypatch):
     render.write_line("text")
     assert sys.stdout.name == "/dev/null"
     sys.stdout.close()
+
+
+def test_a_plan_tells_sizes_as_people_read_them_and_bytes_to_machines(capsys, tmp_path):
+    plan = {"erase": {"memory_bytes": 49_564_595, "disk_bytes": 14_130_000_000, "parameters": 5}}
+    Terminal().plan(plan, tmp_path)
+    said = capsys.readouterr().out
+    assert "49.6 MB" in said
+    assert "14.1 GB" in said
+    Terminal(as_json=True).plan(plan, tmp_path)
+    assert json.loads(capsys.readouterr().out) == plan
