@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from space_cli.core.attacking import ANY_TRY, ANY_TRY_CONTROL, NOT_INSTALLED, PREFIX
 from space_cli.core.errors import UsageFault
-from space_cli.core.records import AT_CONTROL_SIZE, WORST, GateRecord, ScoreRecord, Verdict
+from space_cli.core.records import AT_CONTROL_SIZE, WORST, GateRecord, ScoreRecord, Verdict, verdict_of
 from space_cli.core.stats import wilson
 
 ORDER = ("low", "mean", "high")
@@ -137,9 +137,7 @@ def judge(
     gates = [_gate(rule, scores.get(rule.score), rule.min_n or policy.min_n) for rule in applied]
     if not policy.decides:
         gates = [_undecided(gate) for gate in gates]
-    found = {gate.verdict for gate in gates}
-    verdict: Verdict = "fail" if "fail" in found else "pass" if found == {"pass"} else "inconclusive"
-    return verdict, gates
+    return verdict_of(gates), gates
 
 
 def passed_over(

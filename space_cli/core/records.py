@@ -2,7 +2,7 @@
 
 import secrets
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
@@ -230,6 +230,12 @@ class GateRecord(_Record):
     rule: str
     verdict: Verdict
     reason: str
+
+
+def verdict_of(gates: Iterable[GateRecord]) -> Verdict:
+    """Return what follows from rules: fail if one fails, else inconclusive if one is or there is none, else pass."""
+    found = {gate.verdict for gate in gates}
+    return "fail" if "fail" in found else "pass" if found == {"pass"} else "inconclusive"
 
 
 class AuditReport(Manifest):

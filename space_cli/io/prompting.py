@@ -19,6 +19,7 @@ from space_cli.core.family import Family
 from space_cli.core.instruction import template_of
 from space_cli.core.types import Batch, Prompt
 from space_cli.io.shared_prefix import opening_length
+from space_cli.io.storage import read_small
 
 WORDINGS_KEPT = 16_384
 """Prompts whose token ids are remembered: each step of training asks the same ones about other images."""
@@ -33,11 +34,12 @@ def template_of_processor(folder: Path) -> str | None:
     A tokenizer does not read them, and what it reads may be the template of the language model, which shows no image.
 
     Raises:
+        ArtifactFault: A file is larger than any of these is.
         OSError: A file may not be read.
         ValueError: A file is no text, or its template no string.
     """
     files = (folder / name for name in PROCESSOR_FILES)
-    found = (template_of(file.name, file.read_text(encoding="utf-8")) for file in files if file.is_file())
+    found = (template_of(file.name, read_small(file).decode("utf-8")) for file in files if file.is_file())
     return next((template for template in found if template), None)
 
 

@@ -11,7 +11,7 @@ from space_cli import __version__
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.examining import every_score
 from space_cli.core.policy import Policy, judge
-from space_cli.core.records import AuditReport, ErasureReceipt, FileRecord, Record, Source, Verdict
+from space_cli.core.records import AuditReport, ErasureReceipt, FileRecord, Record, Source, verdict_of
 from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, read_record, source_of, unlisted
 from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint
 from space_cli.io.edits import recorded_edits
@@ -148,12 +148,10 @@ def _report_check(folder: Path, report: AuditReport) -> Check:
 
 def _verdict_check(report: AuditReport) -> Check:
     """Judge again: the verdict must follow from the rules, and those of a shipped policy from the scores."""
-    found = {gate.verdict for gate in report.gates}
-    follows: Verdict = "fail" if "fail" in found else "pass" if found == {"pass"} else "inconclusive"
     told = {(gate.score, gate.rule): gate.verdict for gate in report.gates}
     again = [] if (policy := _shipped(report)) is None else judge(policy, report.scores, report.skipped)[1]
     wrong = {gate.rule for gate in again if told.get((gate.score, gate.rule)) != gate.verdict}
-    wrong |= {"verdict"} if report.verdict != follows else set()
+    wrong |= {"verdict"} if report.verdict != verdict_of(report.gates) else set()
     return compared("verdict", wrong, f"{report.verdict}: it follows from the rules")
 
 
