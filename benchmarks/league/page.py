@@ -29,6 +29,7 @@ SHORT = {
     HARMONIC: HARMONIC,
     "forget_accuracy": "FA_gen",
     "forget_choice_accuracy": "FA_mc",
+    "forget_yes_rate": "says yes",
     "generality": "generality",
     "retain_accuracy, relative": "RA, relative",
     "neighbour_accuracy, relative": "nearest 5, relative",
@@ -97,7 +98,7 @@ def overview(summary: Mapping[str, Summary], rows: Sequence[Row]) -> list[str]:
         rows: What they are means of; entries with rows of earlier defaults are marked.
     """
     lines = ["| entry | n | subjects | " + " | ".join(SHORT.values()) + " |", "|---" * (len(SHORT) + 3) + "|"]
-    ordered = sorted(summary.items(), key=lambda item: -item[1].get(HARMONIC, {"mean": 0.0})["mean"])
+    ordered = sorted(summary.items(), key=lambda item: -_harmonic(summary, item[0]))
     earlier = earlier_rows(rows)
     for name, found in ordered:
         own = [row for row in rows if row["method"] == name]
@@ -107,6 +108,20 @@ def overview(summary: Mapping[str, Summary], rows: Sequence[Row]) -> list[str]:
             cells = " | ".join(_cell(found.get(key), key) for key in SHORT)
             lines.append(f"| {said} | {len(own)} | {subjects} | {cells} |")
     return lines
+
+
+def _by_subject(result: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a table with a row an entry and a column a subject, as the first table is ordered."""
+    subjects = result["subjects"]
+    lines = ["| entry | " + " | ".join(subjects) + " |", "|---" * (len(subjects) + 1) + "|"]
+    for name in sorted(result["summary"], key=lambda name: -_harmonic(result["summary"], name)):
+        cells = (_cell(summary.get(name, {}).get(HARMONIC), HARMONIC) for summary in subjects.values())
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _harmonic(summary: Mapping[str, Summary], name: str) -> float:
+    return summary[name].get(HARMONIC, {"mean": 0.0})["mean"]
 
 
 def _page(result: Mapping[str, Any], timed: Sequence[Row]) -> list[str]:
@@ -132,6 +147,10 @@ def _page(result: Mapping[str, Any], timed: Sequence[Row]) -> list[str]:
         "",
         *footnote(earlier_rows(rows)),
         *_insisted(result["rows"]),
+        "## Harmonic mean, subject by subject",
+        "",
+        *_by_subject(result),
+        "",
         "## Ours minus each entry, harmonic mean",
         "",
         *_differences(result["paired"]),

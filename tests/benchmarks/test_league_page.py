@@ -35,6 +35,17 @@ def test_json_page_and_picture_are_written(tmp_path):
         assert len(image.convert("L").getcolors(256)) > 20
 
 
+def test_harmonic_means_stand_side_by_side_subject_by_subject(tmp_path):
+    rows = [with_forget(0.5, method="npo"), row(), row(subject="scenes"), row("siu", subject="scenes")]
+    page = write(tmp_path, rows, {}, command="")
+    section = page[page.index("## Harmonic mean, subject by subject") : page.index("## Ours minus")]
+    told = json.loads((tmp_path / "league.json").read_text())["subjects"]
+    npo = told["produce"]["npo"]["harmonic mean"]["mean"]
+    assert "| entry | produce | scenes |" in section
+    assert f"| npo | {npo:.3f} ({npo:.3f} to {npo:.3f}) |  |" in section
+    assert section.index(f"| {OURS} |") < section.index("| npo |")
+
+
 def test_a_setting_that_was_found_on_earlier_weights_says_so(tmp_path):
     rows = [row(), row("npo", settings={"lr": 1e-3, "steps": 40})]
     found = {
