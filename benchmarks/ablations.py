@@ -21,7 +21,7 @@ from benchmarks.league.running import Runner, every
 from benchmarks.league.scoring import HARMONIC, completed, correlations, paired, summary_of, unit
 from benchmarks.league.subjects import DEVELOPMENTS, Job, open_subjects
 from benchmarks.league.versions import earlier_rows, footnote
-from benchmarks.tables import Row, Summary, commit, machine, made, read_rows, shard_of
+from benchmarks.tables import Row, Summary, commit, machine, made, read_rows, shard_of, spread, with_spread
 from space_cli.core.errors import SpaceError, UsageFault
 
 OUT = Path("docs/benchmarks")
@@ -204,7 +204,7 @@ def page(rows: Sequence[Row], lacking: Sequence[str]) -> list[str]:
         "|---|---|---|---|",
     ]
     found = paired(whole, OURS, [name for name in names if name != OURS])
-    lines += [f"| {n} | {p['mean']:+.4f} | {p['low']:+.4f} to {p['high']:+.4f} | {p['n']} |" for n, p in found.items()]
+    lines += [f"| {n} | {p['mean']:+.4f} | {spread(p, '+.4f') or '-'} | {p['n']} |" for n, p in found.items()]
     # Real images as anchors are no source-free erasure: their signals mean something else.
     free = [row for row in rows if row["settings"].get("oracle") is not True]
     lines += ["", "## Source-free signals against the true FA_gen", "", *signal_table(correlations(free))]
@@ -224,9 +224,7 @@ def cross_table(summary: Mapping[str, Summary]) -> list[str]:
     lines = [f"| anchors | {' | '.join(PROJECTIONS)} |", "|---" * (len(PROJECTIONS) + 1) + "|"]
     for anchors in ANCHORS:
         found = [summary.get(crossed(anchors, projection), {}).get(HARMONIC) for projection in PROJECTIONS]
-        cells = [
-            f"{one['mean']:.3f} ({one['low']:.3f} to {one['high']:.3f}), n {one['n']}" if one else "" for one in found
-        ]
+        cells = [f"{with_spread(one)}, n {one['n']}" if one else "" for one in found]
         lines.append(f"| {anchors} | {' | '.join(cells)} |")
     return lines
 

@@ -130,7 +130,24 @@ def figure(name: str, by_unit: Sequence[Sequence[float]]) -> Stats:
         "high": round(high, 5),
         "worst": round(float(means.max() if rises else means.min()), 5),
         "n": sum(len(values) for values in by_unit),
+        "units": len(means),
     }
+
+
+def spread(found: Stats, form: str = ".3f") -> str:
+    """Return the interval of a mean in words; nothing of a single unit, whose interval would be a point.
+
+    Example:
+        >>> spread({"low": 0.25, "high": 0.5, "units": 3}), spread({"low": 0.5, "high": 0.5, "units": 1})
+        ('0.250 to 0.500', '')
+    """
+    return f"{found['low']:{form}} to {found['high']:{form}}" if found["units"] > 1 else ""
+
+
+def with_spread(found: Stats, form: str = ".3f") -> str:
+    """Return a mean with its interval behind it, where it has one."""
+    told = spread(found, form)
+    return f"{found['mean']:{form}}" + (f" ({told})" if told else "")
 
 
 def bootstrap(means: np.ndarray) -> tuple[float, float]:
@@ -144,7 +161,7 @@ def table(summary: Summary) -> list[str]:
     """Return the lines of a table with a row a figure."""
     lines = ["| figure | mean | 95 % | worst | n |", "|---|---|---|---|---|"]
     lines += [
-        f"| {name} | {s['mean']:.4f} | {s['low']:.4f} to {s['high']:.4f} | {s['worst']:.4f} | {s['n']} |"
+        f"| {name} | {s['mean']:.4f} | {spread(s, '.4f') or '-'} | {s['worst']:.4f} | {s['n']} |"
         for name, s in summary.items()
     ]
     return lines

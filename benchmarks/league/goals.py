@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.league import costs
 from benchmarks.league.entries import ORACLE, OURS, RIVALS
 from benchmarks.league.scoring import best, completed, photographs, shared
-from benchmarks.tables import Row, Stats
+from benchmarks.tables import Row, Stats, with_spread
 
 GOALS = (
     ("forget_accuracy", "at most", 0.05),
@@ -55,9 +55,9 @@ def _best_rival(rows: Sequence[Row], paired: Mapping[str, Stats]) -> tuple[list[
         f"The best rival is the best of {', '.join(playing)} on the cells that they and ours share: {len(cells)}. Ours "
         f"is compared with it on the {found['n']} cells that both have."
     )
-    return [_goal(f"{ABOVE}, {rival}", found, goal, found["low"] > 0)], ["", told]
+    # The interval of a single concept is a point, and above 0 with its mean.
+    return [_goal(f"{ABOVE}, {rival}", found, goal, found["low"] > 0 and found["units"] > 1)], ["", told]
 
 
 def _goal(name: str, found: Stats, goal: str, met: bool) -> str:
-    value = f"{found['mean']:.4f} ({found['low']:.4f} to {found['high']:.4f})"
-    return f"| {name} | {value} | {goal} | {'yes' if met else 'no'} |"
+    return f"| {name} | {with_spread(found, '.4f')} | {goal} | {'yes' if met else 'no'} |"

@@ -23,7 +23,7 @@ from benchmarks.league.entries import (
 from benchmarks.league.picture import draw
 from benchmarks.league.scoring import HARMONIC, completed, correlations, drawings, paired, photographs, summary_of
 from benchmarks.league.versions import MARK, earlier_rows, footnote
-from benchmarks.tables import Row, Stats, Summary, commit, machine, origin, table, verdicts
+from benchmarks.tables import Row, Stats, Summary, commit, machine, origin, spread, table, verdicts, with_spread
 
 SHORT = {
     HARMONIC: HARMONIC,
@@ -210,7 +210,7 @@ def _paired(whole: Sequence[Row]) -> dict[str, Stats]:
 def _differences(paired: Mapping[str, Stats]) -> list[str]:
     lines = ["| entry | mean | 95 % | n |", "|---|---|---|---|"]
     return lines + [
-        f"| {name} | {p['mean']:+.4f} | {p['low']:+.4f} to {p['high']:+.4f} | {p['n']} |" for name, p in paired.items()
+        f"| {name} | {p['mean']:+.4f} | {spread(p, '+.4f') or '-'} | {p['n']} |" for name, p in paired.items()
     ]
 
 
@@ -270,8 +270,9 @@ def _asked(row: Row) -> str:
 def _cell(found: Stats | None, key: str) -> str:
     if found is None:
         return ""
-    interval = f" ({found['low']:.3f} to {found['high']:.3f})" if key == HARMONIC else ""
-    return f"{found['mean']:.{1 if key.startswith('seconds') else 3}f}{interval}"
+    if key == HARMONIC:
+        return with_spread(found)
+    return f"{found['mean']:.{1 if key.startswith('seconds') else 3}f}"
 
 
 def _spelled(values: Sequence[float]) -> str:

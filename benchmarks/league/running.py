@@ -19,7 +19,7 @@ Compute = Callable[[Entry, Job, Measures], Row]
 class Runner:
     """A file of rows and how to make the missing ones.
 
-    A row of our method counts only where it was made with today's options (`versions`).
+    A row counts only where it was made with today's options (`versions`).
 
     Args:
         store: JSONL, a row a line; of two rows of one cell the later one counts.

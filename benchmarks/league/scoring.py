@@ -17,6 +17,7 @@ RETAIN = ("retain_accuracy", "neighbour_accuracy")
 SIGNALS = ("holdout_nll", "pushed_nll", "elicitation")
 """What an erasure or its audit knows without an image of the concept."""
 STILL = re.compile(r"of \d+ answers that named it before, ([0-9.]+)% still do")
+STILL_NAMED = "forget_accuracy, of answers that named it before"
 Unit = tuple[str, str]
 Cell = tuple[str, str, str, int]
 """Subject, weights, concept and seed: what one entry is compared with another on."""
@@ -45,22 +46,24 @@ def drawings(rows: Sequence[Row]) -> list[Row]:
 def completed(rows: Sequence[Row]) -> list[Row]:
     """Give each refused row the scores of no erasure.
 
-    Forgetting stays at what any other entry's audit of the same cell found before erasing, or at 1 where no entry has
-    one; everything retained stays whole. So a refusal has nothing to be proud of.
+    Every score and band stays at what any other entry's audit of the same cell found before erasing; where no entry has
+    one, forgetting is at 1 and everything retained whole. So a refusal has nothing to be proud of, in no column.
     """
     known: dict[Cell, Row] = {}
     for row in rows:
         known.setdefault(cell_of(row), row)
         if row["scores"]:
             known[cell_of(row)] = row
-    return [row if row["scores"] else row | {"scores": _unchanged(known[cell_of(row)])} for row in rows]
+    return [row if row["scores"] else row | _unchanged(known[cell_of(row)]) for row in rows]
 
 
 def figures(row: Row) -> dict[str, float]:
     """Return every number of a completed row."""
     found = {name: value for name, value in figures_of(row).items() if not name.startswith("relative change of ")}
     if STILL.search(note := row["scores"].get(FORGET[0], {}).get("note", "")):
-        found["forget_accuracy, of answers that named it before"] = float(STILL.findall(note)[0]) / 100
+        found[STILL_NAMED] = float(STILL.findall(note)[0]) / 100
+    elif row["verdict"].startswith("refused"):
+        found[STILL_NAMED] = 1.0
     for band, score in row.get("bands", {}).items():
         found[f"neighbours {band}"] = score["after"]
         if score["before"]:
@@ -165,12 +168,16 @@ def _parts(row: Row, names: Sequence[str]) -> dict[str, float]:
 
 
 def _unchanged(row: Row) -> Row:
-    found = {}
-    for name in (*FORGET, *RETAIN, "text_knowledge"):
-        before = row["scores"].get(name, {}).get("before")
-        kept = 1.0 if before is None else before
-        found[name] = {"before": kept, "after": kept, "control": None}
-    return found
+    """Return scores and bands of a cell as they were before erasing, from the row of an entry that has them."""
+    # What only ours is asked for is no column of another entry.
+    before = {name: score.get("before") for name, score in row["scores"].items() if name not in SIGNALS}
+    whole = dict.fromkeys((*FORGET, *RETAIN, "text_knowledge"), 1.0)
+    told = whole | {name: value for name, value in before.items() if value is not None}
+    bands = {name: band | {"after": band["before"]} for name, band in row.get("bands", {}).items()}
+    return {
+        "scores": {name: {"before": value, "after": value, "control": None} for name, value in told.items()},
+        "bands": bands,
+    }
 
 
 def _by_unit(rows: Sequence[Row]) -> list[list[float]]:
@@ -184,7 +191,9 @@ def _difference(by_unit: Sequence[Sequence[float]]) -> Stats:
     means = np.array([statistics.mean(values) for values in by_unit])
     low, high = bootstrap(means)
     whole = {"mean": float(means.mean()), "low": low, "high": high}
-    return {name: round(value, 5) for name, value in whole.items()} | {"n": sum(map(len, by_unit))}
+    return {name: round(value, 5) for name, value in whole.items()} | {
+        "n": sum(map(len, by_unit)), "units": len(means),
+    }  # fmt: skip
 
 
 def _signal(row: Row, name: str) -> float | None:

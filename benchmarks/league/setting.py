@@ -17,14 +17,16 @@ def lines_of(rows: Sequence[Row], chosen: Mapping[str, Any], earlier: Earlier) -
     Args:
         rows: Of the league's table.
         chosen: Subject -> rival -> what its finished search chose.
-        earlier: Which rows of ours are of earlier defaults.
+        earlier: Which rows are of earlier defaults.
     """
     lines = ["| subject | entry | settings | chosen by |", "|---|---|---|---|"]
     used = {(row["subject"], row["method"]): row for row in rows}
     for (subject, name), row in used.items():
         said = ", ".join(f"{key}={value}" for key, value in row["settings"].items()) or "defaults"
         old = earlier.get(name, {}).get(subject)
-        how = _ours(old) if name in {OURS, ORACLE} else _chosen_by(row, chosen.get(subject, {}).get(name))
+        how = _ours(old)
+        if name not in {OURS, ORACLE}:
+            how = _chosen_by(row, chosen.get(subject, {}).get(name)) + (f"; {how}" if old else "")
         lines.append(f"| {subject} | {name} | {said} | {how} |")
     return lines
 

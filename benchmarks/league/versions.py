@@ -1,8 +1,8 @@
-"""Which stored rows are of our method as it is.
+"""Which stored rows are of a method as it is.
 
 The key of a row holds the settings that differ from the defaults, and so says nothing about the defaults themselves:
-they have changed since some rows were computed. Rows therefore store every option, and those of ours count as computed
-only where these are today's.
+they have changed since some rows were computed. Rows therefore store every option, and count as computed only where
+these are today's. Of rivals' rows without options nothing is known, and they count.
 """
 
 from collections.abc import Sequence
@@ -34,18 +34,19 @@ def is_ours(row: Row) -> bool:
 
 
 def of_today(row: Row) -> bool:
-    """Tell whether a stored row counts as computed: a rival's does, ours with today's options."""
-    if not is_ours(row):
+    """Tell whether a stored row counts as computed: with today's options, or a rival's that stores none."""
+    if "options" not in row and not is_ours(row):
         return True
+    entry = entries().get(row["method"])
     try:
-        today = options_of(Entry(row["method"], OURS, row["settings"]))
+        today = options_of(Entry(row["method"], OURS if entry is None else entry.method, row["settings"]))
     except ValidationError:  # an option that the row was made with is gone
         return False
     return bool(row.get("options") == today)
 
 
 def earlier_rows(rows: Sequence[Row]) -> Earlier:
-    """Return entry -> subject -> `rows` of ours that are not of today, `of` how many, and the `commits` they are of."""
+    """Return entry -> subject -> `rows` that are not of today, `of` how many, and the `commits` they are of."""
     found: Earlier = {}
     for name, subject in dict.fromkeys((row["method"], row["subject"]) for row in rows):
         own = [row for row in rows if (row["method"], row["subject"]) == (name, subject)]
@@ -64,8 +65,7 @@ def footnote(earlier: Earlier) -> list[str]:
         for subject, found in subjects.items()
     ]
     return [
-        f"{MARK} Of earlier defaults: the options that these rows of ours were made with are not today's, or were not "
-        "stored.",
+        f"{MARK} Of earlier defaults: the options that these rows were made with are not today's, or were not stored.",
         "",
         *said,
         "",

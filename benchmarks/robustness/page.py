@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.league.entries import OURS, entries
 from benchmarks.league.page import current
-from benchmarks.league.versions import MARK, Earlier, earlier_rows, footnote, is_ours, of_today
+from benchmarks.league.versions import MARK, Earlier, earlier_rows, footnote, of_today
 from benchmarks.robustness.scoring import (
     BEYOND,
     BOTH,
@@ -20,7 +20,7 @@ from benchmarks.robustness.scoring import (
     completed,
     summary_of,
 )
-from benchmarks.tables import Row, Stats, Summary, commit, listed, machine, origin, table
+from benchmarks.tables import Row, Stats, Summary, commit, listed, machine, origin, table, with_spread
 
 HARDENING = f"{PREFIX}hardening"
 GOALS = (
@@ -77,7 +77,7 @@ def write(out: Path, cells: Sequence[Row], *, command: str, earlier: Sequence[Ro
 
 
 def apart(cells: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Return the lines that count, and those of ours that do not: of earlier defaults where a subject has today's.
+    """Return the lines that count, and those that do not: of an entry's earlier defaults where a subject has today's.
 
     Attacks change with the defaults that they are meant to break, so a mean over both would be of neither.
     """
@@ -86,7 +86,7 @@ def apart(cells: Sequence[Row]) -> tuple[list[Row], list[Row]]:
         return row["method"], row["subject"], row["concept"], row["seed"]
 
     today = [of_today(row) for row in cells]
-    renewed = {place(row) for row, fresh in zip(cells, today, strict=True) if fresh and is_ours(row)}
+    renewed = {place(row) for row, fresh in zip(cells, today, strict=True) if fresh}
     subjects = {(method, subject) for method, subject, *_ in renewed}
     counted, left = [], []
     for row, fresh in zip(cells, today, strict=True):
@@ -97,26 +97,30 @@ def apart(cells: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     return counted, left
 
 
-def goals(summary: Mapping[str, Summary], earlier: Summary, beside: Summary | None = None) -> list[str]:
+def goals(ours: Summary, earlier: Summary, beside: Mapping[str, tuple[Summary, Summary]]) -> list[str]:
     """Return the lines of the table of goals; a figure that was not measured is said to be missing.
 
     Args:
-        summary: Of each entry, over all its concepts.
+        ours: Over all concepts of ours.
         earlier: Of ours in an earlier version.
-        beside: Of ours over the concepts that the others have, which ours is compared with them on.
+        beside: By other entry, ours and the other's over the cells that both have.
     """
-    ours = summary.get(OURS, {})
-    alike = ours if beside is None else beside
     lines = ["| figure of ours | found | goal | met |", "|---|---|---|---|"]
     lines += [_goal(name, ours.get(name), f"at most {limit:g}", limit) for name, limit in GOALS]
-    rivals = [found[HARDENING]["mean"] for name, found in summary.items() if name != OURS and HARDENING in found]
-    least = min(rivals) if rivals else None
+    found, least = _nearest(beside)
     lines.append(
-        _goal(HARDENING, alike.get(HARDENING), "on the others' concepts, below their least", least, strict=True)
+        _goal(HARDENING, found, "below each other's, on the cells that both have; the nearest", least, strict=True)
     )
     half = earlier[HARDENING]["mean"] / 2 if HARDENING in earlier else None
     lines.append(_goal(HARDENING, ours.get(HARDENING), "at most half the earlier version's", half))
     return [*lines, _goal("seconds of audit", ours.get("seconds of audit"), f"at most {LONGEST}", LONGEST)]
+
+
+def _nearest(beside: Mapping[str, tuple[Summary, Summary]]) -> tuple[Stats | None, float | None]:
+    """Return what the hardening attack brings back of ours and of the other that is nearest to it, or below it."""
+    both = [(own, theirs) for own, theirs in beside.values() if HARDENING in own and HARDENING in theirs]
+    pairs = [(own[HARDENING], theirs[HARDENING]["mean"]) for own, theirs in both]
+    return min(pairs, key=lambda pair: pair[1] - pair[0]["mean"], default=(None, None))
 
 
 def _goal(name: str, found: Stats | None, goal: str, limit: float | None, *, strict: bool = False) -> str:
@@ -125,8 +129,7 @@ def _goal(name: str, found: Stats | None, goal: str, limit: float | None, *, str
         return f"| {name} | {missing} | {goal} | not known |"
     met = found["mean"] < limit if strict else found["mean"] <= limit
     bound = "" if f"{limit:g}" in goal else f" ({limit:.4f})"
-    value = f"{found['mean']:.4f} ({found['low']:.4f} to {found['high']:.4f})"
-    return f"| {name} | {value} | {goal}{bound} | {'yes' if met else 'no'} |"
+    return f"| {name} | {with_spread(found, '.4f')} | {goal}{bound} | {'yes' if met else 'no'} |"
 
 
 def _page(result: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Summary]]) -> list[str]:
@@ -153,10 +156,11 @@ def _page(result: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Summary]
 def _section(rows: Sequence[Row], summary: Mapping[str, Summary], earlier: Summary) -> list[str]:
     """Return the lines about one subject, whose entries are compared with each other."""
     attacks = list(dict.fromkeys(row["attack"] for row in rows if row["attack"] != PLAIN))
+    beside, head = _beside(rows), _head(summary, rows)
     lines = [
         "### Goals",
         "",
-        *goals(summary, earlier, _beside(rows)),
+        *goals(summary.get(OURS, {}), earlier, beside),
         "",
         f"### {BOTH.capitalize()}",
         "",
@@ -164,7 +168,9 @@ def _section(rows: Sequence[Row], summary: Mapping[str, Summary], earlier: Summa
         "brings forth where there is nothing to find; of `probe` and `membership`, minus the latter alone. Of `probe` "
         "it is the accuracy with as many images as the control names have.",
         "",
-        *_matrix(summary, attacks, f", {BOTH}"),
+        "In brackets behind an entry: its concepts. Columns of different concepts do not compare.",
+        "",
+        *_matrix(summary, attacks, f", {BOTH}", head),
         "",
         "### Success",
         "",
@@ -172,8 +178,9 @@ def _section(rows: Sequence[Row], summary: Mapping[str, Summary], earlier: Summa
         "the larger of ROC-AUC and 1 − ROC-AUC: chance is 0.5; of its `…_tpr` the true positive rate at 1 % false "
         "positives.",
         "",
-        *_successes(summary, attacks),
+        *_successes(summary, attacks, head),
         "",
+        *_pairs(beside, attacks),
         "### Without an attack",
         "",
         *_plain(summary),
@@ -184,12 +191,19 @@ def _section(rows: Sequence[Row], summary: Mapping[str, Summary], earlier: Summa
     return lines
 
 
-def _beside(rows: Sequence[Row]) -> Summary:
-    """Return the figures of ours over the concepts that any other entry has, too."""
-    theirs = {(row["subject"], row["concept"]) for row in rows if row["method"] != OURS}
-    return _summary([row for row in rows if row["method"] == OURS and (row["subject"], row["concept"]) in theirs]).get(
-        OURS, {}
-    )
+def _beside(rows: Sequence[Row]) -> dict[str, tuple[Summary, Summary]]:
+    """Return by other entry the figures of ours and its own, of each attack over the cells that both have."""
+    whole, found = completed(rows), {}
+    ours = {_cell(row) for row in whole if row["method"] == OURS}
+    for name in dict.fromkeys(row["method"] for row in rows if row["method"] != OURS):
+        both = ours & {_cell(row) for row in whole if row["method"] == name}
+        told = summary_of([row for row in whole if _cell(row) in both], (OURS, name))
+        found[name] = told[OURS], told[name]
+    return found
+
+
+def _cell(row: Row) -> tuple[Any, ...]:
+    return row["attack"], row["subject"], row["concept"], row["seed"]
 
 
 def _taking_part(rows: Sequence[Row], earlier: Earlier) -> list[str]:
@@ -219,18 +233,18 @@ def _not_counted(left: Earlier) -> list[str]:
     ]
 
 
-def _matrix(summary: Mapping[str, Summary], attacks: Sequence[str], part: str) -> list[str]:
+def _matrix(summary: Mapping[str, Summary], attacks: Sequence[str], part: str, head: Sequence[str]) -> list[str]:
     """Return a row an attack and a column an entry."""
-    lines = _head(summary)
+    lines = [*head]
     for attack in attacks:
         found = [own.get(f"{PREFIX}{attack}{part}") for own in summary.values()]
-        cells = [f"{one['mean']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f})" if one else "" for one in found]
+        cells = [with_spread(one, "+.3f") if one else "" for one in found]
         lines.append(f"| {attack} | {' | '.join(cells)} |")
     return lines
 
 
-def _successes(summary: Mapping[str, Summary], attacks: Sequence[str]) -> list[str]:
-    lines = _head(summary)
+def _successes(summary: Mapping[str, Summary], attacks: Sequence[str], head: Sequence[str]) -> list[str]:
+    lines = [*head]
     for attack in attacks:
         pairs = [(own.get(f"{PREFIX}{attack}"), own.get(f"{PREFIX}{attack}, before")) for own in summary.values()]
         cells = [f"{after['mean']:.3f} ({before['mean']:.3f})" if after and before else "" for after, before in pairs]
@@ -238,8 +252,25 @@ def _successes(summary: Mapping[str, Summary], attacks: Sequence[str]) -> list[s
     return lines
 
 
-def _head(summary: Mapping[str, Summary]) -> list[str]:
-    return [f"| attack | {' | '.join(summary)} |", "|---" * (len(summary) + 1) + "|"]
+def _pairs(beside: Mapping[str, tuple[Summary, Summary]], attacks: Sequence[str]) -> list[str]:
+    """Return a row an attack and a column an other entry: ours and it, over the cells that both have."""
+    if not beside:
+        return []
+    lines = [
+        "### Success over the cells that both have", "", "Ours / the other's.", "",
+        f"| attack | {' | '.join(beside)} |", "|---" * (len(beside) + 1) + "|",
+    ]  # fmt: skip
+    for attack in attacks:
+        pairs = [(own.get(f"{PREFIX}{attack}"), theirs.get(f"{PREFIX}{attack}")) for own, theirs in beside.values()]
+        cells = [f"{own['mean']:.3f} / {theirs['mean']:.3f}" if own and theirs else "" for own, theirs in pairs]
+        lines.append(f"| {attack} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _head(summary: Mapping[str, Summary], rows: Sequence[Row]) -> list[str]:
+    cells = {(row["method"], row["concept"]) for row in rows}
+    names = [f"{name} ({sum(method == name for method, _ in cells)})" for name in summary]
+    return [f"| attack | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
 
 
 def _plain(summary: Mapping[str, Summary]) -> list[str]:

@@ -9,7 +9,7 @@ from benchmarks.league.page import current
 from benchmarks.league.running import Runner, every
 from benchmarks.league.subjects import Job
 from benchmarks.league.versions import of_today, options_of
-from benchmarks.tables import append_row, figures_of, read_rows, summarise
+from benchmarks.tables import append_row, figures_of, read_rows, spread, summarise, table, with_spread
 from space_cli.core.recipe import Concept
 from tests.benchmarks.made_rows import Drawn, refused, row, with_forget
 
@@ -53,6 +53,33 @@ def test_a_refusal_keeps_what_was_named_before():
     other["scores"]["forget_accuracy"]["before"] = 0.6
     found = scoring.figures(scoring.completed([refused("npo"), other])[0])
     assert found[scoring.HARMONIC] == pytest.approx(4 / (1 / 0.4 + 1 / 0.1 + 1 + 1))
+
+
+def test_a_refusal_counts_as_no_erasure_in_every_column():
+    """Else a column of a method that is refused often would be the mean of the cells that it was not refused on."""
+    other = row("ga")
+    other["scores"] |= {
+        "generality": {"before": 0.1, "after": 0.9, "note": ""}, "retain_kl": {"before": 0.0, "after": 0.3, "note": ""},
+    }  # fmt: skip
+    whole = scoring.completed([refused("npo"), row("npo", "owl"), other])
+    found, theirs = scoring.figures(whole[0]), scoring.figures(other)
+    assert (found["generality"], found["retain_kl"]) == (0.1, 0.0)
+    assert found["neighbours 1 to 5"] == 0.5
+    assert found["neighbours 1 to 5, relative"] == 1.0
+    assert found[scoring.STILL_NAMED] == 1.0
+    assert {*theirs} - {"seconds of erase", "peak memory, GB", "steps"} <= {*found}
+
+
+def test_a_single_concept_has_no_interval():
+    alone, two = (
+        scoring.summary_of([row(concept=name) for name in names], [OURS])[OURS][scoring.HARMONIC]
+        for names in (["panda"], ["panda", "owl"])
+    )
+    assert with_spread(alone) == f"{alone['mean']:.3f}"
+    assert with_spread(two) == f"{two['mean']:.3f} ({two['low']:.3f} to {two['high']:.3f})"
+    assert "| - |" in table({"one": alone})[-1]
+    (against,) = scoring.paired([row(), with_forget(0.9, method="npo")], OURS, ["npo"]).values()
+    assert (against["units"], spread(against)) == (1, "")
 
 
 def test_the_paired_difference_is_that_of_shared_cells():
@@ -163,7 +190,7 @@ def test_redo_computes_anew_and_the_later_row_counts(tmp_path):
     assert len(Runner(store, cells.Measures()).rows) == 2
 
 
-def test_a_row_of_ours_without_todays_options_is_computed_anew(tmp_path):
+def test_a_row_of_other_options_than_todays_is_computed_anew(tmp_path):
     store, asked = tmp_path / "rows.jsonl", []
     known = entries()
     wanted = every([known[OURS], known["npo"]], JOBS[:1])
@@ -175,6 +202,9 @@ def test_a_row_of_ours_without_todays_options_is_computed_anew(tmp_path):
     assert asked == [(OURS, "panda")]
     Runner(store, cells.Measures(), work=worker(asked)).run(wanted)
     assert asked == [(OURS, "panda")]
+    others = options_of(known["npo"]) | {"beta": 9.0}
+    append_row(store, row() | cells.named(known["npo"], JOBS[0]) | {"options": others})
+    assert Runner(store, cells.Measures()).of(wanted[1:]) == [], "a rival of other defaults is another rival"
     ablation = replace(known[OURS], name="leak = 0.1").with_settings({"leak": 0.1})
     made = row("leak = 0.1", settings={"leak": 0.1})
     assert not of_today(made)

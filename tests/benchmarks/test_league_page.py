@@ -42,8 +42,15 @@ def test_harmonic_means_stand_side_by_side_subject_by_subject(tmp_path):
     told = json.loads((tmp_path / "league.json").read_text())["subjects"]
     npo = told["produce"]["npo"]["harmonic mean"]["mean"]
     assert "| entry | produce | scenes |" in section
-    assert f"| npo | {npo:.3f} ({npo:.3f} to {npo:.3f}) |  |" in section
+    assert f"| npo | {npo:.3f} |  |" in section
     assert section.index(f"| {OURS} |") < section.index("| npo |")
+
+
+def test_a_single_concept_shows_nothing_to_be_above_the_best_rival(tmp_path):
+    alone = [row(), with_forget(0.9, method="npo")]
+    assert "| interval above 0 | no |" in write(tmp_path, alone, {}, command="")
+    two = [*alone, row(concept="owl"), with_forget(0.8, method="npo", concept="owl")]
+    assert "| interval above 0 | yes |" in write(tmp_path, two, {}, command="")
 
 
 def test_a_setting_that_was_found_on_earlier_weights_says_so(tmp_path):
@@ -92,6 +99,10 @@ def test_rows_of_ours_with_other_options_than_todays_are_marked(tmp_path):
     page = write(tmp_path, [fresh, oracle], {}, command="")
     assert MARK not in page
     assert f"| produce | {OURS} | defaults | one setting for everything |" in page
+    rival = row("prompt", options={"instruction": "Forget."}, commit="bad")
+    page = write(tmp_path, [fresh, rival], {}, command="")
+    assert f"| prompt {MARK} | 1 |" in page
+    assert "defaults, not searched; earlier defaults, those of `bad`, in 1 of 1 rows |" in page
 
 
 def test_costs_are_those_of_the_weights_and_settings_of_the_table(tmp_path):
@@ -165,7 +176,7 @@ def test_a_selection_refused_for_all_is_told_apart(tmp_path):
     page = write(tmp_path, [row(), with_forget(0.5, method="npo"), *lost], {}, command="")
     apart = page[page.index("## Without the concepts") : page.index("## Goals")]
     assert "- owl (produce, seed 0): error: too much hint: less" in apart
-    assert f"| {OURS} {MARK} | 1 | produce | 0.852 (0.852 to 0.852) |" in apart
+    assert f"| {OURS} {MARK} | 1 | produce | 0.852 |" in apart
     assert "| npo | +0.1174 |" in apart
     told = write(tmp_path, [row(insisted=True), row("npo")], {}, command="")
     assert "took panda (produce) for unknown" in told

@@ -127,9 +127,10 @@ def goal(lines, name, *words):
 def test_goals_are_met_at_their_bounds_and_missed_beyond():
     met = {"aliases": score(0.05, control=0.03), "relearn_proxies": score(0.3, control=0.2), "hardening": score(0.2)}
     missed = {"aliases": score(0.06, control=0.0), "relearn_proxies": score(0.31, control=0.2), "hardening": score(0.3)}
-    rival = cell("npo", scores={"hardening": score(0.3)})
+    (rival,) = summary(cell("npo", scores={"hardening": score(0.3)})).values()
     for scores, word in ((met, "yes"), (missed, "no")):
-        found = goals(summary(cell(scores=scores), rival), summary(cell(scores={"hardening": score(0.4)}))[OURS])
+        ours, earlier = (summary(cell(scores=one))[OURS] for one in (scores, {"hardening": score(0.4)}))
+        found = goals(ours, earlier, {"npo": (ours, rival)})
         assert goal(found, "attack_aliases") == word
         assert goal(found, "attack_aliases, over control") == word
         assert goal(found, "attack_relearn_proxies, recovery over control") == word
@@ -139,26 +140,47 @@ def test_goals_are_met_at_their_bounds_and_missed_beyond():
         assert goal(found, "seconds of audit") == "yes"
 
 
-def test_ours_is_compared_with_the_others_on_their_concepts(tmp_path):
-    push = {"hardening": score(0.9)}
-    lines = [cell(scores={"hardening": score(0.1)}), cell(concept="owl", scores=push), cell("npo", scores=push)]
-    page = write(tmp_path, lines, command="")
-    assert goal(page.splitlines(), "attack_hardening", "below their least") == "yes"
-    worse = [cell(scores=push), cell(concept="owl", scores={"hardening": score(0.1)}), cell("npo", scores=push)]
-    assert goal(write(tmp_path, worse, command="").splitlines(), "attack_hardening", "below their least") == "no"
+def pushed(method=OURS, concept="panda", value=0.9):
+    return cell(method, concept, scores={"hardening": score(value)})
 
 
-def test_a_goal_without_anything_to_compare_with_is_not_known():
-    found = goals(summary(cell(scores={"hardening": score(0.0)})), {})
+def test_ours_is_compared_with_each_other_entry_on_the_cells_that_both_have(tmp_path):
+    page = write(tmp_path, [pushed(value=0.1), pushed(concept="owl"), pushed("npo")], command="")
+    assert goal(page.splitlines(), "attack_hardening", "below each other's") == "yes"
+    worse = write(tmp_path, [pushed(), pushed(concept="owl", value=0.1), pushed("npo")], command="")
+    assert goal(worse.splitlines(), "attack_hardening", "below each other's") == "no"
+
+
+def test_another_entry_with_an_easy_concept_alone_is_no_least_for_hard_ones(tmp_path):
+    ours = [pushed(value=0.1), pushed(concept="owl", value=0.8)]
+    page = write(
+        tmp_path, [*ours, pushed("npo", value=0.4), pushed("ga", value=0.8), pushed("ga", "owl", 0.8)], command=""
+    )
+    assert goal(page.splitlines(), "attack_hardening", "below each other's", "0.4000") == "yes"
+    told = page.split("### Success over the cells that both have")[1]
+    assert "| attack | npo | ga |" in told
+    assert "| hardening | 0.100 / 0.400 | 0.450 / 0.800 |" in told
+    assert "| attack | dcsi (2) | ga (2) | npo (1) |" in page
+    assert "| hardening | 0.450 (1.000) | 0.800 (1.000) | 0.400 (1.000) |" in page
+
+
+def test_a_refused_entry_is_compared_as_no_erasure(tmp_path):
+    page = write(tmp_path, [pushed(value=0.1), refused("npo")], command="")
+    assert "| hardening | 0.100 / 1.000 |" in page
+
+
+def test_a_goal_without_anything_to_compare_with_is_not_known(tmp_path):
+    found = goals(summary(pushed(value=0.0))[OURS], {}, {})
     assert goal(found, "attack_hardening", "below") == goal(found, "attack_hardening", "half") == "not known"
+    assert "cells that both have\n" not in write(tmp_path, [pushed()], command="")
 
 
 def test_the_page_has_a_column_an_entry_and_a_row_an_attack(tmp_path):
     lines = [cell(scores={"aliases": score(0.25, control=0.05)}), refused("npo"), cell("ga")]
     page = write(tmp_path, lines, command="python -m benchmarks.robustness")
     assert (tmp_path / "robustness.md").read_text() == page
-    assert "| attack | dcsi | ga | npo |" in page
-    assert "| aliases | +0.200 (+0.200 to +0.200) |  |  |" in page
+    assert "| attack | dcsi (1) | ga (1) | npo (1) |" in page
+    assert "| aliases | +0.200 |  |  |" in page
     assert "| aliases | 0.250 (1.000) |  | 1.000 (1.000) |" in page
     assert "| npo | bundled | panda | 1 of 1 | defaults |" in page
     assert "- attack_quantize_nf4: bitsandbytes is not installed" in page
@@ -202,3 +224,14 @@ def test_once_some_rows_are_of_today_those_of_earlier_defaults_are_told_and_not_
 def test_a_line_that_a_later_one_replaced_is_not_among_the_rows_of_earlier_defaults(tmp_path):
     page = write(tmp_path, [cell(commit="bad"), cell()], command="")
     assert f"- {OURS} on bundled: 1 of 1 rows, computed at `f00`" in page
+
+
+def test_rows_of_another_entry_s_earlier_defaults_are_marked_and_then_left_out(tmp_path):
+    earlier = options_of(entries()["space-paper"]) | {"leak": 0.01, "rank": 64}
+    old = [cell("space-paper", name, scores={"aliases": score(0.8)}, options=earlier) for name in ("panda", "owl")]
+    page = write(tmp_path, old, command="")
+    assert "| space-paper † | bundled | panda, owl |" in page
+    fresh = cell("space-paper", "panda", scores={"aliases": score(0.5)}, options=options_of(entries()["space-paper"]))
+    page = write(tmp_path, [*old, fresh], command="")
+    assert "| aliases | 0.500 (1.000) |" in page
+    assert "Not counted: 1 rows of space-paper on bundled" in page
