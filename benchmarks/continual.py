@@ -26,6 +26,8 @@ from typing import Any
 from benchmarks.concepts import test_concepts
 from benchmarks.continual_page import page
 from benchmarks.continual_picture import draw
+from benchmarks.league.entries import OURS, entries
+from benchmarks.league.versions import options_of
 from benchmarks.tables import Row, append_row, commit, machine, read_rows
 from space_cli.bundled.checkpoint import checkpoint_folder, encoder_folder
 from space_cli.bundled.concepts import Drawn, drawn_concepts
@@ -108,8 +110,18 @@ def chosen(count: int, seed: int) -> tuple[Drawn, ...]:
 
 
 def run(plan: Plan, store: Path, place: Path) -> list[Row]:
-    """Return a row for the checkpoint before, and one after each request; compute those that the store lacks."""
+    """Return a row for the checkpoint before, and one after each request; compute those that the store lacks.
+
+    Raises:
+        UsageFault: Some were computed with other defaults: a chain of both would be of neither.
+    """
     rows = {row["request"]: row for row in read_rows(store) if row["plan"] == plan.key}
+    today = options_of(entries()[OURS])
+    if old := [row["request"] for row in rows.values() if row.get("options", today) != today]:
+        raise UsageFault(
+            f"`{store}` has requests of other defaults, first {old[0]}",
+            hint=f"take the lines of plan {plan.key} out of it, remove `{place}`, and run them all again",
+        )
     model = checkpoint_folder()
     for number in range(len(plan.concepts) + 1):
         made: Row = {}
@@ -121,7 +133,8 @@ def run(plan: Plan, store: Path, place: Path) -> list[Row]:
             model = model if refused else out
         if number not in rows:
             measured = measure(open_model(model, device="auto"), plan, number)
-            rows[number] = {"plan": plan.key, "request": number} | made | measured
+            told = {"plan": plan.key, "request": number, "commit": commit(), "options": today}
+            rows[number] = told | made | measured
             append_row(store, rows[number])
             sys.stderr.write(f"request {number}: {json.dumps(rows[number])[:400]}\n")
     return [rows[number] for number in sorted(rows)]

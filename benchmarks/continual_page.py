@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.tables import made
+from benchmarks.tables import commits_of, listed, made
 
 
 def page(result: dict[str, Any]) -> str:
@@ -11,7 +11,7 @@ def page(result: dict[str, Any]) -> str:
     lines = [
         f"# {len(points)} requests in a row",
         "",
-        f"{made(result)}.",
+        f"{made(result)}{_computed(rows)}.",
         "",
         "Each request erases one more concept of the bundled checkpoint from what the request before left. No concept "
         "is a test concept, the pool shows none of them, and every share is of answers about pictures that no erasure "
@@ -27,6 +27,12 @@ def page(result: dict[str, Any]) -> str:
     lines += [_row(point) for point in points]
     lines += ["", *_matrix(points, rows)]
     return "\n".join(lines) + "\n"
+
+
+def _computed(rows: list[dict[str, Any]]) -> str:
+    """Say at which commits rows were computed; those of before this was kept do not tell."""
+    told = commits_of(row for row in rows if "commit" in row)
+    return f"; rows computed at {listed(told)}" if told else ""
 
 
 def _last(points: list[dict[str, Any]], curves: dict[str, Any]) -> list[str]:

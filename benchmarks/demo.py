@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.concepts import development_concepts, test_concepts
+from benchmarks.league.entries import entries
+from benchmarks.league.subjects import digest_of
+from benchmarks.league.versions import options_of
 from benchmarks.tables import (
     Row,
     append_row,
@@ -30,6 +33,7 @@ from benchmarks.tables import (
     table,
     verdicts,
 )
+from space_cli.bundled.checkpoint import checkpoint_folder
 from space_cli.bundled.concepts import Drawn, find
 
 OUT = Path("docs/benchmarks")
@@ -76,9 +80,12 @@ def _concepts(options: argparse.Namespace) -> list[Drawn]:
 
 
 def _rows(store: Path, concepts: list[Drawn], seeds: dict[str, int]) -> list[Row]:
-    """Compute what the store lacks, seed by seed, so that an early stop leaves whole tables."""
-    rows = read_rows(store)
-    done = {(row["method"], row["concept"], row["seed"]) for row in rows}
+    """Compute what the store lacks, seed by seed, so that an early stop leaves whole tables.
+
+    Rows of other weights or defaults do not count, where they tell; of two of one cell the later one does.
+    """
+    made = {method: _made_of(method) for method in seeds}
+    rows = {_cell(row): row for row in read_rows(store) if _counts(row, made.get(row["method"], {}))}
     wanted = [
         (method, c, seed)
         for seed in range(max(seeds.values()))
@@ -87,15 +94,28 @@ def _rows(store: Path, concepts: list[Drawn], seeds: dict[str, int]) -> list[Row
         if seed < seeds[method]
     ]
     for method, concept, seed in wanted:
-        if (method, concept.name, seed) in done:
+        if (method, concept.name, seed) in rows:
             continue
-        row = _row(method, concept, seed)
+        row = _row(method, concept, seed) | made[method]
         append_row(store, row)
-        rows.append(row)
+        rows[_cell(row)] = row
         shown = {name: score["after"] for name, score in row["scores"].items() if name.startswith("forget")}
         sys.stderr.write(f"{method} {concept.name} seed {seed}: {row['verdict']} {shown} {row['seconds']}\n")
     chosen = {(method, c.name, seed) for method, c, seed in wanted}
-    return [row for row in rows if (row["method"], row["concept"], row["seed"]) in chosen]
+    return [row for cell, row in rows.items() if cell in chosen]
+
+
+def _made_of(method: str) -> Row:
+    """Return what a row keeps of what it was made of: the weights and every option of the method."""
+    return {"checkpoint": digest_of(checkpoint_folder()), "options": options_of(entries()[method])}
+
+
+def _counts(row: Row, made: Row) -> bool:
+    return all(row.get(name, value) == value for name, value in made.items())
+
+
+def _cell(row: Row) -> tuple[str, str, int]:
+    return row["method"], row["concept"], row["seed"]
 
 
 def _row(method: str, concept: Drawn, seed: int) -> Row:
@@ -142,7 +162,9 @@ def _page(result: dict[str, Any]) -> str:
             continue
         rows = [row for row in result["rows"] if row["method"] == method]
         made = ", ".join(sorted({f"commit `{row['commit']}` on {row['processor']}" for row in rows}))
-        lines += ["", f"## {method}", "", f"{len(rows)} runs: {verdicts(rows)}. {made}.", "", *table(summary)]
+        gone = sum(not row["scores"] for row in rows)
+        over = f" Means are over the {len(rows) - gone} runs that were not refused." if gone else ""
+        lines += ["", f"## {method}", "", f"{len(rows)} runs: {verdicts(rows)}. {made}.{over}", "", *table(summary)]
     return "\n".join(lines) + "\n"
 
 

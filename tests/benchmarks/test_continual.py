@@ -121,6 +121,28 @@ def test_rows_of_another_plan_do_not_count(counted, tmp_path):
     assert len(done) == 3
 
 
+def test_requests_of_other_defaults_are_not_gone_on_from(counted, tmp_path):
+    plan, done = counted
+    store = tmp_path / "rows.jsonl"
+    rows = continual.run(plan, store, tmp_path / "build")
+    other = rows[1] | {"options": rows[1]["options"] | {"leak": 0.5}}
+    store.write_text("".join(f"{json.dumps(row)}\n" for row in (rows[0], other)))
+    done.clear()
+    with pytest.raises(UsageFault, match="other defaults, first 1") as refusal:
+        continual.run(plan, store, tmp_path / "build")
+    assert plan.key in refusal.value.hint
+    assert done == []
+
+
+def test_the_page_says_at_which_commits_requests_were_computed():
+    told = {"curves": continual.curves(ROWS), "machine": {"cores": 2, "processor": "one", "torch": "2"}}
+    told |= {"command": "it", "commit": "f00"}
+    assert "rows computed" not in page(told | {"rows": ROWS})
+    assert "; rows computed at `bad`, `dad`." in page(
+        told | {"rows": [*ROWS[:2], ROWS[2] | {"commit": "bad"}, ROWS[3] | {"commit": "dad"}]}
+    )
+
+
 def test_the_page_and_the_picture_hold_every_request(tmp_path):
     curves = continual.curves(ROWS)
     result = {
