@@ -18,13 +18,13 @@ from torch import Tensor
 from space_cli.core.asking import spread
 from space_cli.core.attacking import concept_of, forms, mean, nonsense_of, nothing
 from space_cli.core.losses import answer_log_likelihood, next_labels, split
-from space_cli.core.membership import at_few_alarms, compressed, lowest, placements, token_scores
+from space_cli.core.membership import area_ends, at_few_alarms, compressed, lowest, placements, token_scores
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.recipe import Concept
 from space_cli.core.records import ScoreRecord
 from space_cli.core.scaling import LossScale
-from space_cli.core.stats import score
+from space_cli.core.stats import score, wilson
 from space_cli.core.types import Probe, ProbeImage, Prompt
 
 NEEDS = frozenset({"forget", "retain"})
@@ -63,7 +63,7 @@ class _Told:
         """Return what either kind of score is the mean of, turned round where members score lower."""
         sign = 1 if self.area(measure) >= CHANCE else -1
         members, others = ([sign * value for value in side[measure]] for side in (self.members, self.others))
-        return _Apart(placements(members, others), at_few_alarms(members, others))
+        return _Apart(placements(members, others), at_few_alarms(members, others), members, others)
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,18 @@ class _Apart:
 
     placed: list[float]
     told: list[float]
+    members: list[float]
+    others: list[float]
+
+    def widened(self, record: ScoreRecord, images: int, seed: int) -> ScoreRecord:
+        """Return the record of `placed` with an interval that holds the chance in the others, too."""
+        sentences = len(self.members) // images
+        ends = (
+            (record.low or 0.0, record.high or 0.0),
+            area_ends(self.members, self.others, sentences, seed=seed),
+            wilson(record.after or 0.0, min(images, len(self.others) // sentences)),
+        )
+        return record.model_copy(update={"low": min(low for low, _ in ends), "high": max(high for _, high in ends)})
 
 
 def attack(before: Responder, after: Responder, probe: Probe, options: Options) -> dict[str, ScoreRecord]:
@@ -126,8 +138,9 @@ def _records(measure: str, found: tuple[_Told, _Told, _Told], what: str, probe: 
         groups = [row * found[1].images // len(after) for row in range(len(after))]
         return score(before, after, better="lower", groups=groups, seed=probe.seed, control=mean(beside), note=told)
 
+    placed = record(old.placed, new.placed, control.placed, f"max(AUC, 1 - AUC); {note}")
     return {
-        measure: _folded(record(old.placed, new.placed, control.placed, f"max(AUC, 1 - AUC); {note}")),
+        measure: _folded(new.widened(placed, found[1].images, probe.seed)),
         f"{measure}{TPR}": record(old.told, new.told, control.told, f"TPR at 1 % FPR; {note}"),
     }
 

@@ -12,10 +12,13 @@ import zlib
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from jaxtyping import Float
 from torch import Tensor
+
+from space_cli.core.stats import RESAMPLES
 
 LOWEST = 0.2
 """Share of the tokens that Min-K% looks at."""
@@ -56,6 +59,26 @@ def placements(members: Sequence[float], others: Sequence[float]) -> list[float]
         [1.0, 0.5]
     """
     return [sum((other < member) + 0.5 * (other == member) for other in others) / len(others) for member in members]
+
+
+def area_ends(members: Sequence[float], others: Sequence[float], sentences: int, *, seed: int) -> tuple[float, float]:
+    """Return the ends of the 95 % percentile bootstrap interval of the ROC-AUC.
+
+    Images of either side are drawn anew: with others out of another hat, the same members would be placed otherwise.
+
+    Args:
+        members: A score of each pair of a member's image and a sentence, the sentences of an image together.
+        others: The same of the others.
+        sentences: How many there are of each image.
+        seed: Of the drawing.
+    """
+    one, other = (np.array(side, dtype=np.float64).reshape(-1, 1, sentences, 1) for side in (members, others))
+    other = other.reshape(1, -1, 1, sentences)
+    won = ((other < one) + 0.5 * (other == one)).mean((2, 3))  # [images of members, images of others]
+    generator = np.random.default_rng(seed)
+    drawn = [generator.multinomial(size, np.full(size, 1 / size), RESAMPLES) / size for size in won.shape]
+    low, high = np.quantile(((drawn[0] @ won) * drawn[1]).sum(1), (0.025, 0.975))
+    return float(low), float(high)
 
 
 def at_few_alarms(members: Sequence[float], others: Sequence[float]) -> list[float]:

@@ -1,6 +1,7 @@
 import math
 import zlib
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,7 +9,8 @@ from fakes import probe
 
 from space_cli.attacks import membership
 from space_cli.attacks.membership import MEASURES, TPR
-from space_cli.core.membership import at_few_alarms, compressed, lowest, placements, token_scores
+from space_cli.core.membership import area_ends, at_few_alarms, compressed, lowest, placements, token_scores
+from space_cli.core.stats import wilson
 
 GENERATOR = torch.Generator().manual_seed(5)
 MEMBERS = (torch.randn(40, generator=GENERATOR) + 0.7).tolist()
@@ -20,6 +22,37 @@ def test_the_mean_placement_is_the_auc():
     ranks = sum(sum(other < member for other in (*MEMBERS, *OTHERS)) + 1 for member in MEMBERS)
     assert sum(placements(MEMBERS, OTHERS)) / 40 == pytest.approx((ranks - 40 * 41 / 2) / (40 * 200))
     assert placements([1.0], [1.0, 1.0]) == [0.5]
+
+
+def slow_ends(members, others, sentences, draws):
+    """Draw whole images of both sides and count every pair, again and again."""
+    dice, found = np.random.default_rng(9), []
+    sides = [np.array(side).reshape(-1, sentences) for side in (members, others)]
+    for _ in range(draws):
+        one, other = (side[dice.integers(0, len(side), len(side))].ravel() for side in sides)
+        found.append(np.mean(other[None] < one[:, None]) + 0.5 * np.mean(other[None] == one[:, None]))
+    return np.quantile(found, (0.025, 0.975))
+
+
+def test_the_interval_of_an_auc_draws_images_of_both_sides():
+    found = area_ends(MEMBERS, OTHERS[:24], 2, seed=1)
+    assert found == pytest.approx(slow_ends(MEMBERS, OTHERS[:24], 2, 4000), abs=0.02)
+    assert area_ends(MEMBERS, OTHERS[:24], 2, seed=1) == found
+    # A few others place all members alike, so that drawing members alone would be too sure.
+    alone = np.array(placements(MEMBERS, OTHERS[:24])).reshape(-1, 2).mean(1)
+    drawn = np.random.default_rng(0).choice(alone, (2000, len(alone))).mean(1)
+    assert np.ptp(found) > 1.2 * np.ptp(np.quantile(drawn, (0.025, 0.975)))
+
+
+def test_the_score_of_an_auc_has_that_interval_and_wilson_s_where_it_is_wider():
+    mixed = told(MEMBERS, OTHERS[:24])
+    record = membership._records("loss", (mixed, mixed, mixed), "20", probe())["loss"]
+    low, high = area_ends(MEMBERS, OTHERS[:24], 2, seed=3)
+    assert (record.low, record.high) == (0.5, max(high, wilson(record.after, 12)[1], 1 - low))
+    for others, least in ((12, 0.7575), (4, 0.5101)):
+        apart = told([1.0] * 24, [0.0] * 2 * others)
+        sure = membership._records("loss", (apart, apart, apart), "12", probe())["loss"]
+        assert (sure.low, sure.high) == pytest.approx((least, 1.0), abs=1e-3), "Wilson of the fewer of the two"
 
 
 def test_the_rate_at_few_alarms_is_the_best_a_threshold_can_do():
