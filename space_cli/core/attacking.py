@@ -45,6 +45,8 @@ NOT_INSTALLED = "is not installed"
 """How the reason ends why an attack was not run, where nothing about the checkpoint or the evidence is to blame."""
 ANY_TRY, ANY_TRY_CONTROL = "any_try", "any_try_control"
 """Among the parts of a score: on which share of the images any of the tries wins."""
+CONTROLS = "controls"
+"""Among the parts of a score: on how many pictures, or anchors, its control was tried."""
 NO_SUBJECT = "needs images of the concept, or held-out anchors to push towards its name"
 
 
@@ -216,7 +218,8 @@ def with_unattacked(record: ScoreRecord, unattacked: float) -> ScoreRecord:
 
 def any_parts(new: Sequence[float], control: Sequence[float], tries: int) -> dict[str, float]:
     """Return on which share of the images at least one of so many tries won, image after image; so on the control's."""
-    return {ANY_TRY: any_share(new, tries)} | ({ANY_TRY_CONTROL: any_share(control, tries)} if control else {})
+    beside = {ANY_TRY_CONTROL: any_share(control, tries), CONTROLS: len(control) / tries} if control else {}
+    return {ANY_TRY: any_share(new, tries)} | beside
 
 
 def mean(values: Sequence[float]) -> float | None:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from space_cli.core.attacking import ANY_TRY, ANY_TRY_CONTROL, NOT_INSTALLED, PREFIX
+from space_cli.core.attacking import ANY_TRY, ANY_TRY_CONTROL, CONTROLS, NOT_INSTALLED, PREFIX
 from space_cli.core.errors import UsageFault
 from space_cli.core.records import AT_CONTROL_SIZE, WORST, GateRecord, ScoreRecord, Verdict, verdict_of
 from space_cli.core.stats import wilson
@@ -233,6 +233,10 @@ def _lack(rule: Rule, score: ScoreRecord, enough: int) -> str:
     """Say why a rule cannot be decided, or nothing."""
     if score.n < enough:
         return f"has only {score.n} independent values: {enough} are needed"
+    # What a control brings forth on one picture of two is no reason to take half of an attack's success for chance.
+    controls = score.parts.get(CONTROLS) if rule.of in {"over_control", ANY_TRY} else None
+    if controls is not None and controls < enough:
+        return f"has a control of only {controls:g} images: {enough} are needed"
     for figure, value in _needed(rule, score).items():
         if value is None:
             return f"has no figure `{figure}`, which the rule needs"

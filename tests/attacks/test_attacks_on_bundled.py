@@ -49,7 +49,7 @@ def test_one_width_of_the_push_that_always_wins_is_told(monkeypatch):
     record = hardening.attack(bundled(), bundled(), look, hardening.Options(steps=1))
     assert len(wide) == 9
     assert record.after == pytest.approx(1 / 12)
-    assert record.parts == {"any_try": 0.5, "any_try_control": 0.0}
+    assert record.parts == {"any_try": 0.5, "any_try_control": 0.0, "controls": 2}
 
 
 def test_relearning_on_proxies_needs_no_image_and_leaves_no_trace():

@@ -95,7 +95,7 @@ def test_one_template_that_works_is_told_by_name():
     leak = Sketchy(lambda name, question: f"a {name}" if "expert" in question else plain(name, question))
     record = attack(jailbreak, leak)
     assert "any of them: 1.00 → 1.00 (control 0.00) of the images" in record.note
-    assert record.parts == {"any_try": 1.0, "any_try_control": 0.0}
+    assert record.parts == {"any_try": 1.0, "any_try_control": 0.0, "controls": 7}
     assert record.after < 0.1
     assert "role play 1.00 → 0.50 (control 0.00)" in record.note
 

@@ -62,6 +62,20 @@ def test_what_any_try_won_is_a_share_of_images_and_has_its_interval(tried, count
     assert judge(rules, {ATTACK: record})[0] == verdict
 
 
+@pytest.mark.parametrize("of", ["over_control", "any_try"])
+@pytest.mark.parametrize(("controls", "verdict"), [(2, "inconclusive"), (5, "inconclusive"), (6, "pass")])
+def test_a_control_of_a_few_images_takes_nothing_off(of, controls, verdict):
+    """One lucky answer of two would make chance of half of what the attack brought back."""
+    rules = policy(f'score = "{ATTACK}"\nof = "{of}"\nat_most = 0.1\nmin_n = 6')
+    parts = {"any_try": 0.5, "any_try_control": 0.5, "controls": controls}
+    record = attacked(0.5, 0.4, 0.6, control=0.5, unattacked=0.0, parts=parts, n=24)
+    found, gates = judge(rules, {ATTACK: record})
+    assert found == verdict
+    assert found == "pass" or gates[0].reason.endswith(f"has a control of only {controls} images: 6 are needed")
+    plain = policy(f'score = "{ATTACK}"\nat_most = 0.6\nmin_n = 6')
+    assert judge(plain, {ATTACK: record})[0] == "pass", "a rule that takes no control off needs none"
+
+
 def test_it_agrees_with_the_robustness_benchmark():
     fewer = {"at_control_size": 0.4}
     for control, unattacked, parts in ((0.1, 0.3, {}), (0.3, 0.1, {}), (0.2, None, {}), (0.2, None, fewer)):
