@@ -18,7 +18,7 @@ Deviations:
       name ever matches and the mask does nothing. A mask on fresh LoRA factors would not help: with B at zero the
       gradient of A is zero on both sets, and its ratio is 1 everywhere.
     - Kept as published, though it weakens the mask: it acts on the gradient before AdamW, whose moments are shared with
-      the retain steps, so masked entries still move in a forget step.
+      the retain steps, so masked entries still move in a forget step. There is no weight decay, which moves them, too.
     - A layer that text-only questions never reach (the connector) is compared with retained images alone; the published
       code says so by module names.
     - Samples are those of `ga-diff`: the opening words before the name ("This is") are given and not scored.

@@ -5,10 +5,17 @@ References:
 
 Deviations:
     Neither code nor hyper-parameters are published. `L = L_task + λ_anc·L_orth + λ_div·L_div` on the anchors that text
-    retrieval finds (`space select --ranking similarity`; its default re-ranks them), with cross-entropy on their own
-    answers; e_c is the concept's text in the decoder's space. All weights of a layer are trained, and the optimiser's
-    update is projected onto the safe subspace, since a gradient that is projected before Adam would not bound the leak.
-    Layers, rate and the share of retained energy left unprotected, which is that of `dcsi`, are ours.
+    retrieval finds (`space select --ranking similarity`; its default re-ranks them). What is not told is filled in:
+    - L_task is the cross-entropy of their own answers, a mean over the tokens of a step; a step sees `batch` anchors,
+      not all of them.
+    - L_orth is the mean squared cosine, where it is positive, between e_c and the mean state of an anchor's visual
+      tokens at one depth. e_c is the concept's text in the decoder's space, less what other words in the same question
+      have in common with it.
+    - L_div is minus the spectral entropy of these states as a share of its maximum, so that λ_div is in units of it.
+    - All weights of a layer are trained, and the optimiser's update is projected onto the safe subspace, since a
+      gradient that is projected before Adam would not bound the leak.
+    - `space erase` bounds the change, at every step, and refuses one over its retain budgets; the league lifts these.
+    - Layers, rate and the share of retained energy left unprotected, which is that of `dcsi`, are ours.
 """
 
 from collections.abc import Iterator

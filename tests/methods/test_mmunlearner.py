@@ -1,5 +1,8 @@
 """MMUnlearner: the mask is made on what is trained, and it masks."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import method_references as slow
 import pytest
 import subjects
@@ -8,6 +11,7 @@ import torch
 from space_cli.core.errors import GateRefusal
 from space_cli.core.forget_set import Samples
 from space_cli.core.tuning import Adapter, adamw
+from space_cli.core.types import Prompt
 from space_cli.methods import mmunlearner
 from space_cli.methods.mmunlearner import Options
 
@@ -121,3 +125,85 @@ def test_fresh_low_rank_factors_would_make_no_mask(found):
     one = mmunlearner._saliency(found, samples, adapter, samples.named[:2], Options(), about_concept=True)
     assert all(not value.any() for name, value in one.items() if name.endswith(".down"))
     assert any(value.any() for name, value in one.items() if name.endswith(".up"))
+
+
+class Parts:
+    """One trained number each for what is retained and for what is forgotten, and a third that neither touches."""
+
+    named = (1, 2, 3)
+
+    def __init__(self, context, loss_on):
+        self.retain = self.forget = lambda step, size: "batch"
+        self.value = context.value
+
+    def retain_nll(self, batch):
+        return (self.value[0, :1] - 1) ** 2
+
+    def forget_nll(self, batch):
+        return (self.value[0, 1:2] - 1) ** 2
+
+
+def trained(monkeypatch, retained=(), **options):
+    value = torch.zeros(1, 3, requires_grad=True)
+    adapter = SimpleNamespace(parameters={"a.dense": value}, factors=dict, edits=list)
+    context = subjects_free(value, retained)
+    monkeypatch.setattr(mmunlearner, "Samples", Parts)
+    monkeypatch.setattr(mmunlearner, "Adapter", lambda context, rank: adapter)
+    monkeypatch.setattr(mmunlearner, "finish", lambda context, adapter: None)
+    monkeypatch.setattr(mmunlearner, "_masks", lambda *given: {"a.dense": torch.ones(1, 3)})
+    list(mmunlearner.edits(context, Options(lr=0.1, **options)))
+    return value.detach()[0].tolist(), context.reported
+
+
+def subjects_free(value, retained):
+    reported = []
+    return SimpleNamespace(
+        value=value,
+        reported=reported,
+        record=reported.append,
+        knowledge=SimpleNamespace(retained=retained),
+        outcome=SimpleNamespace(steps=0),
+        progress=SimpleNamespace(task=lambda *words: nullcontext(lambda *done, **figures: None)),
+        edited=lambda factors: nullcontext(),
+    )
+
+
+def test_what_is_retained_descends_and_what_is_forgotten_ascends(monkeypatch):
+    (retained, forgotten, untouched), reported = trained(monkeypatch, steps=3, every=1)
+    assert retained > 0.2, "towards the least loss, at 1"
+    assert forgotten < -0.2, "away from it"
+    assert untouched == 0
+    assert reported[-1]["retain"] < reported[0]["retain"] == 1.0
+    assert reported[-1]["forget"] < reported[0]["forget"] == -1.0
+
+
+def test_by_the_ratio_of_the_sets_a_forget_step_follows_as_many_retain_steps(monkeypatch):
+    _, reported = trained(monkeypatch, retained=range(7), steps=5, every=0)
+    assert ["forget" in row for row in reported] == [False, True, False, True, False]
+
+
+def test_the_gradient_is_clipped_before_it_is_masked():
+    value, seen = torch.zeros(1, 2, requires_grad=True), []
+    adapter = SimpleNamespace(parameters={"a.dense": value}, factors=dict)
+    samples = SimpleNamespace(forget_nll=lambda batch: -(value * torch.tensor([[3.0, 4.0]])).sum(1))
+    optimiser = SimpleNamespace(
+        zero_grad=lambda: None, backward=lambda loss: loss.backward(), step=lambda: seen.append(value.grad.tolist())
+    )
+    masks = {"a.dense": torch.tensor([[0.0, 1.0]])}
+    context = SimpleNamespace(edited=lambda factors: nullcontext())
+    mmunlearner._forget_step(context, samples, adapter, "batch", masks, 1.0, optimiser)
+    assert seen == [[[0.0, pytest.approx(0.8, rel=1e-4)]]]
+
+
+def test_saliency_is_a_mean_over_batches_so_that_sets_of_other_sizes_compare():
+    value = torch.zeros(1, 1, requires_grad=True)
+    adapter = SimpleNamespace(parameters={"a.dense": value}, factors=dict)
+    samples = SimpleNamespace(
+        draw=lambda pool, size, step, label: pool[:size],
+        batch=lambda prompts: float(prompts[0].answer),
+        forget_nll=lambda slope: slope * value[0],
+    )
+    context = SimpleNamespace(edited=lambda factors: nullcontext())
+    prompts = [Prompt("?", answer, 0) for answer in ("1", "2", "3")]
+    found = mmunlearner._saliency(context, samples, adapter, prompts, Options(batch=1), about_concept=True)
+    assert float(found["a.dense"]) == pytest.approx((1 + 4 + 9) / 3)
