@@ -47,7 +47,7 @@ from space_cli.io.chat_template import write_instruction
 from space_cli.io.model import CheckpointResponder, open_model
 from space_cli.io.probe import material_behind, open_policy
 from space_cli.io.subject import Aim, concept_images, subject_of
-from space_cli.stages.editing import Base, layer_receipts, on_cpu, open_base, rounded_changes, stored
+from space_cli.stages.editing import Base, edited_weights, layer_receipts, on_cpu, open_base, rounded_changes
 from space_cli.stages.erase import method_of
 
 OVER = "over_budget"
@@ -144,7 +144,7 @@ class Bench:
         Raises:
             GateRefusal: A budget would break, and the entry is one that has to keep it.
         """
-        rounded = rounded_changes(self.base, edits)
+        rounded = rounded_changes(self.base, edited_weights(self.base, edits))
         try:
             signals = within_budget(context, rounded, entry.method)
         except GateRefusal as gate:
@@ -179,10 +179,10 @@ class Bench:
             return
         kept: dict[str, Tensor] = {}
         try:
-            for edit in made.edits:
-                weight = self._weight(edit.layer)
-                kept[edit.layer] = weight.clone()
-                weight.copy_(stored(self.base.checkpoint.tensor(self.base.parameters[edit.layer]), edit))
+            for layer, edited in edited_weights(self.base, made.edits).items():
+                weight = self._weight(layer)
+                kept[layer] = weight.clone()
+                weight.copy_(edited)
             yield self.erased
         finally:
             for layer, before in kept.items():

@@ -19,7 +19,7 @@ from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
 from space_cli.core.records import FileRecord
 from space_cli.io.artifact import RECORD_NAME, check_files
 from space_cli.io.hub import resolve
-from space_cli.io.shards import Delta, ParameterInfo, place_copy, read_header, read_tensor, rewrite_shard
+from space_cli.io.shards import Change, ParameterInfo, place_copy, read_header, read_tensor, rewrite_shard
 from space_cli.io.storage import read_small, require_space, storage_faults
 from space_cli.io.weights import PICKLES, is_weights, refuse_deep, refuse_diverted
 
@@ -88,8 +88,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(folder, config, model_type, parameters)
 
 
-def write_edited(checkpoint: Checkpoint, deltas: Mapping[str, Delta], out: Path, *, link: bool = True) -> None:
-    """Write a drop-in copy of a checkpoint with `ΔW` added to some parameters.
+def write_edited(checkpoint: Checkpoint, changes: Mapping[str, Change], out: Path, *, link: bool = True) -> None:
+    """Write a drop-in copy of a checkpoint with some parameters changed.
 
     Key set, shapes and dtypes stay; each file that is not a weight is copied byte for byte, except the record
     of an earlier erasure. Everything is made beside its place first: after an error `out` holds nothing new.
@@ -100,7 +100,7 @@ def write_edited(checkpoint: Checkpoint, deltas: Mapping[str, Delta], out: Path,
 
     Args:
         checkpoint: The base.
-        deltas: Parameter name -> a function that computes its `ΔW`.
+        changes: Parameter name -> a function that computes its `ΔW`, or what `add_delta` made of it.
         out: Folder to write into; made if absent.
         link: Hard-link shards without an edit where the file system can, instead of copying them.
 
@@ -112,15 +112,15 @@ def write_edited(checkpoint: Checkpoint, deltas: Mapping[str, Delta], out: Path,
     out = out.resolve()
     forbid_inside(checkpoint.folder.resolve(), out)
     refuse_foreign_links(checkpoint)
-    unknown = sorted(set(deltas) - set(checkpoint.parameters))
+    unknown = sorted(set(changes) - set(checkpoint.parameters))
     if unknown:
         raise ArtifactFault(f"`{checkpoint.folder}` has no parameter `{unknown[0]}`: it cannot be edited")
-    edited = {checkpoint.parameters[name].file for name in deltas}
+    edited = {checkpoint.parameters[name].file for name in changes}
     with storage_faults(out), _staging(out) as staging:
         require_space(out, bytes_to_write(checkpoint, edited, out, link=link))
         for shard in checkpoint.shards:
             source, target = checkpoint.folder / shard, staging / shard
-            own = {name: deltas[name] for name in sorted(deltas) if checkpoint.parameters[name].file == shard}
+            own = {name: changes[name] for name in sorted(changes) if checkpoint.parameters[name].file == shard}
             if own:
                 rewrite_shard(source, target, own)
             else:

@@ -25,6 +25,8 @@ UNLINKABLE = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EN
 
 Delta = Callable[[], Tensor]
 """Computes ΔW when it is needed, so that no two dense deltas are alive at once."""
+Change = Delta | Tensor
+"""What becomes of a parameter: ΔW, or W + ΔW where `add_delta` made it before."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ def add_delta(name: str, weight: Tensor, delta: Tensor) -> Tensor:
     return result
 
 
-def rewrite_shard(source: Path, target: Path, deltas: Mapping[str, Delta]) -> None:
-    """Write a copy of a shard with `deltas` added to the parameters they name.
+def rewrite_shard(source: Path, target: Path, changes: Mapping[str, Change]) -> None:
+    """Write a copy of a shard with some parameters changed.
 
     Untouched tensors are mapped from `source` rather than held, so at most one shard is in memory.
 
@@ -115,8 +117,8 @@ def rewrite_shard(source: Path, target: Path, deltas: Mapping[str, Delta]) -> No
     """
     with safe_open(source, framework="pt") as shard:
         tensors = {name: shard.get_tensor(name) for name in shard.keys()}
-    for name, delta in deltas.items():
-        tensors[name] = add_delta(name, tensors[name], delta())
+    for name, change in changes.items():
+        tensors[name] = change if isinstance(change, Tensor) else add_delta(name, tensors[name], change())
     save_tensors(tensors, target)
 
 

@@ -1,5 +1,6 @@
 """What a method's edits come to on the checkpoint as it lies on disk."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from space_cli.io.checkpoint import Checkpoint, forbid_inside, open_checkpoint, 
 from space_cli.io.editable import editable_parameters
 from space_cli.io.ledger import open_ledger
 from space_cli.io.model import family_of
+from space_cli.io.shards import add_delta
 
 
 @dataclass(frozen=True)
@@ -61,18 +63,27 @@ def on_cpu(edit: Edit) -> Edit:
     return Edit(edit.layer, *(None if part is None else part.float().cpu().contiguous() for part in parts))
 
 
-def rounded_changes(base: Base, found: list[Edit]) -> dict[str, Tensor]:
+def edited_weights(base: Base, found: list[Edit]) -> dict[str, Tensor]:
+    """Return W + ΔW of each edited layer in the dtype of W, as the checkpoint will hold it.
+
+    It is kept until it is written: ΔW in its written order takes seconds a layer.
+
+    Raises:
+        ArtifactFault: An edit does not fit its weight, or its result is not finite.
+    """
+    return {edit.layer: _edited(base.checkpoint, base.parameters[edit.layer], edit) for edit in found}
+
+
+def _edited(checkpoint: Checkpoint, parameter: str, edit: Edit) -> Tensor:
+    return add_delta(parameter, checkpoint.tensor(parameter), edit.written_delta())
+
+
+def rounded_changes(base: Base, edited: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the change each layer really gets once W + ΔW is stored in the checkpoint's dtype."""
-    rounded = {}
-    for edit in found:
-        weight = base.checkpoint.tensor(base.parameters[edit.layer])
-        rounded[edit.layer] = stored(weight, edit).float() - weight.float()
-    return rounded
-
-
-def stored(weight: Tensor, edit: Edit) -> Tensor:
-    """Return W + ΔW in the dtype of W, as the checkpoint will hold it."""
-    return (weight.float() + edit.written_delta()).to(weight.dtype)
+    return {
+        layer: weight.float() - base.checkpoint.tensor(base.parameters[layer]).float()
+        for layer, weight in edited.items()
+    }
 
 
 def layer_receipts(

@@ -4,7 +4,6 @@ import json
 import math
 import shlex
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ from space_cli.io.model import family_of
 from space_cli.io.state import MetricsLog, StateStore
 from space_cli.io.storage import require_space
 from space_cli.io.subject import Aim, concept_images, open_subject
-from space_cli.stages.editing import Base, layer_receipts, on_cpu, open_base, rounded_changes
+from space_cli.stages.editing import Base, edited_weights, layer_receipts, on_cpu, open_base, rounded_changes
 
 STATE = "space/state.safetensors"
 """What a run that is cut short continues from; no part of the finished folder."""
@@ -84,7 +83,8 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
         earlier = open_edits(base.folder, base.entries)
         context = _context(request, base, anchors, earlier, draft, progress)
         found = [on_cpu(edit) for edit in method.edits(context, options)]
-        rounded = rounded_changes(base, found)
+        edited = edited_weights(base, found)
+        rounded = rounded_changes(base, edited)
         signals = within_budget(context, rounded, request.method)
         if rounded:  # what an instruction alone does is seen by asking the folder, once it is written
             signals |= on_anchors(context, earlier, rounded)
@@ -92,7 +92,7 @@ def erase(request: EraseRequest, out: Path, *, progress: Progress, overwrite: bo
         if base.entries:
             layers = _metered(context, layers, [*earlier, found])
         progress.note("writing the checkpoint")
-        _write(base, context, found, draft)
+        _write(base, context, (found, edited), draft)
         context.outcome.signals |= signals
         record = _receipt(request, base, origin, context.outcome, layers, draft)
         draft.finish(record)
@@ -273,9 +273,9 @@ def _metered(context: EditContext, receipts: list[LayerReceipt], requests: list[
     return metered
 
 
-def _write(base: Base, context: EditContext, found: list[Edit], draft: Draft) -> None:
-    deltas: dict[str, Callable[[], Tensor]] = {base.parameters[edit.layer]: edit.written_delta for edit in found}
-    write_edited(base.checkpoint, deltas, draft.path)
+def _write(base: Base, context: EditContext, made: tuple[list[Edit], dict[str, Tensor]], draft: Draft) -> None:
+    found, edited = made
+    write_edited(base.checkpoint, {base.parameters[layer]: weight for layer, weight in edited.items()}, draft.path)
     write_edits(draft.path / EDITS, found)
     if context.outcome.instruction:
         write_instruction(base.checkpoint, draft.path, context.outcome.instruction)

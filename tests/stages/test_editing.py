@@ -9,13 +9,13 @@ import torch
 from erased_folder import PANDA, make_base
 
 from space_cli.bundled.checkpoint import checkpoint_folder
-from space_cli.core.errors import UsageFault
+from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.moments import SecondMoment
 from space_cli.core.recipe import EraseRequest
 from space_cli.core.types import Edit
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.stages import editing
-from space_cli.stages.editing import _retained_energy, layer_receipts, open_base
+from space_cli.stages.editing import _retained_energy, edited_weights, layer_receipts, open_base, rounded_changes
 from space_cli.stages.erase import plan
 
 
@@ -40,6 +40,25 @@ def test_a_direction_that_is_there_twice_counts_once_and_none_for_nothing():
         0.3
     )
     assert _retained_energy(Edit("layer", left=torch.ones(3, 0), right=torch.ones(0, 4)), moment) == 0
+
+
+@pytest.mark.parametrize(
+    ("left", "why"), [(torch.full((3, 1), torch.inf), "is not finite"), (torch.ones(2, 1), "its edit has")]
+)
+def test_an_edit_that_cannot_be_written_is_refused_before_it_is_measured(left, why):
+    base = SimpleNamespace(
+        parameters={"a": "a.weight"}, checkpoint=SimpleNamespace(tensor=lambda name: torch.ones(3, 4).half())
+    )
+    with pytest.raises(ArtifactFault, match=why):
+        edited_weights(base, [Edit("a", left=left, right=torch.ones(1, 4))])
+
+
+def test_the_change_that_is_measured_is_that_of_the_stored_weight():
+    weight = torch.full((1, 2), 1.0).half()
+    base = SimpleNamespace(parameters={"a": "a.weight"}, checkpoint=SimpleNamespace(tensor=lambda name: weight))
+    edited = edited_weights(base, [Edit("a", left=torch.tensor([[1.0]]), right=torch.tensor([[1e-4, 0.25]]))])
+    assert edited["a"].tolist() == [[1.0, 1.25]]
+    assert rounded_changes(base, edited)["a"].tolist() == [[0.0, 0.25]]
 
 
 def test_a_receipt_is_worked_out_where_the_keys_are_layer_by_layer(monkeypatch):
