@@ -14,6 +14,8 @@ from space_cli.core.subspace import Subspace
 
 WIDENED = "widened"
 """Key of a saved state: how often the subspace was widened before."""
+SCALE = "scale"
+"""Another: the factor of the loss, which in half precision may have become smaller."""
 
 
 class Descent:
@@ -60,8 +62,8 @@ class Descent:
         self._optimiser = self._fresh()
 
     def state(self) -> dict[str, Tensor]:
-        """Return what cannot be computed again: the factors, Adam's moments, how wide the subspace is."""
-        tensors = {WIDENED: torch.tensor(self.subspace.widened)}
+        """Return what cannot be computed again: the factors, Adam's moments, the subspace's width, the loss's factor."""
+        tensors = {WIDENED: torch.tensor(self.subspace.widened), SCALE: self._scale.state()}
         for layer, left in self.subspace.left.items():
             tensors[f"left.{layer}"] = left
             for name, value in self._optimiser.state[left].items():
@@ -72,6 +74,7 @@ class Descent:
         """Continue from a saved state."""
         for _ in range(int(tensors[WIDENED])):
             self.widen()
+        self._scale.restore(tensors[SCALE])
         for layer, left in self.subspace.left.items():
             with torch.no_grad():
                 left.copy_(tensors[f"left.{layer}"])

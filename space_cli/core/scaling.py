@@ -30,6 +30,14 @@ class LossScale:
     def __init__(self) -> None:
         self._left = list(SCALES)
 
+    def state(self) -> Tensor:
+        """Return what cannot be computed again: the factor, which what was too large has made smaller."""
+        return torch.tensor(self._left[0])
+
+    def restore(self, factor: Tensor) -> None:
+        """Continue with a saved factor."""
+        self._left = [scale for scale in SCALES if scale <= float(factor)]
+
     def gradients(self, value: Tensor, wanted: Sequence[Tensor]) -> list[Tensor | None]:
         """Return the gradient of a scalar in each tensor, float32; None for what it does not depend on."""
         scale = self._left[0]

@@ -85,10 +85,24 @@ class Free:
     """What a descent trains, without a law to keep."""
 
     def __init__(self):
+        self.widened = 0
         self.left = {"a": torch.zeros(3, requires_grad=True)}
 
     def step(self, optimiser):
         optimiser.step()
+
+
+def test_a_descent_that_is_continued_takes_the_steps_of_one_that_was_not():
+    """A factor that was too large costs a step; begun anew with it, a continued run would lose that step again."""
+    whole, cut = Free(), Free()
+    first, last = Descent(whole, lr=0.1), Descent(cut, lr=0.1)
+    for number in (1, 2, 3):
+        first.step(number, [{"loss": half(whole.left["a"], HUGE)}])
+    last.restore({name: tensor.detach().clone() for name, tensor in first.state().items()})
+    for free, descent in ((whole, first), (cut, last)):
+        descent.step(4, [{"loss": half(free.left["a"], HUGE)}])
+    assert torch.equal(whole.left["a"], cut.left["a"])
+    assert (whole.left["a"] < 0).all()
 
 
 def test_a_descent_and_a_lesson_step_along_small_gradients():
