@@ -5,11 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from space_cli.core.continual import undone
+from space_cli.core.errors import ArtifactFault
 from space_cli.core.hooks import Change
 from space_cli.core.probing import Notes, described, is_one_of
+from space_cli.core.protocols import Responder
 from space_cli.core.records import ErasureReceipt
 from space_cli.core.types import ErasedBefore, Probe, ProbeImage
 from space_cli.io.ledger import LEDGER, open_earlier, open_edits, open_ledger, require_counted
+from space_cli.io.model import CheckpointResponder
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,28 @@ def open_history(
         found.append(ErasedBefore(entry.concept.name, names, own, None if own else kept.features.float(), later))
     mine = {id(picture) for one in found for picture in one.images}
     return Past(found, undone(edits)), [picture for picture in shown if id(picture) not in mine]
+
+
+def refuse_other_anchors(responder: Responder, earlier: Sequence[ErasedBefore]) -> None:
+    """Refuse anchors kept of earlier requests that no image of a checkpoint can look like.
+
+    Args:
+        responder: The checkpoint that will be asked about them; only of one that was opened is the shape known.
+        earlier: What earlier requests erased, first request first.
+
+    Raises:
+        ArtifactFault: Some have another number of visual tokens, or another width.
+    """
+    if not isinstance(responder, CheckpointResponder):
+        return
+    needed = list(responder.feature_shape)
+    for number, one in enumerate(earlier, start=1):
+        found = needed if one.anchors is None else list(one.anchors.shape[1:])
+        if found != needed:
+            raise ArtifactFault(
+                f"the kept anchors of request {number} have the shape {found}: {needed} is needed",
+                hint="take the folder as it was written",
+            )
 
 
 def same_history(erased: Path, receipt: ErasureReceipt, probe: Probe) -> Probe:

@@ -257,7 +257,7 @@ def _erased_from(folder: Path) -> bool:
 
 def _features(path: Path) -> Tensor:
     header = read_header(path)
-    if set(header) != {FEATURES} or len(header[FEATURES].shape) != 3:
+    if set(header) != {FEATURES} or len(header[FEATURES].shape) != 3 or not all(header[FEATURES].shape):
         raise ArtifactFault(f"`{path}` holds no anchors")
     return read_tensor(path, FEATURES)
 

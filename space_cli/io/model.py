@@ -144,6 +144,7 @@ class CheckpointResponder:
         # What the weights answer is asked for: no penalty, no words that are never said, no search, no other result.
         model.generation_config = GenerationConfig()
         self._width: int = model.get_submodule(family.connector_layers[0]).in_features
+        self.feature_shape = (family.visual_tokens, self._width)  # (p, v), of one image
 
     @property
     def device(self) -> torch.device:

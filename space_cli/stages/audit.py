@@ -54,7 +54,7 @@ from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
 from space_cli.io.comparison import open_baseline, unknown_images
 from space_cli.io.devices import pick_device
 from space_cli.io.erased import open_erased
-from space_cli.io.history import open_history, same_history
+from space_cli.io.history import open_history, refuse_other_anchors, same_history
 from space_cli.io.identity import identify, refuse_telling
 from space_cli.io.model import open_model
 from space_cli.io.probe import Material, at_hand, open_material, open_notes, open_policy, open_training
@@ -281,6 +281,7 @@ def _examine(
     attacks = attacks_of(request.attacks)
     places = (base, Path(request.erased))
     before, after = both_remembering(*(open_model(place, device=request.device) for place in places))
+    refuse_other_anchors(after.responder, probe.earlier)
     found = measure(metrics, (before, after), probe, missing, progress, budgets=request.budgets)
     found.skipped |= unknown
     examined = _Examined(found, samples(before, after, probe))

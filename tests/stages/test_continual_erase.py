@@ -22,10 +22,10 @@ from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Silent
 from space_cli.core.recipe import Concept, EraseRequest
 from space_cli.core.subspace import Subspace
-from space_cli.core.types import Anchor, Item, Prompt
+from space_cli.core.types import Anchor, ErasedBefore, Item, Prompt
 from space_cli.io.artifact import file_records
 from space_cli.io.checkpoint import open_checkpoint
-from space_cli.io.history import open_history
+from space_cli.io.history import open_history, refuse_other_anchors
 from space_cli.io.images import content_hash
 from space_cli.io.ledger import LEDGER, read_ledger
 from space_cli.io.model import open_model
@@ -216,6 +216,14 @@ def test_anchors_of_another_tower_are_refused(tmp_path):
     aim = Aim(CAT, "mlp", 0, 0.4, earlier=[Earlier(OWL, torch.zeros(2, 3, 4))])
     with pytest.raises(ArtifactFault, match="is needed"):
         subject_of(subjects.bundled(), anchors, aim, progress=Silent())
+
+
+def test_anchors_of_another_tower_are_refused_in_an_audit_too():
+    fitting, foreign = subjects.material()[1][:2], torch.zeros(2, 3, 4)
+    earlier = [ErasedBefore("owl", ("owl",), anchors=anchors) for anchors in (fitting, None, foreign)]
+    refuse_other_anchors(subjects.bundled(), earlier[:2])
+    with pytest.raises(ArtifactFault, match=r"anchors of request 3 have the shape \[3, 4\]: \[36, \d+\] is needed"):
+        refuse_other_anchors(subjects.bundled(), earlier)
 
 
 def aimed_at_the_cat(tmp_path):
