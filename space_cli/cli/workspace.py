@@ -13,7 +13,6 @@ from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.recipe import Concept, SelectRequest
 from space_cli.core.records import AnchorsManifest, AuditReport, Manifest, Record, Source, record_type
 from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, open_artifact, read_record, source_of
-from space_cli.io.listing import unlikely
 from space_cli.io.places import real_place, settle
 
 STAGES = {"pool": "index", "anchors": "select", "erased": "erase", "audit": "audit"}
@@ -197,9 +196,12 @@ def _refuse_altered_checkpoints(record: AuditReport) -> None:
 
 
 def _is_unchanged(folder: Path, source: Source) -> bool:
-    if not os.path.exists(folder) or unlikely(folder, source.kind, RECORD_NAME):
+    if not os.path.exists(folder):
         return False
-    return source_of(folder, source.kind).sha256 == source.sha256
+    try:
+        return source_of(folder, source.kind).sha256 == source.sha256
+    except ArtifactFault:  # it can be no such input any more
+        return False
 
 
 def _other_concept(chosen: Concept, concept: Concept) -> str:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.records import FileRecord, Record, Run, Source, SourceKind, record_type
-from space_cli.io.listing import files_below
+from space_cli.io.listing import files_below, unlikely
 from space_cli.io.places import (
     RECORD,
     REQUEST,
@@ -199,7 +199,12 @@ def source_of(
         kind: What it is to the stage; in images links to folders are followed, as whoever reads them does.
         files: Its `file_records`, where the caller has hashed them already.
         known: Digests of images that the caller has read already, by relative path.
+
+    Raises:
+        ArtifactFault: It can be no input of this kind, and is not read.
     """
+    if why := unlikely(folder, kind, RECORD_NAME):
+        raise ArtifactFault(f"`{folder}` is no input of the kind `{kind}` and was not read: {why}")
     return Source(kind=kind, path=str(folder), sha256=_source_digest(folder, kind, files, known))
 
 

@@ -11,21 +11,24 @@ from space_cli.core.records import Source, SourceKind
 
 SYSTEM = ("/proc", "/sys", "/dev")
 """What lies there is made as it is read, and has no end."""
+MEMORY = "/dev/shm"
+"""Files in memory are files."""
 MANY = 10_000
 """Files; no checkpoint has as many, and what a stage wrote is known by its record."""
 MODELS = ("checkpoint", "encoder")
 
 
 def unlikely(place: Path, kind: SourceKind, record: str) -> str:
-    """Say why something cannot be a recorded input, or nothing: a hostile record may name the whole disk.
+    """Say why something cannot be an input, or nothing: a hostile record may name the whole disk.
 
     Args:
         place: A file or a folder.
-        kind: What the record calls it.
+        kind: What it is to a stage.
         record: Name of the record that a stage writes.
     """
     real = Path(os.path.realpath(place))
-    if real == real.parent or any(real.is_relative_to(each) for each in SYSTEM):
+    system = any(real.is_relative_to(each) for each in SYSTEM) and MEMORY not in map(str, real.parents)
+    if real == real.parent or system:
         return "it is of the system"
     if kind == "images" or not os.path.isdir(real) or os.path.isfile(real / record):
         return ""

@@ -22,9 +22,9 @@ from space_cli.core.probing import Notes
 from space_cli.core.records import ErasureReceipt, PoolManifest, Source, SourceKind
 from space_cli.core.types import Anchor
 from space_cli.io.anchors import open_anchors
-from space_cli.io.artifact import RECORD_NAME, source_of
+from space_cli.io.artifact import source_of
 from space_cli.io.images import load_items, readable_images
-from space_cli.io.listing import place_of, unlikely
+from space_cli.io.listing import place_of
 from space_cli.io.pool import Pool, open_pool
 from space_cli.io.storage import read_small
 
@@ -228,8 +228,6 @@ def unchanged(inputs: list[Source], kind: SourceKind) -> Path:
         raise ArtifactFault(
             f"the {kind} folder `{folder}` is gone", hint=f"put it back, or say where it is with `--input {kind}=DIR`"
         )
-    if why := unlikely(folder, kind, RECORD_NAME):
-        raise ArtifactFault(f"the {kind} folder `{folder}` is no input of this kind and was not read: {why}")
     found = source_of(folder, kind).sha256
     if found != source.sha256:
         raise ArtifactFault(

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.io.entry import Entry, ImageFault, check_size, is_image_name, read_file, refuse
-from space_cli.io.listing import files_below
+from space_cli.io.listing import files_below, unlikely
 from space_cli.io.tars import in_tar
 
 Kind = Literal["folder", "tar", "parquet"]
@@ -48,6 +48,8 @@ def entries(source: str) -> Iterator[Entry]:
 def kind(source: str) -> Kind:
     """Tell what a source is, refusing what is none with a `UsageFault`."""
     path = Path(source)
+    if why := unlikely(path, "images", ""):  # no digest is taken of it in the end
+        raise UsageFault(f"`{source}` is no source of images: {why}", hint="give a folder of images")
     if path.is_dir():
         return "folder"
     if path.is_file() and path.name.lower().endswith(TAR_SUFFIXES):

@@ -17,7 +17,7 @@ from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint
 from space_cli.io.edits import recorded_edits
 from space_cli.io.erased import refuse_second_weights
 from space_cli.io.ledger import ledger_checks
-from space_cli.io.listing import place_of, unlikely
+from space_cli.io.listing import place_of
 from space_cli.io.probe import open_policy, shipped_policies
 from space_cli.io.signing import check_signature
 from space_cli.io.storage import read_small
@@ -69,7 +69,7 @@ def verify(folder: Path, *, signed: Signed | None = None, places: Mapping[str, P
     folder = folder.resolve()
     record = read_record(folder)
     first = [_signature_check(folder, signed)] if signed else []
-    return first + _verify(folder, record, _Walk(places or {}, {folder: digest_file(folder / RECORD_NAME)}))
+    return first + _back(folder, record, _Walk(places or {}, {folder: digest_file(folder / RECORD_NAME)}))
 
 
 def refuse_altered(folder: Path, report: AuditReport) -> None:
@@ -98,16 +98,34 @@ def _signature_check(folder: Path, signed: Signed) -> Check:
     return Check("signature", True, f"`{signed.signature}` holds for every file, by the key `{signed.public_key}`")
 
 
-def _verify(folder: Path, record: Record, walk: _Walk) -> list[Check]:
-    checks = _file_checks(folder, record)
+def _back(folder: Path, record: Record, walk: _Walk) -> list[Check]:
+    """Check a folder, and then what it was made from, and so on; chains of requests are longer than Python recurses."""
+    checks, inner = _checks(folder, record, walk)
+    waiting = inner[::-1]
+    while waiting:
+        name, place = waiting.pop()
+        try:
+            found, inner = _checks(place, read_record(place), walk)
+        except ArtifactFault as fault:
+            found, inner = [Check("record", False, fault.message)], []
+        checks += [replace(check, name=f"{name}: {check.name}") for check in found]
+        waiting += [(f"{name}: {kind}", further) for kind, further in reversed(inner)]
+    return checks
+
+
+def _checks(folder: Path, record: Record, walk: _Walk) -> tuple[list[Check], list[tuple[str, Path]]]:
+    """Return the checks of a folder, and kind and place of each input that a stage wrote."""
+    checks, inner = _file_checks(folder, record), []
     for source in record.inputs:
-        checks += _input_checks(source, walk)
+        check, place = _input_check(source, walk)
+        checks.append(check)
+        inner += [(source.kind, place)] if place is not None else []
     if isinstance(record, ErasureReceipt):
         checks += _erasure_checks(folder, record, walk)
         checks += _ledger_checks(folder, record, walk)
     if isinstance(record, AuditReport):
         checks += [_report_check(folder, record), _verdict_check(record), *_subject_check(record)]
-    return checks
+    return checks, inner
 
 
 def _file_checks(folder: Path, record: Record) -> list[Check]:
@@ -170,34 +188,25 @@ def _subject_check(report: AuditReport) -> list[Check]:
     return [Check("input erased", False, "the record names no erased folder among its inputs: nothing was audited")]
 
 
-def _input_checks(source: Source, walk: _Walk) -> list[Check]:
+def _input_check(source: Source, walk: _Walk) -> tuple[Check, Path | None]:
+    """Return whether an input is what the record says, and its folder if a stage wrote it and nobody was there yet."""
     place, digests = walk.place(source), walk.digests
     name = f"input {source.kind}"
     # A record may name a device or a pipe, which would be read for ever, or what no path can be.
     if not os.path.isdir(place) and not os.path.isfile(place):
-        return [Check(name, False, f"`{source.path}` cannot be found: where it moved, say so with `--input`")]
-    if why := unlikely(place, source.kind, RECORD_NAME):
-        return [Check(name, False, f"`{source.path}` is no input of this kind and was not read: {why}")]
+        return Check(name, False, f"`{source.path}` cannot be found: where it moved, say so with `--input`"), None
     path = place.resolve()
     first = path not in digests
     if first:
-        digests[path] = source_of(path, source.kind).sha256 if path.is_dir() else digest_file(path)
+        try:
+            digests[path] = source_of(place, source.kind).sha256
+        except ArtifactFault as fault:
+            return Check(name, False, fault.message), None
+    inner = path if first and (path / RECORD_NAME).is_file() else None
     if digests[path] != source.sha256:
         detail = f"`{path}` was altered: expected {source.sha256[:12]}…, found {digests[path][:12]}…"
-        checks = [Check(name, False, detail)]
-    else:
-        checks = [Check(name, True, f"`{path}` as recorded")]
-    if first and (path / RECORD_NAME).is_file():
-        checks += [replace(check, name=f"{source.kind}: {check.name}") for check in _input_chain(path, walk)]
-    return checks
-
-
-def _input_chain(folder: Path, walk: _Walk) -> list[Check]:
-    try:
-        record = read_record(folder)
-    except ArtifactFault as fault:
-        return [Check("record", False, fault.message)]
-    return _verify(folder, record, walk)
+        return Check(name, False, detail), inner
+    return Check(name, True, f"`{path}` as recorded"), inner
 
 
 def _erasure_checks(folder: Path, receipt: ErasureReceipt, walk: _Walk) -> list[Check]:

@@ -2,16 +2,18 @@
 
 import os
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from erased_folder import make_base, make_edits, make_erased, make_pool
 
 from space_cli.cli.app import run
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.records import Source
-from space_cli.io import listing
-from space_cli.io.artifact import digest_file, read_record
+from space_cli.io import listing, sources
+from space_cli.io.artifact import digest_file, read_record, source_of
 from space_cli.io.ledger import LEDGER
 from space_cli.io.probe import unchanged
 from space_cli.stages.verify import verify
@@ -57,10 +59,29 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path, name):
 def test_the_whole_disk_is_no_input(tmp_path, monkeypatch, kind, place):
     (tmp_path / "images").mkdir()
     pool = make_pool(tmp_path / "pool", tmp_path / "images")
-    monkeypatch.setattr("space_cli.stages.verify.source_of", lambda *_: pytest.fail("it was walked"))
+    monkeypatch.setattr("space_cli.io.artifact._source_digest", lambda *_: pytest.fail("it was walked"))
     monkeypatch.setattr("space_cli.stages.verify.digest_file", once(digest_file, pool / "space.json"))
     name(pool, kind, place)
-    assert failed(pool)[f"input {kind}"] == f"`{place}` is no input of this kind and was not read: it is of the system"
+    told = f"`{place}` is no input of the kind `{kind}` and was not read: it is of the system"
+    assert failed(pool)[f"input {kind}"] == told
+    with pytest.raises(ArtifactFault, match=told):
+        source_of(Path(place), kind)
+
+
+@pytest.mark.parametrize("place", ["/", "/proc", "/dev"])
+def test_the_whole_disk_is_no_source_of_images_before_one_is_read(place):
+    with pytest.raises(UsageFault, match=f"`{place}` is no source of images: it is of the system"):
+        sources.count(place)
+
+
+def test_a_folder_in_memory_is_an_input_as_any_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(listing, "SYSTEM", (str(tmp_path),))
+    monkeypatch.setattr(listing, "MEMORY", str(tmp_path / "shm"))
+    (tmp_path / "shm" / "images").mkdir(parents=True)
+    assert source_of(tmp_path / "shm" / "images", "images")
+    for place in (tmp_path, tmp_path / "shm"):
+        with pytest.raises(ArtifactFault, match="it is of the system"):
+            source_of(place, "images")
 
 
 @pytest.mark.parametrize(
