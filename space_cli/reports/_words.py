@@ -83,6 +83,13 @@ def headline(report: AuditReport) -> str:
     return f"Suppression tested under policy “{plain(report.policy)}”: {report.verdict}"
 
 
+def outcome_said(report: AuditReport) -> str:
+    """Say the verdict in words; of a pass, how many rules it says nothing about."""
+    over = len(report.passed_over) if report.verdict == "pass" else 0
+    left = f"; rules about what was not measured, which it says nothing about: {over}" if over else ""
+    return OUTCOMES[report.verdict] + left
+
+
 def limit_said(report: AuditReport) -> str:
     """Say that an audit left images out, or nothing."""
     most = report.request.limit

@@ -2,7 +2,7 @@
 
 from space_cli.core.records import AuditReport, ErasureReceipt
 from space_cli.reports._markdown import escaped, gate_table, score_table, tried_with
-from space_cli.reports._words import INSTRUCTED, LIMITS, OUTCOMES, PASSED_OVER, headline, inputs_of, label_of
+from space_cli.reports._words import INSTRUCTED, LIMITS, PASSED_OVER, headline, inputs_of, label_of, outcome_said
 
 FILE = "model-card.md"
 
@@ -12,7 +12,7 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
     parts = [
         "## Concept erasure",
         _what(report, receipt),
-        f"**{escaped(headline(report))}** ({OUTCOMES[report.verdict]})",
+        f"**{escaped(headline(report))}** ({outcome_said(report)})",
         "### Scores",
         score_table(report) if report.scores else "Nothing could be measured.",
         _skipped(report),

@@ -18,10 +18,10 @@ from space_cli.reports._words import (
     BUDGETS,
     INSTRUCTED,
     LIMITS,
-    OUTCOMES,
     PASSED_OVER,
     inputs_of,
     limit_said,
+    outcome_said,
 )
 
 LEFT_OUT = "The pictures of the concept are left out: this report may not show what it may not name."
@@ -117,7 +117,7 @@ def _head(report: AuditReport, receipt: ErasureReceipt) -> str:
         f"{f'<p>{PSEUDONYM}</p>' if report.pseudonymized else ''}"
         f'<section class="verdict {verdict}" aria-label="Verdict">{mark(verdict, css="mark")}<div>'
         f"<strong>Suppression tested under policy “{isolated(report.policy)}”: {verdict}</strong>"
-        f"<span>{OUTCOMES[verdict]}</span>{f'<ul>{reasons}</ul>' if reasons else ''}</div></section></header>"
+        f"<span>{outcome_said(report)}</span>{f'<ul>{reasons}</ul>' if reasons else ''}</div></section></header>"
     )
 
 
@@ -245,5 +245,6 @@ def _provenance(report: AuditReport, receipt: ErasureReceipt) -> str:
     return (
         f"<h2>Provenance</h2>{table(head, rows)}<p><small>Schema {report.schema_version}, seed "
         f"{report.seed}. "
-        "Check the whole chain with <span class='code'>space verify</span>.</small></p>"
+        "Check the whole chain with <span class='code'>space verify</span>. When and on which machine it was made, "
+        "<span class='code'>run</span> in space.json says.</small></p>"
     )

@@ -2,7 +2,7 @@
 
 from space_cli.core.records import AuditReport, ErasureReceipt
 from space_cli.reports._markdown import SIGNS, escaped, gate_table, score_table, tried_with
-from space_cli.reports._words import INSTRUCTED, OUTCOMES, headline, label_of
+from space_cli.reports._words import INSTRUCTED, headline, label_of, outcome_said
 
 FILE = "summary.md"
 
@@ -12,7 +12,7 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
     skipped = ", ".join(escaped(label_of(name)) for name in report.skipped)
     parts = [
         f"## {SIGNS[report.verdict]} Concept erasure audit: {escaped(report.concept.name)}",
-        f"**{escaped(headline(report))}** ({OUTCOMES[report.verdict]})",
+        f"**{escaped(headline(report))}** ({outcome_said(report)})",
         f"{escaped(receipt.request.model)}, edited with {escaped(receipt.request.method)}",
         INSTRUCTED if receipt.instruction else "",
         gate_table(report.gates),

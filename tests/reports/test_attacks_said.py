@@ -130,6 +130,15 @@ def test_a_rule_that_was_passed_over_has_no_conformance_and_no_finding(optional)
     assert [gate["rule"] for gate in sarif.facts(optional)["gates"]] == ["forget_accuracy ≤ 0.1"]
 
 
+@pytest.mark.parametrize("form", [card, html, summary])
+@pytest.mark.parametrize("verdict", ["pass", "fail"])
+def test_a_pass_tells_how_many_rules_it_says_nothing_about(optional, form, verdict):
+    told = form.render(
+        optional.model_copy(update={"verdict": verdict}), evidence() if form is html else evidence().receipt
+    )
+    assert ("which it says nothing about: 1" in told) == (verdict == "pass")
+
+
 @pytest.mark.parametrize("form", [card, html])
 def test_people_read_which_rules_were_passed_over(optional, form):
     given = evidence() if form is html else evidence().receipt
