@@ -11,6 +11,7 @@ from space_cli.bundled.concepts import Drawn, drawn_concepts, find, with_article
 from space_cli.bundled.drawings import STYLES, available_symbols, caption, font_path, render
 from space_cli.core import phrasing
 from space_cli.core.errors import GateRefusal
+from space_cli.core.offering import offered
 
 POOL_VIEWS = 6  # renderings of each named concept but the erased one
 PROBE_VIEWS = 24  # unseen renderings of the erased concept
@@ -30,9 +31,9 @@ def known(concept: str) -> Drawn:
     """
     found = find(concept)
     if found is None:
-        names = ", ".join(sorted(c.name for c in drawn_concepts()))
+        names = sorted(c.name for c in drawn_concepts())
         raise GateRefusal(
-            f"the bundled checkpoint does not know `{concept}`: it knows {names}",
+            f"the bundled checkpoint does not know `{concept}`: {offered(concept, names)}",
             hint="space demo --concept panda",
         )
     return found

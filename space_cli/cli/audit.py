@@ -263,26 +263,27 @@ def _budgets(pairs: list[str] | None) -> dict[str, dict[str, Any]]:
 def _plugins(kind: str, names: list[str]) -> tuple[str, ...]:
     """Accept `--metrics a --metrics b` and `--metrics a,b`, refusing what no file of this kind does."""
     from space_cli.core import registry
+    from space_cli.core.offering import offered
 
     asked = [part.strip().replace("-", "_") for name in names for part in name.split(",") if part.strip()]
     known = {"all", *(name.replace("-", "_") for name in registry.names(f"{kind}s"))}
     for name in asked:
         if name not in known:
-            raise UsageFault(
-                f"unknown {kind} `{name}`: known are {', '.join(sorted(known))}", hint=f"space list {kind}s"
-            )
+            raise UsageFault(f"unknown {kind} `{name}`: {offered(name, sorted(known))}", hint=f"space list {kind}s")
     return tuple(asked)
 
 
 def _policy(policy: str | None) -> str | None:
     """Return the name of a shipped policy as it is, and anything else as the file it must be."""
+    from space_cli.core.offering import offered
     from space_cli.io.probe import shipped_policies
 
     if policy is None or policy in shipped_policies():
         return policy
     found = os.path.abspath(os.path.expanduser(policy))
     if not os.path.isfile(found):
-        raise UsageFault(f"the policy `{policy}` is not a file", hint=f"shipped are {', '.join(shipped_policies())}")
+        hint = offered(policy, shipped_policies()).replace("known are", "shipped are")
+        raise UsageFault(f"the policy `{policy}` is not a file", hint=hint)
     return found
 
 

@@ -20,6 +20,9 @@ from space_cli.core.recipe import Concept, EraseRequest, IndexRequest, SelectReq
 from space_cli.core.records import AnchorsManifest
 from space_cli.io.artifact import RECORD_NAME
 
+HIDDEN = frozenset("\u00ad\u200b\u200e\u200f\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Soft hyphens, spaces without a width, and marks that turn the text around them: a checkpoint reads them in a name,
+and whoever reads a report does not. The joiners of emoji and of some scripts belong to a name."""
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -177,6 +180,12 @@ def make_concept(name: str, aliases: list[str] | None, phrase: str, kind: str | 
             word.encode("utf-8")
         except UnicodeEncodeError:
             raise UsageFault("the concept is not valid UTF-8 text") from None
+    for given in (name, phrase, *(aliases or ())):
+        if hidden := sorted(HIDDEN & set(given)):
+            told = ", ".join(f"U+{ord(one):04X}" for one in hidden)
+            raise UsageFault(
+                f"the name {given!a} holds what does not show: {told}", hint="type it instead of pasting it"
+            )
     return Concept(name=name, aliases=tuple(aliases or ()), phrase=phrase, kind=kind)
 
 

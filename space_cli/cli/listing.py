@@ -25,12 +25,17 @@ def listing(
 ) -> None:
     """List methods, families, metrics, encoders or attacks."""
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    found = {name: summary(plugins, name) for name in registry.names(plugins)}
+    found = {_spelt(plugins, name): summary(plugins, name) for name in registry.names(plugins)}
     terminal.sheet(Sheet(plugins, ("name", "what it is"), list(found.items())))
     if quiet and not as_json:
         for name in found:
             write_line(name)
     terminal.result([{"name": name, "summary": text} for name, text in found.items()], None)
+
+
+def _spelt(package: str, name: str) -> str:
+    """Spell a metric as its score is spelt everywhere else."""
+    return name.replace("-", "_") if package == "metrics" else name
 
 
 def summary(package: str, name: str) -> str:

@@ -62,7 +62,7 @@ class Descent:
         self._optimiser = self._fresh()
 
     def state(self) -> dict[str, Tensor]:
-        """Return what cannot be computed again: the factors, Adam's moments, the subspace's width, the loss's factor."""
+        """Return what cannot be computed again: the factors, Adam's moments, how wide the subspace is, the scale."""
         tensors = {WIDENED: torch.tensor(self.subspace.widened), SCALE: self._scale.state()}
         for layer, left in self.subspace.left.items():
             tensors[f"left.{layer}"] = left

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from space_cli.core.errors import UsageFault
+from space_cli.core.offering import nearest
 
 
 def fitted(schema: type[BaseModel], given: Mapping[str, Any], what: str) -> BaseModel:
@@ -24,7 +25,13 @@ def fitted(schema: type[BaseModel], given: Mapping[str, Any], what: str) -> Base
     except ValidationError as failure:
         first = failure.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UsageFault(f"option `{where}` of {what}: {first['msg']}", hint=told(schema)) from None
+        why = _meant(where, schema) if first["type"] == "extra_forbidden" else first["msg"]
+        raise UsageFault(f"option `{where}` of {what}: {why}", hint=told(schema)) from None
+
+
+def _meant(word: str, schema: type[BaseModel]) -> str:
+    near = nearest(word, schema.model_fields)
+    return f"there is none; did you mean `{near}`?" if near else "there is none"
 
 
 def told(schema: type[BaseModel]) -> str:

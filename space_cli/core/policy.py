@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from space_cli.core.attacking import ANY_TRY, ANY_TRY_CONTROL, CONTROLS, NOT_INSTALLED, PREFIX
 from space_cli.core.errors import UsageFault
+from space_cli.core.offering import offered
 from space_cli.core.records import AT_CONTROL_SIZE, WORST, GateRecord, ScoreRecord, Verdict, verdict_of
 from space_cli.core.stats import wilson
 
@@ -105,7 +106,7 @@ def parse_policy(text: str, *, origin: str, known: Sequence[str]) -> Policy:
         raise UsageFault(f"`{origin}` is not TOML: {failure}") from None
     for rule in policy.rule:
         if rule.score not in known:
-            raise UsageFault(f"`{origin}` asks for the unknown score `{rule.score}`: known are {', '.join(known)}")
+            raise UsageFault(f"`{origin}` asks for the unknown score `{rule.score}`: {offered(rule.score, known)}")
         if rule.at_most is None and rule.at_least is None:
             raise UsageFault(f"`{origin}`: the rule about {rule.score} has neither `at_most` nor `at_least`")
         _refuse_meaningless(rule, origin)

@@ -6,6 +6,7 @@ import pkgutil
 from types import ModuleType
 
 from space_cli.core.errors import UsageFault
+from space_cli.core.offering import offered
 
 
 def names(package: str) -> list[str]:
@@ -30,7 +31,7 @@ def load(package: str, name: str) -> ModuleType:
     spoken = name.replace("_", "-")
     if spoken not in known:
         raise UsageFault(
-            f"unknown {package.removesuffix('s')} `{name}`: known are {', '.join(known)}",
+            f"unknown {package.removesuffix('s')} `{name}`: {offered(spoken, known)}",
             hint=f"space list {package}",
         )
     return importlib.import_module(f"space_cli.{package}.{spoken.replace('-', '_')}")

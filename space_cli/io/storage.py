@@ -49,6 +49,8 @@ def read_own(path: Path) -> str:
     except OSError as failure:
         if failure.errno not in NOWHERE:
             raise
+        if failure.errno == errno.ENOENT and not os.path.exists(path.parent):
+            raise ArtifactFault(f"there is no folder `{path.parent}`", hint="check its path") from None
         hint = "the stage that writes it has not finished; run it again"
         raise ArtifactFault(f"`{path.parent}` holds no {path.name}: missing or incomplete", hint=hint) from None
 

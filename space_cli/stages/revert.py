@@ -60,7 +60,8 @@ def revert(
     _refuse_place(erased, out, overwrite=overwrite)
     entries = open_ledger(erased, receipt.files)
     original = _usable_base(receipt, base, progress)
-    with progress.task("revert"), _whole_folder(out) as draft:
+    progress.note("writing the checkpoint")
+    with _whole_folder(out) as draft:
         if original is not None:
             write_edited(original, {}, draft)
             outcome = f"taken from the base `{original.folder}`: bit-identical"

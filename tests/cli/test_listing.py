@@ -14,8 +14,13 @@ from space_cli.core import registry
 def test_each_kind_lists_what_the_registry_names(package, capsys):
     assert run(["list", package, "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert [entry["name"] for entry in listed] == registry.names(package)
+    assert [entry["name"].replace("_", "-") for entry in listed] == registry.names(package)
     assert all(entry["summary"] for entry in listed)
+
+
+def test_a_metric_is_spelt_as_its_score(capsys):
+    assert run(["list", "metrics", "-q"]) == 0
+    assert "forget_accuracy" in capsys.readouterr().out.split()
 
 
 def test_a_new_file_is_listed_without_being_imported(tmp_path, monkeypatch, capsys):
