@@ -107,7 +107,7 @@ def _file_values(ctx: typer.Context, path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, IsADirectoryError, PermissionError) as failure:
         raise UsageFault(f"`{path}` cannot be read: {failure.strerror}") from None
     except (ValueError, RecursionError) as failure:  # not UTF-8, or a number too long, or lists nested too deep

@@ -60,7 +60,7 @@ def open_notes(folder: Path) -> dict[str, Notes]:
     if not path.is_file():
         return {}
     try:
-        return TypeAdapter(dict[str, Notes]).validate_python(tomllib.loads(read_small(path).decode("utf-8")))
+        return TypeAdapter(dict[str, Notes]).validate_python(tomllib.loads(read_small(path).decode("utf-8-sig")))
     except PermissionError as failure:
         raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror}") from None
     except ValidationError as failure:
@@ -86,7 +86,7 @@ def open_policy(path: str | None, *, known: Sequence[str]) -> tuple[Policy, str]
     """
     content = policy_bytes(path)
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # some editors mark a file as such
     except UnicodeDecodeError as failure:
         raise UsageFault(f"the policy `{path}` cannot be read: {failure}") from None
     origin = f"the policy {path or DEFAULT_POLICY}" if path in {None, *shipped_policies()} else str(path)

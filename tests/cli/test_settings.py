@@ -37,6 +37,12 @@ def test_a_file_gives_values(asked):
     assert (asked[0].seed, asked[0].batch_size, asked[0].shard_size) == (7, 3, 5)
 
 
+def test_the_mark_that_some_editors_begin_a_file_with_is_passed_over(asked):
+    configure("\ufeffseed = 7\n")
+    assert run(["index", "images"]) == 0
+    assert asked[0].seed == 7
+
+
 def test_a_commands_table_wins_over_the_shared_keys(asked):
     configure("seed = 7\n[index]\nseed = 8\n[select]\nseed = 9\n")
     assert run(["index", "images"]) == 0
