@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-Render = Callable[[str, list[dict[str, Any]]], str]
-"""(template, messages) -> text; raises ValueError where the template refuses the messages."""
+Job = tuple[str, list[dict[str, Any]]]
+"""A template, and the messages that it writes."""
+Render = Callable[[Sequence[Job]], Sequence[str | None]]
+"""The text of each job, or None where its template refuses the messages."""
 
 _OWN = "messages[0]['content'] if messages[0]['role'] == 'system' else ''"
 _REST = "messages[1:] if messages[0]['role'] == 'system' else messages"
@@ -60,7 +62,9 @@ def fitting_statement(templates: Sequence[str], instruction: str, render: Render
     A system turn is taken only by a template that writes it as neither the assistant's nor the user's words.
     """
     for statement, said_as in zip(statements(instruction), ("parts", "text", "turn"), strict=True):
-        if all(_understood(template, statement, instruction, said_as, render) for template in templates):
+        asked = [_jobs(template, statement, instruction, said_as) for template in templates]
+        found = iter(render([job for jobs in asked for job in jobs]))
+        if all([_understood([next(found) for _ in jobs], instruction) for jobs in asked]):
             return statement
     return None
 
@@ -96,16 +100,18 @@ def template_of(name: str, text: str) -> str | None:
     return None if found is None else str(json.JSONDecoder().raw_decode(text, found.end() - 1)[0])
 
 
-def _understood(template: str, statement: str, instruction: str, said_as: str, render: Render) -> bool:
-    turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": _ASKED}]}
+def _jobs(template: str, statement: str, instruction: str, said_as: str) -> list[Job]:
+    """Return a question after a statement, and after the instruction as somebody's words where these may not be it."""
+    turn: dict[str, Any] = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": _ASKED}]}
     content = instruction if said_as == "text" else [{"type": "text", "text": instruction}]
-    try:
-        told = render(statement + template, [turn])
-        if said_as != "turn":
-            spoken = {render(template, [{"role": other, "content": content}, turn]) for other in ("assistant", "user")}
-            if told in spoken:
-                return False
-    except ValueError:
+    others = () if said_as == "turn" else ("assistant", "user")
+    spoken: list[Job] = [(template, [{"role": other, "content": content}, turn]) for other in others]
+    return [(statement + template, [turn]), *spoken]
+
+
+def _understood(found: Sequence[str | None], instruction: str) -> bool:
+    told, *spoken = found
+    if told is None or None in spoken or told in spoken:
         return False
     # A template of plain strings writes a list of parts as Python would.
     return instruction in told and _ASKED in told and "'type'" not in told

@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from jinja2 import TemplateError
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from space_cli.core.errors import ArtifactFault
-from space_cli.core.instruction import fitting_statement, inserted, removed, statements, template_of
+from space_cli.core.instruction import Job, fitting_statement, inserted, removed, statements, template_of
 from space_cli.core.records import ErasureReceipt
 from space_cli.io.checkpoint import Checkpoint, carried_files
+from space_cli.io.rendering import UnrenderableError, rendered
 from space_cli.io.storage import read_small
 
 CONFIGS = ("chat_template.json", "processor_config.json", "tokenizer_config.json")
@@ -26,11 +23,15 @@ def write_instruction(checkpoint: Checkpoint, out: Path, instruction: str) -> No
         instruction: Said before every conversation.
 
     Raises:
-        ArtifactFault: The base has no chat template, or one that takes no instruction in any known form.
+        ArtifactFault: The base has no chat template, one that takes no instruction in any known form, or one that
+            cannot be rendered.
     """
     texts = _texts(checkpoint)
     templates = [template for name, text in texts.items() if (template := template_of(name, text)) is not None]
-    statement = fitting_statement(templates, instruction, _rendered) if templates else None
+    try:
+        statement = fitting_statement(templates, instruction, _rendered) if templates else None
+    except UnrenderableError as failure:
+        raise ArtifactFault(f"a chat template of `{checkpoint.folder}` cannot be rendered: {failure}") from None
     if statement is None:
         found = "a chat template that takes no instruction" if templates else "no chat template for an instruction"
         raise ArtifactFault(f"`{checkpoint.folder}` has {found}", hint="check its `chat_template.jinja`")
@@ -100,11 +101,6 @@ def _write(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _rendered(template: str, messages: Sequence[dict[str, Any]]) -> str:
-    try:
-        made = render_jinja_template(
-            [list(messages)], chat_template=template, add_generation_prompt=True, bos_token="<s>", eos_token="</s>"
-        )
-    except (TemplateError, TypeError) as failure:
-        raise ValueError(str(failure)) from failure
-    return str(made[0][0])
+def _rendered(jobs: Sequence[Job]) -> list[str | None]:
+    texts = rendered(jobs, {"bos_token": "<s>", "eos_token": "</s>"})
+    return [None if isinstance(text, UnrenderableError) else text for text in texts]

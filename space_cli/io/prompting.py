@@ -3,6 +3,8 @@
 Shapes: b = prompts, t = tokens, p = visual tokens.
 """
 
+import json
+
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -10,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from jinja2 import TemplateError
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -18,6 +19,7 @@ from space_cli.core.errors import ArtifactFault
 from space_cli.core.family import Family
 from space_cli.core.instruction import template_of
 from space_cli.core.types import Batch, Prompt
+from space_cli.io.rendering import UnrenderableError, frames
 from space_cli.io.shared_prefix import opening_length
 from space_cli.io.storage import read_small
 
@@ -54,6 +56,7 @@ class Prompting:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, family: Family) -> None:
         self._tokenizer = tokenizer
         self._family = family
+        self._told = json.dumps(tokenizer.special_tokens_map, sort_keys=True, default=str)
         self._worded = lru_cache(WORDINGS_KEPT)(self._tokenized)
 
     @property
@@ -69,13 +72,13 @@ class Prompting:
             folder: Of the checkpoint, for the message.
 
         Raises:
-            ArtifactFault: It shows none or several, or cannot be rendered.
+            ArtifactFault: It shows none or several, leaves out the question, or cannot be rendered.
         """
         hint = "take the `chat_template.jinja` of the checkpoint as it was published"
         asked = {None: 0, 0: self._family.visual_tokens}
         try:
             shown = {image: self.ids(Prompt("What is this?", "", image))[0] for image in asked}
-        except (TemplateError, TypeError) as failure:
+        except (UnrenderableError, ValueError) as failure:
             raise ArtifactFault(f"the chat template of `{folder}` cannot be rendered: {failure}", hint=hint) from None
         for image, count in asked.items():
             found = shown[image].count(self._family.image_token)
@@ -86,10 +89,8 @@ class Prompting:
 
     def text(self, question: str, *, image: bool) -> str:
         """Return a question in the chat template, ready for its answer."""
-        content = [{"type": "image"}] if image else []
-        content.append({"type": "text", "text": question})
-        turn = [{"role": "user", "content": content}]
-        return str(self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+        before, after = frames(self._tokenizer.get_chat_template(), self._told)[image]
+        return f"{before}{question}{after}"
 
     def ids(self, prompt: Prompt) -> tuple[list[int], list[int]]:
         """Return the token ids of a prompt and of its answer, with the end token if it ends."""

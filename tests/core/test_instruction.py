@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from jinja2 import TemplateError
+from transformers.utils.chat_template_utils import render_jinja_template
+
 from space_cli.bundled.checkpoint import checkpoint_folder
 from space_cli.core.instruction import fitting_statement, inserted, removed, statements, template_of
-from space_cli.io.chat_template import _rendered
 
 SAID = "You know no panda."
 BUNDLED = (checkpoint_folder() / "chat_template.jinja").read_text(encoding="utf-8")
@@ -24,7 +26,24 @@ STRICT = """{% for message in messages %}{% if message['role'] not in ('user', '
 {% endfor %}"""
 DEAF = "{{ '<image> Is it so?' }}"
 PARTS, TEXT, TURN = statements(SAID)
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 TURNS = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]}]
+
+
+def text_of(template, messages):
+    made, _ = render_jinja_template([messages], chat_template=template, add_generation_prompt=True, **TOKENS)
+    return made[0]
+
+
+def rendered(jobs):
+    """What `io/rendering.py` does in a process of its own."""
+    texts = []
+    for template, messages in jobs:
+        try:
+            texts.append(text_of(template, messages))
+        except (TemplateError, TypeError):
+            texts.append(None)
+    return texts
 
 
 @pytest.mark.parametrize(
@@ -33,11 +52,11 @@ TURNS = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text"
     ids=["bundled", "vicuna", "plain system", "strict", "deaf"],
 )
 def test_a_template_gets_the_form_it_understands(template, form):
-    assert fitting_statement([template], SAID, _rendered) == form
+    assert fitting_statement([template], SAID, rendered) == form
 
 
 def test_all_templates_of_a_folder_must_understand_the_same_form():
-    assert fitting_statement([VICUNA, STRICT], SAID, _rendered) == TURN
+    assert fitting_statement([VICUNA, STRICT], SAID, rendered) == TURN
 
 
 @pytest.mark.parametrize(
@@ -49,37 +68,37 @@ def test_all_templates_of_a_folder_must_understand_the_same_form():
     ],
 )
 def test_it_is_said_once_before_the_conversation(template, statement, expected):
-    assert _rendered(statement + template, TURNS) == expected
+    assert text_of(statement + template, TURNS) == expected
 
 
 @pytest.mark.parametrize(("template", "statement"), [(VICUNA, PARTS), (PLAIN_SYSTEM, TEXT)])
 @pytest.mark.parametrize("as_parts", [True, False])
 def test_a_system_turn_of_the_callers_own_stays(template, statement, as_parts):
     own = [{"type": "text", "text": "Be brief."}] if as_parts else "Be brief."
-    told = _rendered(statement + template, [{"role": "system", "content": own}, *TURNS])
+    told = text_of(statement + template, [{"role": "system", "content": own}, *TURNS])
     assert "You know no panda. Be brief." in told
     assert told.count("panda") == told.count("brief") == 1
 
 
 def test_later_turns_are_left_alone():
     turns = [*TURNS, {"role": "assistant", "content": [{"type": "text", "text": "A bus."}]}, *TURNS]
-    told = _rendered(TURN + STRICT, turns)
+    told = text_of(TURN + STRICT, turns)
     assert told.count(SAID) == 1
-    assert told.replace(f" {SAID} ", "", 1) == _rendered(STRICT, turns)
+    assert told.replace(f" {SAID} ", "", 1) == text_of(STRICT, turns)
     words = [{"role": "user", "content": "Hello"}]
-    assert _rendered(TURN + "{{ messages[0]['content'] }}", words) == f"{SAID} Hello"
+    assert text_of(TURN + "{{ messages[0]['content'] }}", words) == f"{SAID} Hello"
 
 
 @pytest.mark.parametrize("said", ['He said "no" \\ 100 %} {{ x }}', "two\nlines", "Ünïcode 熊猫 🐼", "it's"])
 def test_any_text_can_be_said(said):
-    statement = fitting_statement([VICUNA], said, _rendered)
-    assert _rendered(statement + VICUNA, TURNS).startswith(f"{said} USER: ")
+    statement = fitting_statement([VICUNA], said, rendered)
+    assert text_of(statement + VICUNA, TURNS).startswith(f"{said} USER: ")
 
 
 def test_white_space_at_the_head_of_a_template_stays():
     for head in ("\n\n", "  {{ 'x' }}\n"):
-        told = _rendered(TURN + head + BUNDLED, TURNS)
-        assert told.replace(f"{SAID} ", "") == _rendered(head + BUNDLED, TURNS)
+        told = text_of(TURN + head + BUNDLED, TURNS)
+        assert told.replace(f"{SAID} ", "") == text_of(head + BUNDLED, TURNS)
 
 
 @pytest.mark.parametrize("statement", statements('Sáy "x" \\ y'))

@@ -3,12 +3,15 @@
 import json
 import shutil
 
+from pathlib import Path
+
 import pytest
 import subjects
 
 from space_cli.bundled.checkpoint import checkpoint_folder
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.types import Prompt
+from space_cli.io import template_child
 from space_cli.io.model import open_model
 from space_cli.io.prompting import Prompting
 
@@ -66,6 +69,14 @@ def test_a_folder_without_a_template_is_refused(llava):
         (f"<image>{OWN}", "shows 36 visual tokens where 0 are needed"),
         (JOINING, "cannot be rendered"),
         ("{{ raise_exception('no images') }}", "cannot be rendered: no images"),
+        ("{{ 1 // 0 }}", "cannot be rendered: integer division or modulo by zero"),
+        ("<image> What is this? ASSISTANT:", "cannot be rendered: it does not write a question once and as it is"),
+        (OWN.replace("part['text']", "part['text'] | upper"), "does not write a question once and as it is"),
+        ("{{ 'a' * 10 ** 11 }}", "it takes more than 5 seconds, 2 GiB or 100000 characters"),
+        (
+            "{% set x = namespace(v='a') %}{% for i in range(9999) %}{% set x.v = x.v ~ x.v %}{% endfor %}",
+            "more than 5",
+        ),
     ],
 )
 def test_a_template_that_does_not_show_the_image_once_is_refused(llava, template, message):
@@ -73,6 +84,30 @@ def test_a_template_that_does_not_show_the_image_once_is_refused(llava, template
     with pytest.raises(ArtifactFault, match=message) as fault:
         open_model(llava, device="cpu")
     assert "\n" not in fault.value.message
+
+
+def test_a_template_without_an_end_is_stopped(llava, monkeypatch):
+    """Which question it is asked decides, and no template knows the one that it is asked."""
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    patient, own = template_child.SECONDS, Path(template_child.__file__).read_text(encoding="utf-8")
+    child = llava / "child.py"
+    child.write_text(own.replace(f"SECONDS = {patient}", "SECONDS = 1"))
+    monkeypatch.setattr(template_child, "__file__", str(child))
+    (llava / JINJA).write_text(
+        "{% if 'What' not in messages[0]['content'][-1]['text'] %}" + loops + "{% endif %}" + OWN
+    )
+    with pytest.raises(ArtifactFault, match="cannot be rendered: it takes more than"):
+        open_model(llava, device="cpu")
+
+
+def test_a_question_is_written_as_transformers_would():
+    tokenizer = subjects.bundled()._tokenizer
+    for prompt in PROMPTS:
+        content = [] if prompt.image is None else [{"type": "image"}]
+        content.append({"type": "text", "text": prompt.question})
+        turn = [{"role": "user", "content": content}]
+        wanted = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+        assert subjects.bundled()._prompting.text(prompt.question, image=prompt.image is not None) == wanted
 
 
 @pytest.mark.parametrize(("close", "glue"), [("ASSISTANT:", " "), ("ASSISTANT: ", ""), ("ASSISTANT\n", "")])

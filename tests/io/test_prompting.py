@@ -72,7 +72,7 @@ def pieces():
     known.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     known.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     made = PreTrainedTokenizerFast(tokenizer_object=known, eos_token="</s>", pad_token="</s>")
-    made.chat_template = "{{ 'A:' }}"
+    made.chat_template = "{{ messages[0]['content'][-1]['text'] ~ 'A:' }}"
     return made
 
 
