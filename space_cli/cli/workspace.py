@@ -94,8 +94,11 @@ def forbid_existing(folder: Path, *, overwrite: bool) -> None:
     Raises:
         UsageFault: The folder is there and may not be replaced, or nothing can be put in its place.
     """
-    if real_place(folder).exists() and not overwrite:
-        raise UsageFault(f"`{folder}` exists already", hint="pass `--overwrite` to replace it")
+    place = real_place(folder)
+    if place.exists() and not overwrite:
+        ours = (place / RECORD_NAME).is_file()
+        hint = "pass `--overwrite` to replace it" if ours else "remove it, or choose another folder"
+        raise UsageFault(f"`{folder}` exists already", hint=hint)
 
 
 def stale_anchors(anchors: AnchorsManifest, concept: Concept, *, pool: Path | None, model: Path | None) -> str:

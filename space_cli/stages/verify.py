@@ -115,11 +115,13 @@ def _back(folder: Path, record: Record, walk: _Walk) -> list[Check]:
 
 def _checks(folder: Path, record: Record, walk: _Walk) -> tuple[list[Check], list[tuple[str, Path]]]:
     """Return the checks of a folder, and kind and place of each input that a stage wrote."""
-    checks, inner = _file_checks(folder, record), []
+    checks: list[Check] = _file_checks(folder, record)
+    inner: list[tuple[str, Path]] = []
     for source in record.inputs:
         check, place = _input_check(source, walk)
         checks.append(check)
-        inner += [(source.kind, place)] if place is not None else []
+        if place is not None:
+            inner.append((source.kind, place))
     if isinstance(record, ErasureReceipt):
         checks += _erasure_checks(folder, record, walk)
         checks += _ledger_checks(folder, record, walk)

@@ -10,6 +10,7 @@ from cli_records import make_anchors, make_chain, make_erased, make_model, make_
 
 from space_cli.cli.app import run
 from space_cli.cli.outputs import refuse_place
+from space_cli.cli.workspace import forbid_existing
 from space_cli.core.errors import UsageFault
 
 PLACE = Path(".space")
@@ -98,3 +99,14 @@ def test_a_tilde_that_no_shell_saw_is_spelt_out(stages, tmp_path, monkeypatch, c
     assert run(words) == 0
     assert (tmp_path / "home" / "x" / "space.json").is_file()
     assert not Path("~").exists()
+
+
+@pytest.mark.parametrize(
+    ("record", "hint"), [(True, "pass `--overwrite` to replace it"), (False, "remove it, or choose")]
+)
+def test_only_what_space_wrote_is_offered_to_be_replaced(tmp_path, record, hint):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ("space.json" if record else "letter.txt")).touch()
+    with pytest.raises(UsageFault, match="exists already") as fault:
+        forbid_existing(tmp_path / "out", overwrite=False)
+    assert fault.value.hint.startswith(hint)

@@ -13,7 +13,7 @@ from space_cli.core.errors import ArtifactFault
 from space_cli.core.ledger import checkpoint_digest, parse, sealed, spell
 from space_cli.core.recipe import Concept
 from space_cli.io.artifact import digest_file, file_records, read_record
-from space_cli.io.ledger import EARLIER, KEPT, LEDGER, open_earlier, open_edits, open_ledger, read_ledger
+from space_cli.io.ledger import EARLIER, KEPT, LEDGER, open_earlier, open_edits, open_ledger, read_ledger, write_kept
 from space_cli.stages.verify import verify
 
 OWL, BUS = Concept(name="owl"), Concept(name="bus")
@@ -172,3 +172,11 @@ def test_equal_requests_write_equal_ledgers(tmp_path):
     one, other = (make_erased(tmp_path / name, base, edits=make_edits()) for name in ("one", "other"))
     assert digest_file(one / LEDGER) == digest_file(other / LEDGER)
     assert digest_file(one / KEPT) == digest_file(other / KEPT)
+
+
+def test_kept_anchors_without_an_anchor_are_none(tmp_path):
+    folder = make_erased(tmp_path / "erased", make_base(tmp_path / "base", torch.float16), edits=make_edits())
+    write_kept(folder, torch.ones(0, 1, 1))
+    entries = read_ledger(folder)
+    with pytest.raises(ArtifactFault, match="holds no anchors"):
+        open_earlier(folder, entries, entries)
