@@ -32,6 +32,7 @@ from space_cli.cli import (
     streams,
     verify,
 )  # fmt: skip
+from space_cli.cli.examples import shown
 from space_cli.cli.options import Debug
 from space_cli.cli.render import Terminal, complain
 from space_cli.cli.settings import Invocation
@@ -77,7 +78,7 @@ for _name, _command, _panel in (
     ("pseudonymize", pseudonymize.pseudonymize, "Folders"),
     ("revert", revert.revert, "Folders"),
 ):
-    app.command(_name, rich_help_panel=_panel)(_command)
+    app.command(_name, rich_help_panel=_panel, epilog=shown(_name))(_command)
 
 
 class Terminated(BaseException):

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -12,6 +13,7 @@ import typer
 
 from space_cli.cli import audit, demo, erase, index, options, select
 from space_cli.cli.app import app, run
+from space_cli.cli.examples import EXAMPLES
 from space_cli.core import recipe
 
 COMMANDS = typer.main.get_command(app).commands
@@ -36,6 +38,16 @@ def test_every_command_and_option_has_help(name, capsys):
     assert command.help
     for parameter in command.params:
         assert parameter.help or parameter.metavar, f"{name} {parameter.name}"
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_help_ends_with_examples_of_the_commands_page(name, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run([name, "--help"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.partition("Examples:")[2].splitlines() if line.strip()]
+    assert lines == [f"$ {line}" for line in EXAMPLES[name]]
+    page = Path(__file__).parents[2] / "docs" / "commands" / f"{name}.md"
+    assert set(lines) <= set(page.read_text(encoding="utf-8").splitlines())
 
 
 def test_a_plan_that_downloads_says_so():
