@@ -175,12 +175,13 @@ def _cut_short(how: str, invocation: Invocation) -> str:
 
 
 def _keeps_state(invocation: Invocation) -> bool:
-    """Tell whether the command that was cut short saves where it is; a method that was never loaded saved nothing."""
+    """Tell whether the command that was cut short saved where it is; what was never loaded saved nothing."""
     if invocation.dry_run:
         return False
     method = sys.modules.get(f"space_cli.methods.{invocation.method.replace('-', '_')}")
-    saves = invocation.command in {"erase", "demo"} and getattr(method, "KEEPS_STATE", False)
-    return saves or invocation.command == "index"
+    state = sys.modules.get("space_cli.io.state")
+    kept = state is not None and state.StateStore.kept and getattr(method, "KEEPS_STATE", False)
+    return (kept and invocation.command in {"erase", "demo"}) or invocation.command == "index"
 
 
 def _explain(failure: BaseException, invocation: Invocation) -> tuple[int, str, str]:

@@ -3,6 +3,7 @@
 import json
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -15,6 +16,9 @@ from space_cli.io.shards import save_tensors
 
 class StateStore:
     """A method's state in one file that is whole or absent."""
+
+    kept: ClassVar[bool] = False
+    """Whether there is one by now, of whichever erasure of this process: before the first, a killed run begins anew."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -29,6 +33,7 @@ class StateStore:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}
         save_tensors(tensors | {"step": torch.tensor(state.step)}, draft)
         draft.replace(self._path)
+        StateStore.kept = True
 
     def load(self) -> Saved | None:
         """Return the stored state, or None where a run was killed before its first."""
@@ -38,6 +43,7 @@ class StateStore:
             tensors = load_file(self._path)
         except SafetensorError:
             return None
+        StateStore.kept = True
         return Saved(int(tensors.pop("step")), tensors)
 
 

@@ -14,14 +14,8 @@ from cli_records import make_chain, make_pool
 
 from space_cli.cli.app import Terminated, run
 from space_cli.core import registry
-from space_cli.core.errors import (
-    ArtifactFault,
-    EnvironmentFault,
-    GateRefusal,
-    NetworkFault,
-    SpaceError,
-    UsageFault,
-)
+from space_cli.core.errors import ArtifactFault, EnvironmentFault, GateRefusal, NetworkFault, SpaceError, UsageFault
+from space_cli.io.state import StateStore
 
 
 @pytest.fixture
@@ -138,6 +132,7 @@ def test_an_interruption_says_how_to_go_on(failure, code, word, failing, capsys)
     ("stage", "arguments", "saved"),
     [
         ("erase", ["erase", "--concept", "c", "--model", "model", "--overwrite"], True),
+        ("erase", ["erase", "--concept", "c", "--model", "model", "--overwrite", "--seed", "1"], None),
         ("erase", ["erase", "--concept", "c", "--model", "model", "--overwrite", "--method", "space-paper"], False),
         ("select", ["select", "c", "--overwrite"], False),
         ("audit", ["audit", "--overwrite"], False),
@@ -148,11 +143,12 @@ def test_an_interruption_says_how_to_go_on(failure, code, word, failing, capsys)
 )
 @pytest.mark.parametrize(("failure", "word"), [(KeyboardInterrupt, "interrupted"), (Terminated, "terminated")])
 def test_state_is_said_to_be_saved_where_a_stage_saves_it(
-    stage, arguments, saved, failure, word, stages, fake_stage, tmp_path, capsys
+    stage, arguments, saved, failure, word, stages, fake_stage, tmp_path, monkeypatch, capsys
 ):
     def stop(*_, **__):
         raise failure
 
+    monkeypatch.setattr(StateStore, "kept", saved is not None)  # None: cut short before the first state
     registry.load("methods", "dcsi")
     registry.load("methods", "space-paper")
     make_chain(tmp_path / ".space")

@@ -13,12 +13,15 @@ from space_cli.io.state import MetricsLog, StateStore
 from space_cli.io.storage import storage_faults
 
 
-def test_what_was_saved_is_loaded(tmp_path):
+def test_what_was_saved_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(StateStore, "kept", False)
     store = StateStore(tmp_path / "state.safetensors")
     assert store.load() is None
+    assert not StateStore.kept
     for step in (3, 4):
         store.save(Saved(step, {"a": torch.full((2, 2), float(step))}))
     found = store.load()
+    assert StateStore.kept
     assert (found.step, found.tensors["a"].tolist()) == (4, [[4.0, 4.0], [4.0, 4.0]])
 
 
