@@ -34,8 +34,8 @@ LEAKS = (1e-3, 7e-3, 3e-2, 1e-1)
 """ρ beside the default."""
 SIZES = (1, 4, 16, 64)
 """Anchors, |P|."""
-SCOPES = ("connector", "blocks", "all")
-"""Beside the default, `mlp`; `blocks` is that without the connector."""
+SCOPES = ("connector", "blocks", "vision", "all")
+"""Beside the default, `mlp`; `blocks` is that without the connector, `vision` the tower in place of the decoder."""
 RANKINGS = {"anchors drawn at random": "random", "anchors by similarity alone, without re-rank": "similarity"}
 """Beside the default, by how active the concept is in them; hardened as by default."""
 REHARDENED, PARAMETRISED = "hardened + re-hardened", "parametrised"
@@ -55,7 +55,6 @@ ANCHORS: Mapping[str, tuple[Mapping[str, object], str | None]] = {
     "oracle": ({"oracle": True}, None),
 }
 """Rows of the cross: options, and `--ranking` of the selection. Each adds to the one before; the oracle sees images."""
-NEVER = "scope: the tower (anchors are hardened in what the tower gives out, so that no loss reaches its weights)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -151,13 +150,13 @@ def wanted(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
 
 
 def missing(known: set[str]) -> list[str]:
-    """Return the wanted ablations that cannot be, and those whose option is gone."""
+    """Return the wanted ablations whose option is gone."""
     parts = (
         "harden_steps", "fresh_steps", "refresh", "depths", "share", "relearn_steps", "widenings", "jitter",
         "rehearsals", "projection", "oracle",
     )  # fmt: skip
     ours = (*LAMBDAS, "leak", *parts)
-    return [NEVER, *(f"{option} (the method has no such option)" for option in ours if option not in known)]
+    return [f"{option} (the method has no such option)" for option in ours if option not in known]
 
 
 def options_of(method: str) -> set[str]:

@@ -37,7 +37,7 @@ from space_cli.core.types import Edit
 from space_cli.io.artifact import file_records, new_artifact, source_of
 from space_cli.io.checkpoint import open_checkpoint, write_edited
 from space_cli.io.edits import EDITS, write_edits
-from space_cli.io.model import family_of
+from space_cli.io.families import family_of
 from space_cli.stages.audit import audit as measure_erasure
 
 OUT = Path("docs/benchmarks")

@@ -23,36 +23,38 @@ def bundled():
 
 
 @functools.cache
-def material():
-    """Features of pool pictures by role, and what the checkpoint answers about them."""
+def material(*scopes):
+    """Features of pool pictures by role, upstream of these scopes, and what the checkpoint answers about them."""
     others = [c for c in drawn_concepts() if c.name != CONCEPT]
     near = [c for c in others if c.kind == find(CONCEPT).kind]
     chosen = [*near[:14], *near, *others[::3]]
     images = [render(c.symbol, STYLES[i % 2], 2_500_000 + i) for i, c in enumerate(chosen)]
-    features = bundled().features(images[: sum(COUNTS.values())])
+    responder = bundled().upstream(*scopes)
+    features = responder.features(images[: sum(COUNTS.values())])
     concept = Concept(name=CONCEPT, phrase="an owl", kind="animal")
-    return concept, features, gather(bundled(), features, concept, 0)
+    return concept, features, gather(responder, features, concept, 0)
 
 
 @functools.cache
-def concept_features():
+def concept_features(*scopes):
     """Unseen pictures of the concept itself, for judging only."""
     symbol = find(CONCEPT).symbol
-    return bundled().features([render(symbol, STYLES[i % 2], 3_500_000 + i) for i in range(8)])
+    return bundled().upstream(*scopes).features([render(symbol, STYLES[i % 2], 3_500_000 + i) for i in range(8)])
 
 
-def context(*, seed=0, saved=None, layers=None, max_change=1.0, budget=UNLIMITED):
+def context(*, seed=0, saved=None, layers=None, scope=None, max_change=1.0, budget=UNLIMITED):
     """A fresh context; its `rows_seen` and `states` lists hold what the method reported."""
-    concept, features, knowledge = material()
+    scopes = () if scope is None else (scope,)
+    concept, features, knowledge = material(*scopes)
     rows, start = {}, 0
     for role, count in COUNTS.items():
         rows[role] = range(start, start + count)
         start += count
     reported, states = [], []
     made = EditContext(
-        responder=bundled(),
+        responder=bundled().upstream(*scopes),
         concept=concept,
-        layers=layers or bundled().family.layers("mlp"),
+        layers=layers or bundled().family.layers(scope or "mlp"),
         features=features,
         rows=rows,
         knowledge=knowledge,

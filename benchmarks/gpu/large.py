@@ -28,7 +28,7 @@ from space_cli.core.types import Anchor, Edit, Prompt
 from space_cli.io.artifact import RECORD_NAME, file_records
 from space_cli.io.checkpoint import open_checkpoint, write_edited
 from space_cli.io.edits import write_edits
-from space_cli.io.model import family_of
+from space_cli.io.families import family_of
 from space_cli.io.pool import open_pool
 from space_cli.io.subject import Aim, open_subject
 from space_cli.methods import dcsi

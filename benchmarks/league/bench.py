@@ -94,6 +94,7 @@ class Bench:
     anchors: Path
     base: Base
     context: EditContext
+    scope: str
     erased: CheckpointResponder  # a second copy, which edits are written into and taken out of
     before: Remembering
     looks: Looks
@@ -195,7 +196,7 @@ class Bench:
     def _instructed(self, folder: Path, instruction: str) -> CheckpointResponder:
         shutil.copytree(self.base.folder, folder)
         write_instruction(self.base.checkpoint, folder, instruction)
-        return open_model(folder, device="auto")
+        return open_model(folder, device="auto").upstream(self.scope)
 
     def asked(
         self, erased: CheckpointResponder, probe: Probe, measures: Measures
@@ -220,7 +221,8 @@ def _bench(scope: str, workspace: Path, job: Job, limit: int | None) -> Bench:
     concept = manifest.request.concept
     fields: dict[str, Any] = {"scope": scope}
     request = EraseRequest(concept=concept, model=str(job.subject.model), anchors=str(folder), **fields)
-    opened, erased = (open_model(job.subject.model, device="auto") for _ in range(2))
+    # Looks are shared by both: upstream of the edits they see alike.
+    opened, erased = (open_model(job.subject.model, device="auto").upstream(scope) for _ in range(2))
     images = concept_images(str(place / "forget"), Silent())
     aim = Aim(concept, request.scope, job.seed, request.max_change, images)
     context = subject_of(opened, anchors, aim, progress=Silent())
@@ -235,6 +237,7 @@ def _bench(scope: str, workspace: Path, job: Job, limit: int | None) -> Bench:
         anchors=folder,
         base=open_base(request, place / "erased"),
         context=context,
+        scope=scope,
         erased=erased,
         before=Remembering(opened, looks),
         looks=looks,

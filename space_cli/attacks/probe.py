@@ -1,7 +1,7 @@
 """Fit a linear probe to hidden states: does the checkpoint still tell the concept from its like, though it is silent?
 
-It takes access to activations and to images of the concept. The tower is not edited, so that much of what a probe finds
-was never in reach of an erasure: the note says what the same probe finds in the tower's own features.
+It takes access to activations and to images of the concept. The tower is not edited, or its last blocks alone, so that
+much of what a probe finds was never in reach of an erasure: the note says what the same probe finds in its features.
 
 Chance is no control: pictures of any two things are told apart by what the tower saw. So the control is the same probe
 for other names, each against its own nearest ones, on the erased checkpoint. An auditor mostly has fewer images of

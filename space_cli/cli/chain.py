@@ -273,7 +273,7 @@ def check_model(model: str, revision: str | None, scope: str) -> Path:
     """
     from space_cli.io.checkpoint import open_checkpoint, refuse_foreign_links, resolve
     from space_cli.io.editable import editable_parameters
-    from space_cli.io.model import family_of
+    from space_cli.io.families import family_of
 
     folder = resolve(model, revision)
     checkpoint = open_checkpoint(folder)

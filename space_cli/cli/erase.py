@@ -158,7 +158,7 @@ def erase(  # ruff: ignore[too-many-arguments] - each parameter is an option
         terminal.plan(plans if len(names) == 1 else plans | {"requests": {"concepts": names}}, folder)
         return
     checkpoint = chain.check_model(request.model, revision, scope)
-    earlier = requests.check_continued(checkpoint, folder, concepts)
+    earlier = requests.check_continued(checkpoint, folder, concepts, scope)
     read, pictures = (checkpoint, wish.encoder, place.anchors), (pool, request.forget_images)
     outputs.refuse_place(folder, (*read, place.pool), pictures=pictures)
     outputs.refuse_inside(place.folder, read, pictures=pictures)

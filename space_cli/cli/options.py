@@ -84,7 +84,7 @@ Revision = Annotated[
     str | None, typer.Option("--revision", help="Branch, tag or commit on the hub", rich_help_panel=INPUTS)
 ]
 Scope = Annotated[
-    Literal["connector", "blocks", "mlp", "all"],
+    Literal["connector", "blocks", "mlp", "vision", "all"],
     typer.Option("--scope", help="Which layers may change", rich_help_panel=METHOD),
 ]
 Method = Annotated[

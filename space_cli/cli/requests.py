@@ -70,24 +70,27 @@ def forbid_details(names: Sequence[str], details: Mapping[str, object]) -> None:
             )
 
 
-def check_continued(folder: Path, out: Path, concepts: Sequence["Concept"]) -> int:
-    """Check the ledger of a checkpoint, and that it has none of these concepts yet.
+def check_continued(folder: Path, out: Path, concepts: Sequence["Concept"], scope: str) -> int:
+    """Check the ledger of a checkpoint, that it has none of these concepts yet, and that its anchors fit a scope.
 
     Returns:
         How many requests it has.
 
     Raises:
-        ArtifactFault: The ledger is broken, or of another checkpoint.
+        ArtifactFault: The ledger is broken, or of another checkpoint; or kept anchors lie elsewhere than the scope's.
         UsageFault: A concept was erased already, or `out` is the checkpoint itself.
     """
     from space_cli.core.ledger import require_new
-    from space_cli.io.ledger import earlier_requests
+    from space_cli.io.families import family_of
+    from space_cli.io.ledger import earlier_requests, open_earlier
 
     if folder.resolve() == out.resolve():
         raise UsageFault(f"`{out}` is the checkpoint to erase from", hint="choose another folder with `--out`")
     entries = earlier_requests(folder)
     for concept in concepts:
         require_new(entries, concept)
+    if entries:
+        open_earlier(folder, entries, entries, family_of(folder).begins(scope))
     return len(entries)
 
 

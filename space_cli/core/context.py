@@ -251,7 +251,7 @@ def _summing(
     def watcher(layer: str, inputs: Tensor) -> None:
         keys = inputs
         if inputs.shape[:2] == mask.shape:
-            # The connector sees no padding and no first token; the decoder sees both.
+            # Tower and connector see no padding and no first token; the decoder sees both.
             if openings is not None:
                 openings[layer].update(_sized(inputs[:, 0], unit=unit))
             keys = inputs[mask]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.errors import ArtifactFault, UsageFault
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,25 @@ class Family:
     connector_layers: tuple[str, ...]  # editable linears of the connector
     mlp_layers: tuple[str, ...]  # linears of the decoder's MLPs where identity is looked up, first block first
     every_mlp_layer: tuple[str, ...]  # those of all blocks
+    tower_layers: tuple[str, ...]  # linears of the MLPs of the tower's last blocks that are read; none if none is read
+    tower_begins: int  # the first of these blocks; what enters it comes from weights that no erasure changes
     disk_prefixes: tuple[tuple[str, str], ...]  # (in memory, on disk), tried in this order
     image_token: int  # id of the placeholder that visual tokens replace
     visual_tokens: int  # placeholders an image takes
+    tower_tokens: int  # tokens of an image inside the tower, a class token among them
     encoder: str  # hub id of the contrastive encoder that shares the tower
     features: Callable[[nn.Module, Tensor], Tensor]  # (model, pixels [n, 3, h, w]) -> [n, p, v]
+    lower: Callable[[nn.Module, Tensor, int], Tensor]  # (model, pixels, block) -> what enters the block, [n, q, v]
+    upper: Callable[[nn.Module, Tensor, int], Tensor]  # (model, that, block) -> what `features` returns, [n, p, v]
 
     def layers(self, scope: str) -> tuple[str, ...]:
         """Return the editable layers of a scope.
 
-        `connector`, `blocks` (the decoder's MLPs), `mlp` (the connector's last linear too) or `all`. The tower has no
-        scope: erasing works on what it gives out, so that no loss would reach its weights.
+        `connector`, `blocks` (the decoder's MLPs), `mlp` (the connector's last linear too), `vision` (the tower's last
+        MLPs and the connector's last linear) or `all` (all but the tower's).
+
+        Raises:
+            UsageFault: The scope is `vision`, and the checkpoint reads no block of its tower.
         """
         if scope == "connector":
             return self.connector_layers
@@ -37,7 +45,21 @@ class Family:
             return self.mlp_layers
         if scope == "mlp":
             return (self.connector_layers[-1], *self.mlp_layers)
+        if scope == "vision":
+            if not self.tower_layers:
+                raise UsageFault(
+                    "the checkpoint reads no block of its vision tower: the scope `vision` would change nothing there",
+                    hint="choose another `--scope`",
+                )
+            return (*self.tower_layers, self.connector_layers[-1])
         return (*self.connector_layers, *self.every_mlp_layer)
+
+    def begins(self, *scopes: str) -> int | None:
+        """Return the tower's block in front of which an image's features lie upstream of all that scopes may change.
+
+        None is behind the tower, where nothing of it may change: features are then what the connector reads.
+        """
+        return self.tower_begins if "vision" in scopes else None
 
     def parameter(self, layer: str, on_disk: Iterable[str]) -> str:
         """Return the name under which a checkpoint stores the weight of `layer`.

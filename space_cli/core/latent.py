@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from torch import Tensor, nn
 
@@ -38,8 +39,12 @@ def depths(blocks: int, count: int) -> tuple[int, ...]:
 
 
 def joined(features: Tensor, shifts: Tensor) -> Tensor:
-    """Return features [n, p, v] with shifts [k, n, p, h] beside them, [n, p, v + k·h]."""
-    return torch.cat([features, *shifts.to(features)], dim=-1)
+    """Return features [n, p, v] with shifts [k, n, p, h] beside them, [n, p, v + k·h].
+
+    Features from inside the tower may have a class token in front, whose shift is zero.
+    """
+    before = features.shape[1] - shifts.shape[2]
+    return torch.cat([features, *F.pad(shifts.to(features), (0, 0, before, 0))], dim=-1)
 
 
 def alone(shift: Tensor, turn: int, count: int) -> Tensor:
@@ -57,7 +62,7 @@ def states(responder: Responder, features: Tensor, turn: int, count: int) -> Ten
     for part in features.split(rows_at_once(responder.model, features.shape[1])):
         batch = responder.batch([Prompt(phrasing.ERASE_OPEN[0], "", row) for row in range(len(part))])
         hidden = responder.hidden(batch, part, depth)
-        found.append(hidden[batch.ids == responder.image_token].reshape(*part.shape[:2], -1))
+        found.append(hidden[batch.ids == responder.image_token].reshape(len(part), -1, hidden.shape[-1]))
     return torch.cat(found)
 
 

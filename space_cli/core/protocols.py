@@ -43,7 +43,10 @@ class Responder(Protocol):
     image_token: int  # id of the placeholder that visual tokens replace
 
     def features(self, images: Sequence[Image]) -> Tensor:
-        """Return what the connector reads, [n, p, v]: the tower's output, upstream of the language model."""
+        """Return the features of images, [n, p, v]: the tower's output, or what enters one of its last blocks.
+
+        They lie upstream of every layer that an erasure may change.
+        """
         ...
 
     def pixels(self, images: Sequence[Image]) -> Tensor:
@@ -51,7 +54,7 @@ class Responder(Protocol):
         ...
 
     def look(self, pixels: Tensor) -> Tensor:
-        """Return what the connector reads of such pixels, [n, p, v]; differentiable, unlike `features`."""
+        """Return the features of such pixels, [n, p, v]; differentiable, unlike `features`."""
         ...
 
     def batch(self, prompts: Sequence[Prompt]) -> Batch:

@@ -11,7 +11,7 @@ from space_cli.core.matching import words
 NAME_LIMIT = 200
 """Characters; a longer concept name is a mistake, and would fill every prompt."""
 
-Scope = Literal["connector", "blocks", "mlp", "all"]
+Scope = Literal["connector", "blocks", "mlp", "vision", "all"]
 Ranking = Literal["activation", "similarity", "random"]
 
 

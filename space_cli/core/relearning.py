@@ -87,7 +87,7 @@ def area(stops: Sequence[int], values: Sequence[float]) -> float:
 def linears(responder: Responder, prompt: Prompt, features: Tensor) -> dict[str, nn.Linear]:
     """Return the linears that visual features pass on their way to an answer, but for the output head.
 
-    The tower is not among them: features are what it returned.
+    Where features are what the tower returned, it is not among them.
     """
     seen: list[nn.Module] = []
     parts = {name: part for name, part in responder.model.named_modules() if isinstance(part, nn.Linear)}

@@ -67,7 +67,7 @@ class Remembering:
         self._looks = looks or Looks()
 
     def features(self, images: Sequence[Image]) -> Tensor:
-        """Return what the connector reads, [n, p, v]."""
+        """Return the features of images, [n, p, v]."""
         return self.responder.features(images)
 
     def pixels(self, images: Sequence[Image]) -> Tensor:
@@ -75,7 +75,7 @@ class Remembering:
         return self.responder.pixels(images)
 
     def look(self, pixels: Tensor) -> Tensor:
-        """Return what the connector reads of such pixels, [n, p, v]."""
+        """Return the features of such pixels, [n, p, v]."""
         return self.responder.look(pixels)
 
     def batch(self, prompts: Sequence[Prompt]) -> Batch:

@@ -16,6 +16,10 @@ DEEP = 16
 """Blocks from which on a decoder is edited in the traced places only."""
 CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
 """Tokens that a tower gives out before those of the patches, by its `model_type`."""
+TOWER_SHARE, TOWER_MOST = 3, 8
+"""Of the tower's blocks that are read, the last third may be edited, and never more than so many."""
+TOWER_DEPTH = 12
+"""Blocks of a tower whose config names no number: transformers' own default for both kinds."""
 DEEPEST = 1_000
 """No decoder is near it: the name of every layer is spelt out, and a config may ask for any number of them."""
 
@@ -42,6 +46,7 @@ def family(config: dict[str, Any]) -> Family:
         raise ValueError(f"its `vision_feature_layer` is {seen}: one layer is needed")
     if blocks is not None and not -blocks - 1 <= seen <= blocks:
         raise ValueError(f"its tower of {blocks} layers has no `vision_feature_layer` {seen}")
+    begins, read = _upper_blocks(seen, TOWER_DEPTH if blocks is None else blocks)
     return Family(
         model_type="llava",
         tower="model.vision_tower",
@@ -50,6 +55,12 @@ def family(config: dict[str, Any]) -> Family:
         connector_layers=("model.multi_modal_projector.linear_1", "model.multi_modal_projector.linear_2"),
         mlp_layers=_mlps(_identity_blocks(depth)),
         every_mlp_layer=_mlps(range(depth)),
+        tower_layers=tuple(
+            f"model.vision_tower.encoder.layers.{num}.mlp.{part}"
+            for num in range(begins, read)
+            for part in ("fc1", "fc2")
+        ),
+        tower_begins=begins,
         disk_prefixes=(
             ("model.language_model.", "language_model.model."),
             ("model.multi_modal_projector.", "multi_modal_projector."),
@@ -59,8 +70,11 @@ def family(config: dict[str, Any]) -> Family:
         ),
         image_token=config.get("image_token_index", config.get("image_token_id", 32000)),
         visual_tokens=patches + CLASS_TOKENS[kind] - int(not whole),
+        tower_tokens=patches + CLASS_TOKENS[kind],
         encoder="openai/clip-vit-large-patch14-336",
         features=_features,
+        lower=_lower,
+        upper=_upper,
     )
 
 
@@ -80,9 +94,38 @@ def _identity_blocks(depth: int) -> Sequence[int]:
     return sorted({round(num * depth / TRACED_DEPTH) for num in TRACED_BLOCKS})
 
 
+def _upper_blocks(seen: int, blocks: int) -> tuple[int, int]:
+    """Return which of a tower's blocks may be edited, as a range: the last of those in front of the layer that is read.
+
+    The blocks behind it change nothing that anybody sees.
+    """
+    read = seen if seen >= 0 else blocks + 1 + seen
+    return read - min(TOWER_MOST, -(-read // TOWER_SHARE)), read
+
+
 def _features(model: nn.Module, pixels: Tensor) -> Tensor:
-    """Return the tower's chosen layer, the first token dropped unless the checkpoint keeps all."""
     config: Any = model.config
+    return _chosen(model, _lower(model, pixels, config.vision_feature_layer))
+
+
+def _lower(model: nn.Module, pixels: Tensor, block: int) -> Tensor:
+    """Return what enters a block of the tower, every token of it."""
     seen = model.get_submodule("model.vision_tower")(pixels, output_hidden_states=True)
-    chosen: Tensor = seen.hidden_states[config.vision_feature_layer]
-    return chosen if config.vision_feature_select_strategy == "full" else chosen[:, 1:]
+    states: Tensor = seen.hidden_states[block]
+    return states
+
+
+def _upper(model: nn.Module, states: Tensor, block: int) -> Tensor:
+    """Return what the connector reads where these states enter a block of the tower."""
+    config: Any = model.config
+    blocks: Any = model.get_submodule("model.vision_tower.encoder.layers")
+    _, read = _upper_blocks(config.vision_feature_layer, len(blocks))
+    for one in blocks[block:read]:
+        states = one(states, None)
+    return _chosen(model, states)
+
+
+def _chosen(model: nn.Module, states: Tensor) -> Tensor:
+    """Drop the first token unless the checkpoint keeps all."""
+    config: Any = model.config
+    return states if config.vision_feature_select_strategy == "full" else states[:, 1:]

@@ -11,6 +11,7 @@ from space_cli.core.probing import Notes, described, is_one_of
 from space_cli.core.protocols import Responder
 from space_cli.core.records import ErasureReceipt
 from space_cli.core.types import ErasedBefore, Probe, ProbeImage
+from space_cli.io.families import family_of
 from space_cli.io.ledger import LEDGER, open_earlier, open_edits, open_ledger, require_counted
 from space_cli.io.model import CheckpointResponder
 
@@ -50,8 +51,9 @@ def open_history(
     if not before:
         return Past(), list(shown)
     edits = open_edits(erased, entries)
+    earlier = open_earlier(erased, entries, before, family_of(erased).begins(receipt.request.scope))
     found = []
-    for entry, kept in zip(before, open_earlier(erased, entries, before), strict=True):
+    for entry, kept in zip(before, earlier, strict=True):
         names = described(entry.concept, notes or {}).names
         own = [one for one in shown if is_one_of(one.name, names)]
         later = undone(edits[entry.number :])

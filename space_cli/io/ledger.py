@@ -8,10 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from torch import Tensor
-
 from space_cli.core.earlier import ROWS, Earlier
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.ledger import Entry, checkpoint_digest, parse, require_fit, sealed, spell
@@ -20,13 +16,12 @@ from space_cli.core.types import Edit
 from space_cli.io.artifact import RECORD_NAME, digest_file, file_records, read_record, write_text
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.edits import EDITS, read_edits
-from space_cli.io.shards import place_copy, read_header, read_tensor, save_tensors
+from space_cli.io.kept import KEPT, read_kept
+from space_cli.io.shards import place_copy
 from space_cli.io.storage import read_small
 
 LEDGER = "space/ledger.jsonl"
-KEPT = "space/anchors.safetensors"
 EARLIER = "space/earlier"
-FEATURES = "features"
 
 
 def open_ledger(folder: Path, files: Sequence[FileRecord]) -> list[Entry]:
@@ -166,15 +161,6 @@ def require_continued(folder: Path, receipt: ErasureReceipt, base: Path) -> list
     return before
 
 
-def write_kept(folder: Path, features: Tensor) -> None:
-    """Write the anchors that later requests and audits look at, [n, p, v], in float16."""
-    path = folder / KEPT
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A new file in its place: the old one may be a second name of another checkpoint's.
-    path.unlink(missing_ok=True)
-    save_tensors({FEATURES: features.detach().to("cpu", torch.float16).contiguous()}, path)
-
-
 def carry(source: Path, entries: Sequence[Entry], target: Path) -> None:
     """Take over edits and anchors of earlier requests, as second names of the same files where the disk allows it.
 
@@ -223,19 +209,22 @@ def close_ledger(
     return lines, sorted([*others, own], key=lambda entry: entry.path)
 
 
-def open_earlier(folder: Path, entries: Sequence[Entry], wanted: Sequence[Entry]) -> list[Earlier]:
+def open_earlier(
+    folder: Path, entries: Sequence[Entry], wanted: Sequence[Entry], begins: int | None = None
+) -> list[Earlier]:
     """Return concept and kept anchors of some requests, few of each where they are many.
 
     Args:
         folder: The checkpoint that carries them.
         entries: Its ledger.
         wanted: Lines of it.
+        begins: The tower's block that features enter; None where the connector reads them.
 
     Raises:
-        ArtifactFault: A file holds no anchors.
+        ArtifactFault: A file holds no anchors, or features of another place.
     """
     rows = max(1, ROWS // max(len(wanted), 1))
-    return [Earlier(entry.concept, _features(_carried(folder, entry, entries)[1])[:rows]) for entry in wanted]
+    return [Earlier(entry.concept, read_kept(_carried(folder, entry, entries)[1], begins)[:rows]) for entry in wanted]
 
 
 def open_edits(folder: Path, entries: Sequence[Entry]) -> list[list[Edit]]:
@@ -253,13 +242,6 @@ def open_edits(folder: Path, entries: Sequence[Entry]) -> list[list[Edit]]:
 def _erased_from(folder: Path) -> bool:
     """Tell whether a checkpoint must have a ledger; what `revert` wrote may have one without a record."""
     return (folder / RECORD_NAME).is_file() or (folder / LEDGER).exists()
-
-
-def _features(path: Path) -> Tensor:
-    header = read_header(path)
-    if set(header) != {FEATURES} or len(header[FEATURES].shape) != 3 or not all(header[FEATURES].shape):
-        raise ArtifactFault(f"`{path}` holds no anchors")
-    return read_tensor(path, FEATURES)
 
 
 def _carried(folder: Path, entry: Entry, entries: Sequence[Entry]) -> tuple[Path, Path]:

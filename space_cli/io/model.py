@@ -3,7 +3,7 @@
 The visual features are handed in from outside, because hardening and erasing start upstream of the language model.
 """
 
-import json
+import copy
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,6 @@ from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils import logging as transformers_logging
 
-from space_cli.core import registry
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.family import Family
 from space_cli.core.latent import entering, shifting
@@ -35,47 +34,15 @@ from space_cli.core.memory import answers_at_once
 from space_cli.core.types import Batch, Prompt, Rows
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.devices import pick_device
+from space_cli.io.families import family_of
 from space_cli.io.fitting import refuse_large_pictures, refuse_larger, refuse_missing
 from space_cli.io.growing import refuse_growing
 from space_cli.io.loading import OWN_FILES, UNLOADABLE, end_tokens, load_fault, refuse_kernels
 from space_cli.io.prompting import Prompting, template_of_processor
 from space_cli.io.shared_prefix import Opening, common_opening
-from space_cli.io.storage import read_small
 
 IMAGE_BATCH = 64
 PROMPT_BATCH = 64
-
-
-def family_of(folder: Path) -> Family:
-    """Return the family of a checkpoint folder from its `config.json`.
-
-    Raises:
-        ArtifactFault: The config is unreadable or not that of its family, or no family file has its `model_type`.
-    """
-    try:
-        config = json.loads(read_small(folder / "config.json").decode("utf-8"))
-        model_type = str(config["model_type"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise ArtifactFault(f"`{folder}` has no readable config.json with a `model_type`") from None
-    known = registry.names("families")
-    if model_type.replace("_", "-") not in known:
-        raise ArtifactFault(
-            f"`{folder}` is of the family `{model_type}`: known are {', '.join(known)}",
-            hint="space list families",
-        )
-    describe = registry.load("families", model_type).family
-    try:
-        found: Family = describe(config)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as failure:
-        lacks = isinstance(failure, KeyError)
-        told = f"lacks {failure}" if lacks else f"does not fit: {failure}"
-        raise ArtifactFault(
-            f"`{folder / 'config.json'}` describes no `{model_type}`: it {told}",
-            hint="weights in the format of their authors' own code are converted to that of transformers first"
-            if lacks
-            else "",
-        ) from failure
-    return found
 
 
 def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
@@ -119,6 +86,8 @@ def _empty(folder: Path) -> PreTrainedModel:
 class CheckpointResponder:
     """A loaded checkpoint.
 
+    Its features of an image are what the connector reads, unless `upstream` says otherwise.
+
     Shapes: n = images, p = visual tokens, v = tower width, b = prompts, t = tokens, w = vocabulary.
     """
 
@@ -144,7 +113,24 @@ class CheckpointResponder:
         # What the weights answer is asked for: no penalty, no words that are never said, no search, no other result.
         model.generation_config = GenerationConfig()
         self._width: int = model.get_submodule(family.connector_layers[0]).in_features
-        self.feature_shape = (family.visual_tokens, self._width)  # (p, v), of one image
+        self._begins: int | None = None
+
+    def upstream(self, *scopes: str) -> "CheckpointResponder":
+        """Return the same checkpoint, with features that lie upstream of every layer of these scopes.
+
+        With `vision` among them these are the states that enter the tower's first editable block, its class token's
+        too, and all that follows belongs to how a question about them is answered. So hardening, moments, losses and
+        attacks reach the tower's layers as they reach all others, and features hold for the erased checkpoint, too.
+        """
+        found = copy.copy(self)
+        found._begins = self.family.begins(*scopes)
+        return found
+
+    @property
+    def feature_shape(self) -> tuple[int, int]:
+        """Return (p, v), the shape of the features of one image."""
+        inside = self._begins is not None
+        return (self.family.tower_tokens if inside else self.family.visual_tokens), self._width
 
     @property
     def device(self) -> torch.device:
@@ -158,13 +144,13 @@ class CheckpointResponder:
     # Not inference_mode: hardening takes gradients with respect to these features.
     @torch.no_grad()
     def features(self, images: Sequence[Image]) -> Tensor:
-        """Return what the connector reads, [n, p, v]."""
+        """Return the features of images, [n, p, v]."""
         blocks = []
         for start in range(0, len(images), IMAGE_BATCH):
             block = list(images[start : start + IMAGE_BATCH])
             pixels = self._processor(images=block, return_tensors="pt")["pixel_values"]
             pixels = pixels.to(self.device, self._head.weight.dtype)
-            blocks.append(self.family.features(self.model, pixels))
+            blocks.append(self._seen(pixels))
         return torch.cat(blocks)
 
     def pixels(self, images: Sequence[Image]) -> Tensor:
@@ -173,12 +159,12 @@ class CheckpointResponder:
         return torch.as_tensor(found, dtype=torch.float32, device=self.device)
 
     def look(self, pixels: Tensor) -> Tensor:
-        """Return what the connector reads of such pixels, [n, p, v]; differentiable, unlike `features`."""
+        """Return the features of such pixels, [n, p, v]; differentiable, unlike `features`."""
         mean, deviation = (
             pixels.new_tensor(values)[:, None, None]
             for values in (self._processor.image_mean, self._processor.image_std)
         )
-        return self.family.features(self.model, ((pixels - mean) / deviation).to(self._head.weight.dtype))
+        return self._seen(((pixels - mean) / deviation).to(self._head.weight.dtype))
 
     def batch(self, prompts: Sequence[Prompt]) -> Batch:
         """Return prompts as padded token ids with the answers as labels."""
@@ -262,6 +248,11 @@ class CheckpointResponder:
         )
         return [text.strip() for text in self._tokenizer.batch_decode(made, skip_special_tokens=True)]
 
+    def _seen(self, pixels: Tensor) -> Tensor:
+        if self._begins is None:
+            return self.family.features(self.model, pixels)
+        return self.family.lower(self.model, pixels, self._begins)
+
     def _placed(self, batch: Batch) -> Batch:
         ids, mask, labels = (part.to(self.device) for part in (batch.ids, batch.mask, batch.labels))
         return Batch(ids, mask, labels, None if batch.images is None else batch.images.to(self.device))
@@ -270,7 +261,8 @@ class CheckpointResponder:
         """Run the decoder; what the features carry beside them (`core/latent.py`) is added further on."""
         beside = None
         if features is not None and batch.images is not None:
-            beside = features[..., self._width :][batch.images.to(features.device)]
+            # Shifts are of visual tokens; a class token has none.
+            beside = features[:, -self.family.visual_tokens :, self._width :][batch.images.to(features.device)]
             features = features[..., : self._width]
         embedded = self._embedded(batch, features)
         with shifting(self._decoder, batch.ids == self.image_token, beside):
@@ -291,7 +283,10 @@ class CheckpointResponder:
         if batch.images is None:
             return embedded
         assert features is not None, "a batch about images needs their features"
-        visual = self._connector(features[batch.images.to(features.device)].to(embedded.dtype))
+        shown = features[batch.images.to(features.device)].to(embedded.dtype)
+        if self._begins is not None:
+            shown = self.family.upper(self.model, shown, self._begins)
+        visual = self._connector(shown)
         return embedded.masked_scatter((batch.ids == self.image_token)[..., None], visual.to(embedded.dtype))
 
     def _words(self, batch: Batch) -> Tensor:

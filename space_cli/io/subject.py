@@ -80,6 +80,7 @@ def subject_of(
     ordered = [anchor for role in ROLES for anchor in anchors if anchor.role == role]
     if not any(anchor.role == "forget" for anchor in ordered):
         raise UsageFault("there is no anchor to forget with", hint="run `space select` again")
+    responder = responder.upstream(aim.scope)
     features = image_features(responder, ordered, progress)
     earlier = _fitting(aim.earlier, features)
     progress.note("asking the checkpoint what it knows")

@@ -29,13 +29,7 @@ from space_cli.core.judging import judged
 from space_cli.core.masking import masked, untraced
 from space_cli.core.nearness import nearest_first, text_embeddings
 from space_cli.core.overlap import refuse_anchors, unseen_gate
-from space_cli.core.probing import (
-    build_probe,
-    described,
-    other_names,
-    phrases_of,
-    split_images,
-)
+from space_cli.core.probing import build_probe, described, other_names, phrases_of, split_images
 from space_cli.core.protocols import Progress
 from space_cli.core.recipe import AuditRequest, Concept
 from space_cli.core.records import (
@@ -56,7 +50,7 @@ from space_cli.io.devices import pick_device
 from space_cli.io.erased import open_erased
 from space_cli.io.history import open_history, refuse_other_anchors, same_history
 from space_cli.io.identity import identify, refuse_telling
-from space_cli.io.model import open_model
+from space_cli.io.model import CheckpointResponder, open_model
 from space_cli.io.probe import Material, at_hand, open_material, open_notes, open_policy, open_training
 from space_cli.io.probe_images import probe_images
 from space_cli.io.towers import both_remembering
@@ -102,7 +96,7 @@ def audit(
         probed = _probe(request, receipt, progress)
         examined = _examine(
             request,
-            (_base(receipt, request), other),
+            (_base(receipt, request), receipt, other),
             (metrics, probed.probe, probed.missing),
             progress,
         )
@@ -271,16 +265,21 @@ class _Examined:
 
 def _examine(
     request: AuditRequest,
-    folders: tuple[Path, ErasureReceipt | None],
+    erasures: tuple[Path, ErasureReceipt, ErasureReceipt | None],
     asked: tuple[Sequence[str], Probe, Mapping[str, str]],
     progress: Progress,
 ) -> _Examined:
     """Ask the base, the erased checkpoint and the baseline; one of the last two is in memory at a time."""
-    (base, baseline), (metrics, probe, missing) = folders, asked
+    (base, receipt, baseline), (metrics, probe, missing) = erasures, asked
     unknown = unknown_images(baseline, probe) if baseline else {}  # looked at first: it may refuse
     attacks = attacks_of(request.attacks)
-    places = (base, Path(request.erased))
-    before, after = both_remembering(*(open_model(place, device=request.device) for place in places))
+
+    def opened(folder: str | Path) -> CheckpointResponder:
+        # Upstream of all that either erasure changed, or what an attack pushes would go round the edits.
+        scopes = [one.request.scope for one in (receipt, baseline) if one]
+        return open_model(Path(folder), device=request.device).upstream(*scopes)
+
+    before, after = both_remembering(opened(base), opened(request.erased))
     refuse_other_anchors(after.responder, probe.earlier)
     found = measure(metrics, (before, after), probe, missing, progress, budgets=request.budgets)
     found.skipped |= unknown
@@ -290,7 +289,7 @@ def _examine(
     del after  # its memory is the baseline's
     if request.baseline and baseline:
         beside = same_history(Path(request.baseline), baseline, probe)
-        other = Remembering(open_model(Path(request.baseline), device=request.device))
+        other = Remembering(opened(request.baseline))
         metrics = [name for name in metrics if name in found.scores]
         again = measure(metrics, (before, other), beside, missing, progress, budgets=request.budgets)
         if attacks:

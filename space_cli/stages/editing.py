@@ -17,8 +17,8 @@ from space_cli.core.types import Edit
 from space_cli.io.artifact import file_records
 from space_cli.io.checkpoint import Checkpoint, forbid_inside, open_checkpoint, refuse_foreign_links, resolve
 from space_cli.io.editable import editable_parameters
+from space_cli.io.families import family_of
 from space_cli.io.ledger import open_ledger
-from space_cli.io.model import family_of
 from space_cli.io.shards import add_delta
 
 
@@ -31,6 +31,7 @@ class Base:
     parameters: dict[str, str]  # layer -> name in the files
     files: list[FileRecord]
     entries: list[Entry]  # of its ledger
+    begins: int | None = None  # the tower's block that features enter; None where the connector reads them
 
 
 def open_base(request: EraseRequest, out: Path) -> Base:
@@ -54,7 +55,7 @@ def open_base(request: EraseRequest, out: Path) -> Base:
     files = file_records(folder)
     entries = open_ledger(folder, files)
     require_new(entries, request.concept)
-    return Base(folder, checkpoint, parameters, files, entries)
+    return Base(folder, checkpoint, parameters, files, entries, family.begins(request.scope))
 
 
 def on_cpu(edit: Edit) -> Edit:

@@ -33,8 +33,9 @@ from space_cli.io.chat_template import write_instruction
 from space_cli.io.checkpoint import Checkpoint, bytes_to_write, open_checkpoint, resolve, write_edited
 from space_cli.io.editable import editable_parameters
 from space_cli.io.edits import EDITS, write_edits
-from space_cli.io.ledger import carry, close_ledger, files_of, open_earlier, open_edits, write_kept
-from space_cli.io.model import family_of
+from space_cli.io.families import family_of
+from space_cli.io.kept import write_kept
+from space_cli.io.ledger import carry, close_ledger, files_of, open_earlier, open_edits
 from space_cli.io.state import MetricsLog, StateStore
 from space_cli.io.storage import require_space
 from space_cli.io.subject import Aim, concept_images, open_subject
@@ -245,7 +246,7 @@ def _context(
         progress.note(f"continuing an interrupted run after step {saved.step}")
     images = concept_images(request.forget_images, progress)
     budget = Budget(request.max_retain_kl, request.max_neighbour_loss)
-    earlier = open_earlier(base.folder, base.entries, base.entries)
+    earlier = open_earlier(base.folder, base.entries, base.entries, base.begins)
     undo = undone(requests)
     log = MetricsLog(inside / "metrics.jsonl", keep=saved.step if saved else 0)
     return open_subject(
@@ -279,7 +280,7 @@ def _write(base: Base, context: EditContext, made: tuple[list[Edit], dict[str, T
     write_edits(draft.path / EDITS, found)
     if context.outcome.instruction:
         write_instruction(base.checkpoint, draft.path, context.outcome.instruction)
-    write_kept(draft.path, kept_anchors(context))
+    write_kept(draft.path, kept_anchors(context), base.begins)
     carry(base.folder, base.entries, draft.path)
 
 

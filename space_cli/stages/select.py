@@ -28,7 +28,8 @@ from space_cli.io.anchors import write_anchors
 from space_cli.io.artifact import new_artifact, source_of
 from space_cli.io.checkpoint import open_checkpoint, resolve
 from space_cli.io.contact_sheet import write_contact_sheet
-from space_cli.io.model import CheckpointResponder, family_of, open_model
+from space_cli.io.families import family_of
+from space_cli.io.model import CheckpointResponder, open_model
 from space_cli.io.pool import Pool, open_pool
 from space_cli.io.subject import Aim, image_features, subject_of
 

@@ -3,6 +3,7 @@
 import json
 
 from itertools import product
+from typing import get_args
 
 import pytest
 
@@ -12,7 +13,7 @@ from benchmarks.league.entries import OURS
 from benchmarks.league.versions import MARK, options_of
 from benchmarks.tables import append_row
 from space_cli.core.errors import UsageFault
-from space_cli.core.recipe import Concept
+from space_cli.core.recipe import Concept, Scope
 from tests.benchmarks.made_rows import Drawn, row, with_forget
 
 
@@ -42,7 +43,7 @@ def test_ablations_change_one_thing_or_cross_anchors_with_projections():
     made = {(json.dumps(options_of(entry)), entry.scope, entry.select, entry.images) for entry in found}
     assert len(made) == len(found)
     assert {("--ranking", "random"), ("--ranking", "similarity")} <= {entry.select for entry in alone}
-    assert "blocks" in [entry.scope for entry in found]
+    assert {entry.scope for entry in found} == set(get_args(Scope))
 
 
 WAYS = ("select", "harden_steps", "fresh_steps", "refresh", "oracle", "images")
@@ -66,17 +67,19 @@ def test_the_cross_has_every_way_to_anchors_with_every_projection():
     ]
 
 
-def test_the_page_of_ablations_has_the_cross_and_says_what_is_missing(tmp_path):
+def test_the_page_of_ablations_has_the_cross_and_says_what_is_missing(monkeypatch, tmp_path):
     known = ablations.options_of("dcsi")
+    assert ablations.missing(known) == []
     assert "lambda_task (the method has no such option)" in ablations.missing(known - {"lambda_task"})
     crossed = "anchors: random, projection: none"
     store = tmp_path / "ablations.rows.jsonl"
     for one in (row(), with_forget(0.9, method="lambda_task = 0"), with_forget(1.0, method=crossed)):
         append_row(store, one)
+    monkeypatch.setattr(ablations, "options_of", lambda method: known - {"lambda_task"})
     assert ablations.main(["--table", "--out", str(tmp_path)]) == 0
     text = (tmp_path / "ablations.md").read_text()
     assert "| lambda_task = 0 | +" in text
-    assert "scope: the tower" in text
+    assert "- lambda_task (the method has no such option)" in text.partition("## Not possible yet")[2]
     assert "| random | 0.000, n 1 |  |  |  |" in text
     assert "| hardened + re-hardened |  |  |  | 0.852, n 1 |" in text
     assert f"{MARK} Of earlier defaults" in text

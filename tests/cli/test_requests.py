@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from cli_records import common, make_anchors, make_pool, written
 
@@ -12,6 +13,7 @@ from space_cli.cli import requests
 from space_cli.cli.app import run
 from space_cli.core.records import ErasureReceipt, FileRecord
 from space_cli.io.artifact import read_record, source_of
+from tests.stages.erased_folder import make_base, make_edits, make_erased
 
 PLACE = Path(".space")
 DEADLY = set()
@@ -49,7 +51,7 @@ def erasures(stages, fake_stage, monkeypatch):
 
     fake_stage("erase", erase)
     fake_stage("select", select)
-    monkeypatch.setattr(requests, "check_continued", lambda folder, out, concepts: 0)
+    monkeypatch.setattr(requests, "check_continued", lambda folder, out, concepts, scope: 0)
     make_pool(PLACE / "pool")
     return stages
 
@@ -125,7 +127,7 @@ def test_one_concept_stays_as_it_was(erasures):
 
 
 def test_a_checkpoint_that_was_erased_from_keeps_the_anchors_it_was_made_with(erasures, monkeypatch):
-    monkeypatch.setattr(requests, "check_continued", lambda folder, out, concepts: 1)
+    monkeypatch.setattr(requests, "check_continued", lambda folder, out, concepts, scope: 1)
     assert run(["erase", "--concept", "panda", "--model", "model"]) == 0
     assert "/requests/" in erasures[-1][1].anchors
     assert not (PLACE / "anchors").exists()
@@ -189,4 +191,12 @@ def test_a_ledger_that_is_gone_stops_a_run_before_it_selects(stages, capsys):
     (Path("model") / "space.json").write_text((PLACE / "anchors" / "space.json").read_text())
     assert run(["erase", "--concept", "panda", "--model", "model"]) == 4
     assert "ledger.jsonl is missing" in capsys.readouterr().err
+    assert not stages
+
+
+def test_anchors_kept_of_another_scope_stop_a_run_before_it_selects(stages, capsys):
+    make_pool(PLACE / "pool")
+    erased = make_erased(Path("erased"), make_base(Path("base"), torch.float32), edits=make_edits())
+    assert run(["erase", "--concept", "owl", "--model", str(erased), "--scope", "vision"]) == 4
+    assert "holds anchors of another scope" in capsys.readouterr().err
     assert not stages

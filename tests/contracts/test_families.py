@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from space_cli.core import registry
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.core.recipe import Scope
 
 
@@ -75,6 +75,45 @@ def test_features_are_what_transformers_gives_the_connector(tower, strategy, lay
     assert features.shape[1] == family.visual_tokens
     shown = torch.stack(list(model.get_image_features(pixels).pooler_output))
     torch.testing.assert_close(model.get_submodule(family.connector)(features), shown)
+
+
+@pytest.mark.parametrize("tower", [CLIPVisionConfig, SiglipVisionConfig])
+@pytest.mark.parametrize("strategy", ["default", "full"])
+@pytest.mark.parametrize("layer", [-1, -2, 0, 2])
+def test_the_lower_part_of_a_tower_and_then_the_upper_one_is_the_whole(tower, strategy, layer):
+    model = tiny_llava(tower, vision_feature_select_strategy=strategy, vision_feature_layer=layer).eval()
+    family = registry.load("families", "llava").family(model.config.to_dict())
+    pixels = torch.randn(2, 3, 8, 8)
+    for block in {0, family.tower_begins}:
+        lower = family.lower(model, pixels, block)
+        assert lower.shape == (2, 5 if tower is CLIPVisionConfig else 4, 16)
+        torch.testing.assert_close(family.upper(model, lower, block), family.features(model, pixels))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "layer", "edited"),
+    [(24, -2, range(15, 23)), (12, -1, range(8, 12)), (6, -2, range(3, 5)), (2, 1, range(1)), (None, -2, range(7, 11))],
+)
+def test_the_last_blocks_that_are_read_may_be_edited_and_none_behind_them(blocks, layer, edited):
+    config = tiny_llava(vision_feature_layer=layer if layer > 0 else -2).config.to_dict()
+    config["vision_config"] |= {"num_hidden_layers": blocks}
+    if blocks is None:
+        del config["vision_config"]["num_hidden_layers"]
+    family = registry.load("families", "llava").family(config | {"vision_feature_layer": layer})
+    names = [f"model.vision_tower.encoder.layers.{num}.mlp.{part}" for num in edited for part in ("fc1", "fc2")]
+    assert family.layers("vision") == (*names, family.connector_layers[-1])
+    assert family.begins("mlp", "vision") == edited[0]
+    assert family.begins("mlp", "all") is None
+
+
+def test_a_tower_of_which_no_block_is_read_has_nothing_to_edit():
+    config = tiny_llava(vision_feature_layer=0).config.to_dict()
+    family = registry.load("families", "llava").family(config)
+    with pytest.raises(UsageFault, match="reads no block of its vision tower: the scope `vision`") as fault:
+        family.layers("vision")
+    assert fault.value.exit_code == 2
+    assert fault.value.hint
+    assert family.layers("all")
 
 
 def test_a_tower_that_is_read_otherwise_is_named():

@@ -16,9 +16,10 @@ from space_cli.encoders import clip
 from space_cli.io import storage
 from space_cli.io.artifact import RECORD_NAME, read_record
 from space_cli.io.checkpoint import open_checkpoint
+from space_cli.io.families import family_of
 from space_cli.io.growing import refuse_growing
 from space_cli.io.ledger import LEDGER, read_ledger
-from space_cli.io.model import family_of, open_model
+from space_cli.io.model import open_model
 from tests.encoders.tiny_encoders import clip_folder
 
 ENDLESS = 50_000_000

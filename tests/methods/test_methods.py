@@ -70,11 +70,11 @@ def test_edits_lie_in_the_safe_subspace_to_the_last_bit_of_float32(erased):
 
 
 @pytest.mark.parametrize("name", list(QUICK))
-@pytest.mark.parametrize("scope", ["connector", "blocks", "all"])
+@pytest.mark.parametrize("scope", ["connector", "blocks", "vision", "all"])
 def test_every_scope_can_be_erased_in(name, scope):
     """Text alone passes no connector: its terms have no gradient there, and the others have."""
     layers = subjects.bundled().family.layers(scope)
-    found = subjects.context(layers=layers)
+    found = subjects.context(scope=scope)
     edits = run(name, found, **({"steps": 4, "check": 2, "least": 2} if name == "dcsi" else {"steps": 2}))
     assert {edit.layer for edit in edits} == {layer for layer in layers}
     assert all(float(edit.delta().norm()) > 0 for edit in edits)

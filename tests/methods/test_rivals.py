@@ -130,6 +130,17 @@ def test_the_name_fades_on_the_images_given(name, images):
     assert [row["step"] for row in found.reported] == list(range(1, QUICK[name]["steps"] + 1))
 
 
+@pytest.mark.parametrize("name", ["ga", "mmunlearner", "siu"])
+def test_the_name_fades_where_the_tower_is_trained(name):
+    found = subjects.context(scope="vision")
+    found.forget = subjects.concept_features("vision")[:3]
+    edits = run(name, found)
+    before, after = (subjects.log_p(found, some, found.forget) for some in ([], edits))
+    assert after < before - 0.1
+    assert {edit.layer for edit in edits} == set(subjects.bundled().family.layers("vision"))
+    assert all(edit.delta().any() for edit in edits)
+
+
 @pytest.mark.parametrize("name", sorted(QUICK))
 def test_same_seed_same_edits_other_seed_others(name, images):
     one, same, other = (run(name, context(images, seed=seed), steps=2) for seed in (1, 1, 2))

@@ -22,7 +22,8 @@ from space_cli.core.types import Edit
 from space_cli.io.artifact import Draft, file_records, new_artifact, source_of
 from space_cli.io.checkpoint import open_checkpoint, write_edited
 from space_cli.io.edits import EDITS, write_edits
-from space_cli.io.ledger import carry, close_ledger, files_of, open_ledger, write_kept
+from space_cli.io.kept import write_kept
+from space_cli.io.ledger import carry, close_ledger, files_of, open_ledger
 
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 PARAMETERS = {"model.layers.0.down": "layers.0.down.weight", "model.layers.1.down": "layers.1.down.weight"}
@@ -42,7 +43,7 @@ def make_base(folder: Path, dtype: torch.dtype) -> Path:
         save_file(content, folder / name, metadata={"format": "pt"})
     places = {key: name for name, content in tensors.items() for key in content}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
-    (folder / "config.json").write_text('{"model_type": "llava"}')
+    (folder / "config.json").write_text('{"model_type": "llava", "vision_config": {}, "text_config": {}}')
     (folder / "README.md").write_text("a base")
     return folder
 

@@ -13,7 +13,8 @@ from space_cli.core.errors import ArtifactFault
 from space_cli.core.ledger import checkpoint_digest, parse, sealed, spell
 from space_cli.core.recipe import Concept
 from space_cli.io.artifact import digest_file, file_records, read_record
-from space_cli.io.ledger import EARLIER, KEPT, LEDGER, open_earlier, open_edits, open_ledger, read_ledger, write_kept
+from space_cli.io.kept import KEPT, write_kept
+from space_cli.io.ledger import EARLIER, LEDGER, open_earlier, open_edits, open_ledger, read_ledger
 from space_cli.stages.verify import verify
 
 OWL, BUS = Concept(name="owl"), Concept(name="bus")
