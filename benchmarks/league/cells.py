@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from benchmarks.league.entries import UNLIMITED, Entry
-from benchmarks.league.subjects import Job
+from benchmarks.league.subjects import PUBLIC, Job
 from benchmarks.league.versions import options_of
 from benchmarks.tables import Row, commit, machine, outcome, refusal
 
@@ -104,7 +104,13 @@ def circumstances(workspace: Path, *, load: float, threads: int) -> Row:
         "threads": threads,
         "commit": commit(),
         "insisted": _insisted(workspace),
+        "public": len(_public(workspace.parent)),
     }
+
+
+def _public(place: Path) -> list[Path]:
+    """Return the photographs of no class in a job's pool."""
+    return list((place / "images").glob(f"{PUBLIC}*"))
 
 
 def _insisted(workspace: Path) -> bool:
@@ -117,7 +123,11 @@ def _insisted(workspace: Path) -> bool:
 
 
 def prepared(job: Job, cache: Path) -> Path:
-    """Return the folder with pictures and pool of a job, made where it is missing."""
+    """Return the folder with pictures and pool of a job, made where it is missing.
+
+    Raises:
+        CellFailure: It was made with another `--pool`, which no key of a row tells, or a command failed.
+    """
     slug = re.sub(r"[^a-z0-9]+", "-", job.concept.name.lower())
     place = (cache / f"{job.subject.name}-{job.subject.digest}" / f"{slug}-{job.seed}").absolute()
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +138,8 @@ def prepared(job: Job, cache: Path) -> Path:
             part.mkdir()
             job.subject.lay(job.concept, part, job.seed)
             part.rename(place)
+        elif bool(_public(place)) != bool(job.subject.extra):
+            raise CellFailure(f"`{place}` was made with another `--pool`: remove it, or give the same one")
         if not (place / "pool" / "space.json").is_file():
             words = [
                 "index",

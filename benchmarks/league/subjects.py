@@ -36,6 +36,8 @@ SHOWN, FORGOTTEN_WITH, RETAINED = 24, 32, 360
 """Photographs of the concept in the probe, for rivals to train on, and of all other concepts, at most."""
 POOL = 20
 """Photographs of each other concept in the pool at most."""
+PUBLIC = "p"
+"""What the names of photographs of no class begin with in a pool; all others are numbers."""
 
 
 class Subject(Protocol):
@@ -47,6 +49,7 @@ class Subject(Protocol):
     digest: str  # of its weights; a subject trained anew is another one
     tests: Sequence[Concept]
     developments: Sequence[Concept]
+    extra: Sequence[Path]  # folders of photographs of no class, which join every pool
 
     def lay(self, concept: Concept, folder: Path, seed: int) -> None:
         """Write `images/`, `forget/` and `probe/` into a new folder."""
@@ -57,6 +60,7 @@ class Bundled:
     """The drawings of the bundled checkpoint, as `space demo` renders them."""
 
     name = "bundled"
+    extra: Sequence[Path] = ()
 
     def __init__(self) -> None:
         self.model, self.encoder = checkpoint_folder(), encoder_folder()
@@ -96,7 +100,8 @@ class Trained:
         kept = folder / KINDS  # checkpoints of before it was kept have the path alone
         kinds = kept if kept.is_file() else Path(recipe["kinds"]) if recipe["kinds"] else None
         taught = lessons(open_dataset("folder", place, seed=recipe["seed"]), kinds)
-        self.name, self._folder, self._extra = name, folder, tuple(extra)
+        self.name, self._folder = name, folder
+        self.extra: Sequence[Path] = tuple(extra)
         self.model, self.encoder = folder.resolve() / "llava", folder.resolve() / "encoder"
         self.digest = digest_of(self.model)
         self._data = DataSet(name, tuple(_shown(lesson) for lesson in taught))
@@ -117,7 +122,7 @@ class Trained:
         prepare(DataSet(self.name, fewer), concept.name, laid, sizes=Sizes(POOL, shown))
         shutil.copyfile(self._folder / "concepts.toml", laid / "probe" / "concepts.toml")
         (laid / "pool").rename(laid / "images")
-        _add_public(self._extra, concept, laid / "images")
+        _add_public(self.extra, concept, laid / "images")
         for part in ("images", "forget", "probe"):
             (laid / part).rename(folder / part)
         laid.rmdir()
@@ -216,4 +221,4 @@ def _add_public(folders: Sequence[Path], concept: Concept, pool: Path) -> None:
     for row, path in enumerate(found):
         if mentions(f"{path.parent.name} {path.stem}".replace("_", " "), concept.names):
             continue
-        place(path.resolve(), pool / f"p{row:06d}{path.suffix.lower()}")
+        place(path.resolve(), pool / f"{PUBLIC}{row:06d}{path.suffix.lower()}")

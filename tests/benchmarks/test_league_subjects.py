@@ -180,7 +180,7 @@ class Fake:
 
 
 class Laid:
-    name, digest, model, encoder = "made", "abc", "llava", "clip"
+    name, digest, model, encoder, extra = "made", "abc", "llava", "clip", ()
 
     def lay(self, concept, folder, seed):
         for part in ("images", "forget", "probe"):
@@ -207,6 +207,17 @@ def test_pool_and_anchors_are_made_once_for_all_entries(monkeypatch, tmp_path):
     assert (made["options"]["lr"], other["options"]["leak"]) == (5e-4, LEAK)
     assert made["signals"] == {"holdout_nll": 7.0}
     assert not [path for path in tmp_path.rglob("erased")]
+
+
+def test_a_pool_with_photographs_of_no_class_is_told_and_never_taken_for_one_without(monkeypatch, tmp_path):
+    made = computed(monkeypatch, tmp_path, Fake())
+    assert made["public"] == 0
+    (images,) = tmp_path.glob("cache/*/*/images")
+    (images / "p000001.png").write_bytes(b"")
+    with pytest.raises(cells.CellFailure, match="made with another `--pool`"):
+        computed(monkeypatch, tmp_path, Fake())
+    monkeypatch.setattr(Laid, "extra", ("public",))
+    assert computed(monkeypatch, tmp_path, Fake())["public"] == 1
 
 
 def test_attacks_are_asked_for_and_their_seconds_kept(monkeypatch, tmp_path):
