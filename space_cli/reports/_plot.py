@@ -9,7 +9,7 @@ from space_cli.reports._page import escaped
 
 WIDTH, HEIGHT = 260, 30
 EDGE = 8  # room for half a marker
-PLOT_LEFT, PLOT_RIGHT, PLOT_TOP, PLOT_FOOT = 46, 276, 8, 96  # of a curve's frame
+PLOT_LEFT, PLOT_RIGHT, PLOT_TOP, PLOT_FOOT = 62, 276, 8, 96  # of a curve's frame
 POINTS = 400  # of a curve; more than its pixels adds bytes only
 
 LEGEND = (

@@ -8,6 +8,7 @@ from audited import DIGEST, HOSTILE, evidence, report, score
 from fakes import picture
 
 from space_cli.core.records import Run
+from space_cli.reports._plot import curve
 from space_cli.reports.html import Sample, render
 
 VOID = {"meta", "img", "br", "rect", "circle", "path", "polyline"}
@@ -127,8 +128,16 @@ def test_the_course_of_a_score_is_drawn_from_nought_to_one():
     assert "control, after erasing from 0.125 at step 0 to 0.125 at step 5" in page
     drawn = page.split("Scores over steps")[1]
     # A quarter of the way up the frame, whose top is 1 and whose foot is 0.
-    assert 'points="46.0,96.0 276.0,74.0"' in drawn
+    assert 'points="62.0,96.0 276.0,74.0"' in drawn
     assert "Scores over steps" not in render(report(), evidence())
+
+
+@pytest.mark.parametrize("value", [-1.23e-05, -0.000123, -123456.0])
+def test_the_longest_figure_at_an_axis_is_not_cut_off(value):
+    drawn = curve([0.0, 1.0], [value, 0.0], "loss")
+    place, told = re.search(r'x="(\d+)" y="\d+" text-anchor="end">(-[^<]+)<', drawn).groups()
+    assert told == f"{value:.3g}"
+    assert int(place) >= 6.2 * len(told), "letters of 10.5 pixels are as wide in a sans-serif font"
 
 
 def test_a_score_is_compared_with_its_control_at_the_same_size():
