@@ -13,6 +13,7 @@ from space_cli.cli import settings as settings_of
 from space_cli.cli.pseudonymize import hiding
 from space_cli.cli.render import Sheet, Terminal
 from space_cli.core.errors import UsageFault
+from space_cli.core.offering import nearest, offered
 
 if TYPE_CHECKING:
     from space_cli.cli.pseudonymize import Hidden
@@ -263,7 +264,6 @@ def _budgets(pairs: list[str] | None) -> dict[str, dict[str, Any]]:
 def _plugins(kind: str, names: list[str]) -> tuple[str, ...]:
     """Accept `--metrics a --metrics b` and `--metrics a,b`, refusing what no file of this kind does."""
     from space_cli.core import registry
-    from space_cli.core.offering import offered
 
     asked = [part.strip().replace("-", "_") for name in names for part in name.split(",") if part.strip()]
     known = {"all", *(name.replace("-", "_") for name in registry.names(f"{kind}s"))}
@@ -275,15 +275,15 @@ def _plugins(kind: str, names: list[str]) -> tuple[str, ...]:
 
 def _policy(policy: str | None) -> str | None:
     """Return the name of a shipped policy as it is, and anything else as the file it must be."""
-    from space_cli.core.offering import offered
     from space_cli.io.probe import shipped_policies
 
-    if policy is None or policy in shipped_policies():
+    shipped = shipped_policies()
+    if policy is None or policy in shipped:
         return policy
     found = os.path.abspath(os.path.expanduser(policy))
     if not os.path.isfile(found):
-        hint = offered(policy, shipped_policies()).replace("known are", "shipped are")
-        raise UsageFault(f"the policy `{policy}` is not a file", hint=hint)
+        meant = f": did you mean `{near}`?" if (near := nearest(policy, shipped)) else ""
+        raise UsageFault(f"the policy `{policy}` is not a file{meant}", hint=f"shipped are {', '.join(shipped)}")
     return found
 
 

@@ -60,14 +60,14 @@ def revert(
     _refuse_place(erased, out, overwrite=overwrite)
     entries = open_ledger(erased, receipt.files)
     original = _usable_base(receipt, base, progress)
-    progress.note("writing the checkpoint")
-    with _whole_folder(out) as draft:
+    with progress.task("writing the checkpoint", 1) as advance, _whole_folder(out) as draft:
         if original is not None:
             write_edited(original, {}, draft)
             outcome = f"taken from the base `{original.folder}`: bit-identical"
         else:
             outcome = _subtract(erased, receipt, draft, approximate=approximate)
         give_back(erased, entries, draft)
+        advance()
     progress.note(outcome)
     return out
 

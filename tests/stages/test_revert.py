@@ -43,6 +43,12 @@ def coarse_edits() -> list[Edit]:
     return [first, Edit(second.layer, dense=(second.dense * 4).round())]
 
 
+def test_the_bar_of_writing_comes_to_its_end(erasure):
+    progress = Heard()
+    revert(erasure / "erased", erasure / "out", progress=progress)
+    assert progress.bars == [("writing the checkpoint", 1, 1)]
+
+
 def attempt(folder: Path, **options: object) -> list[str]:
     progress = Heard()
     assert revert(folder / "erased", folder / "out", progress=progress, **options) == folder / "out"
