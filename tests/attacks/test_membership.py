@@ -49,6 +49,9 @@ def test_the_score_of_an_auc_has_that_interval_and_wilson_s_where_it_is_wider():
     record = membership._records("loss", (mixed, mixed, mixed), "20", probe())["loss"]
     low, high = area_ends(MEMBERS, OTHERS[:24], 2, seed=3)
     assert (record.low, record.high) == (0.5, max(high, wilson(record.after, 12)[1], 1 - low))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(membership, "area_ends", lambda *given, seed: (0.6, 0.999))
+        assert membership._records("loss", (mixed, mixed, mixed), "20", probe())["loss"].high == 0.999
     for others, least in ((12, 0.7575), (4, 0.5101)):
         apart = told([1.0] * 24, [0.0] * 2 * others)
         sure = membership._records("loss", (apart, apart, apart), "12", probe())["loss"]
