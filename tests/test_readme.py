@@ -49,6 +49,13 @@ def test_the_harmonic_means_are_those_of_the_league():
     assert row("harmonic mean of forgetting") == [f"{mean} ({low} to {high})" for mean, low, high in figures]
 
 
+def test_the_harmonic_means_subject_by_subject_are_those_of_the_league():
+    page, told = ((ROOT / "docs" / "benchmarks" / f"{name}.md").read_text("utf-8") for name in ("league", "README"))
+    section = re.search(r"^## Harmonic mean, subject by subject\n\n(.*?)\n\n", page, flags=re.MULTILINE | re.DOTALL)
+    assert section
+    assert f"\n{section[1]}\n" in told
+
+
 @pytest.mark.parametrize("score", DRAWINGS)
 def test_the_drawings_are_those_of_the_demo(score):
     found, paper = (summary("demo")[method] for method in ("dcsi", "space-paper"))
