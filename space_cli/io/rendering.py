@@ -34,17 +34,26 @@ def rendered(jobs: Sequence[Job], tokens: Mapping[str, Any]) -> list[str | Unren
         The text of each job, or what was wrong with it.
 
     Raises:
-        UnrenderableError: One takes more time or memory than any template needs.
+        UnrenderableError: One takes more time or memory than any template needs, or nothing can be rendered here.
     """
     child = [sys.executable, "-P", str(Path(template_child.__file__))]
     asked = json.dumps({"jobs": [list(job) for job in jobs], "tokens": dict(tokens)})
     try:
         done = subprocess.run(child, input=asked, capture_output=True, encoding="utf-8", timeout=PATIENCE, check=True)
         found = json.loads(done.stdout)
-    except (subprocess.SubprocessError, ValueError):
-        most = f"{template_child.SECONDS} seconds, {template_child.MEMORY >> 30} GiB or {template_child.LONGEST}"
-        raise UnrenderableError(f"it takes more than {most} characters") from None
+    except (subprocess.SubprocessError, ValueError) as failure:
+        raise UnrenderableError(_why(failure)) from None
     return [one["text"] if "text" in one else UnrenderableError(" ".join(one["error"].split())) for one in found]
+
+
+def _why(failure: Exception) -> str:
+    """Return what ended the child: its bounds, unless it says something else."""
+    told = str(getattr(failure, "stderr", None) or "").strip().splitlines()
+    if isinstance(failure, subprocess.CalledProcessError) and failure.returncode > 0 and told:
+        if not told[-1].startswith("MemoryError"):
+            return told[-1]
+    most = f"{template_child.SECONDS} seconds, {template_child.MEMORY >> 30} GiB or {template_child.LONGEST}"
+    return f"it takes more than {most} characters"
 
 
 @lru_cache(maxsize=16)

@@ -100,6 +100,15 @@ def test_a_template_without_an_end_is_stopped(llava, monkeypatch):
         open_model(llava, device="cpu")
 
 
+def test_a_process_that_ends_for_another_reason_says_so(llava, monkeypatch):
+    child = llava / "child.py"
+    child.write_text("import no_such_package")
+    monkeypatch.setattr(template_child, "__file__", str(child))
+    (llava / JINJA).write_text(OWN + "{# not rendered before #}")
+    with pytest.raises(ArtifactFault, match=r"cannot be rendered: ModuleNotFoundError: No module named"):
+        open_model(llava, device="cpu")
+
+
 def test_a_question_is_written_as_transformers_would():
     tokenizer = subjects.bundled()._tokenizer
     for prompt in PROMPTS:
