@@ -79,7 +79,7 @@ def compute(entry: Entry, job: Job, measures: Measures) -> Row:
 class Made:
     """An erasure."""
 
-    edits: list[Edit]
+    edited: Mapping[str, Tensor]  # W + ΔW of each layer that was changed
     receipt: Row  # what a row keeps of it
     seconds: float  # of training
     instruction: str = ""
@@ -128,24 +128,25 @@ class Bench:
         started = time.monotonic()
         edits = [on_cpu(edit) for edit in method.edits(context, options)]
         seconds = round(time.monotonic() - started, 3)
-        layers, signals = self._weighed(context, edits, entry) if weigh else ([], {})
+        edited = edited_weights(self.base, edits)
+        layers, signals = self._weighed(context, edits, edited, entry) if weigh else ([], {})
         receipt = {
             "layers": [layer.model_dump() for layer in layers],
             "steps": context.outcome.steps,
             "stopped": context.outcome.stopped,
             "signals": context.outcome.signals | signals,
         }
-        return Made(edits, receipt, seconds, context.outcome.instruction)
+        return Made(edited, receipt, seconds, context.outcome.instruction)
 
     def _weighed(
-        self, context: EditContext, edits: list[Edit], entry: Entry
+        self, context: EditContext, edits: list[Edit], edited: Mapping[str, Tensor], entry: Entry
     ) -> tuple[list[LayerReceipt], dict[str, float]]:
         """Return what the receipt says about layers and budgets.
 
         Raises:
             GateRefusal: A budget would break, and the entry is one that has to keep it.
         """
-        rounded = rounded_changes(self.base, edited_weights(self.base, edits))
+        rounded = rounded_changes(self.base, edited)
         try:
             signals = within_budget(context, rounded, entry.method)
         except GateRefusal as gate:
@@ -180,7 +181,7 @@ class Bench:
             return
         kept: dict[str, Tensor] = {}
         try:
-            for layer, edited in edited_weights(self.base, made.edits).items():
+            for layer, edited in made.edited.items():
                 weight = self._weight(layer)
                 kept[layer] = weight.clone()
                 weight.copy_(edited)

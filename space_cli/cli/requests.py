@@ -82,7 +82,7 @@ def check_continued(folder: Path, out: Path, concepts: Sequence["Concept"], scop
     """
     from space_cli.core.ledger import require_new
     from space_cli.io.families import family_of
-    from space_cli.io.ledger import earlier_requests, open_earlier
+    from space_cli.io.ledger import earlier_requests, require_earlier
 
     if folder.resolve() == out.resolve():
         raise UsageFault(f"`{out}` is the checkpoint to erase from", hint="choose another folder with `--out`")
@@ -90,7 +90,7 @@ def check_continued(folder: Path, out: Path, concepts: Sequence["Concept"], scop
     for concept in concepts:
         require_new(entries, concept)
     if entries:
-        open_earlier(folder, entries, entries, family_of(folder).begins(scope))
+        require_earlier(folder, entries, family_of(folder).begins(scope))
     return len(entries)
 
 

@@ -252,10 +252,8 @@ def _lack(rule: Rule, score: ScoreRecord, enough: int) -> str:
 def _needed(rule: Rule, score: ScoreRecord) -> dict[str, float | None]:
     """Return the figures that a rule reads, by name."""
     known = {"before": score.before} if rule.ratio_of_before or rule.before_at_least is not None else {}
-    if rule.of == ANY_TRY:
-        return known | {part: score.parts.get(part) for part in (ANY_TRY, ANY_TRY_CONTROL)}
-    if rule.of == WORST:
-        return known | {WORST: score.parts.get(WORST)}
+    if parts := {ANY_TRY: (ANY_TRY, ANY_TRY_CONTROL), WORST: (WORST,)}.get(rule.of):
+        return known | {part: score.parts.get(part) for part in parts}
     found = {"after": score.after} | known
     if rule.bound != "mean":
         found[rule.bound] = score.low if rule.bound == "low" else score.high

@@ -42,6 +42,15 @@ def read_kept(path: Path, begins: int | None) -> Tensor:
     Raises:
         ArtifactFault: It holds no anchors, or anchors of another place.
     """
+    return read_tensor(path, require_kept(path, begins))
+
+
+def require_kept(path: Path, begins: int | None) -> str:
+    """Return the name of the anchors that a file holds of such a place; only its header is read.
+
+    Raises:
+        ArtifactFault: As `read_kept`.
+    """
     name, header = _kept_as(begins), read_header(path)
     shapes = [info.shape for key, info in header.items() if KEPT_AS.fullmatch(key)]
     if len(header) != 1 or not any(len(shape) == 3 and all(shape) for shape in shapes):
@@ -51,7 +60,7 @@ def read_kept(path: Path, begins: int | None) -> Tensor:
             f"`{path}` holds anchors of another scope: `vision` keeps them inside the tower, all others behind it",
             hint="erase every concept of a checkpoint with `--scope vision`, or none of them",
         )
-    return read_tensor(path, name)
+    return name
 
 
 def _kept_as(begins: int | None) -> str:

@@ -16,7 +16,7 @@ from space_cli.core.types import Edit
 from space_cli.io.artifact import RECORD_NAME, digest_file, file_records, read_record, write_text
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.edits import EDITS, read_edits
-from space_cli.io.kept import KEPT, read_kept
+from space_cli.io.kept import KEPT, read_kept, require_kept
 from space_cli.io.shards import place_copy
 from space_cli.io.storage import read_small
 
@@ -225,6 +225,16 @@ def open_earlier(
     """
     rows = max(1, ROWS // max(len(wanted), 1))
     return [Earlier(entry.concept, read_kept(_carried(folder, entry, entries)[1], begins)[:rows]) for entry in wanted]
+
+
+def require_earlier(folder: Path, entries: Sequence[Entry], begins: int | None) -> None:
+    """Check that the anchors kept of every request can be shown at such a place, without reading them.
+
+    Raises:
+        ArtifactFault: As `open_earlier`.
+    """
+    for entry in entries:
+        require_kept(_carried(folder, entry, entries)[1], begins)
 
 
 def open_edits(folder: Path, entries: Sequence[Entry]) -> list[list[Edit]]:

@@ -10,10 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from space_cli.core.instruction import Job
 from space_cli.io import template_child
-
-Job = tuple[str, list[dict[str, Any]]]
-"""A template, and the messages that it writes."""
 
 PATIENCE = 300.0
 """Seconds for the whole child; a machine under load takes some for the imports alone."""
