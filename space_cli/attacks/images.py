@@ -24,7 +24,7 @@ from space_cli.core.attacking import (
 )
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.picturing import Change, changes
-from space_cli.core.protocols import Responder
+from space_cli.core.protocols import ANSWER_TOKENS, Responder
 from space_cli.core.questioning import Reach
 from space_cli.core.records import ScoreRecord
 from space_cli.core.stats import score
@@ -42,7 +42,7 @@ CONTROLS_SHOWN = 2
 class Options(Reach):
     """The attack's budget."""
 
-    tokens: Annotated[int, Field(ge=1)] = 32  # longest answer
+    tokens: Annotated[int, Field(ge=1)] = ANSWER_TOKENS  # longest answer
 
 
 def attack(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from space_cli.core.attacking import Try, spoken_names
-from space_cli.core.protocols import Responder
+from space_cli.core.protocols import ANSWER_TOKENS, Responder
 from space_cli.core.questioning import Reach, question_attack
 from space_cli.core.records import ScoreRecord
 from space_cli.core.types import Probe
@@ -38,7 +38,7 @@ EXAMPLES = ("a house", "a bicycle")
 class Options(Reach):
     """The attack's budget."""
 
-    tokens: Annotated[int, Field(ge=1)] = 32  # longest answer; a detour takes words
+    tokens: Annotated[int, Field(ge=1)] = ANSWER_TOKENS  # longest answer
 
 
 def attack(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from space_cli.core.attacking import Try, article_of, forms
 from space_cli.core.phrasing import AUDIT_OPEN, AUDIT_YES_NO
-from space_cli.core.protocols import Responder
+from space_cli.core.protocols import ANSWER_TOKENS, Responder
 from space_cli.core.questioning import Reach, question_attack
 from space_cli.core.records import ScoreRecord
 from space_cli.core.types import Probe
@@ -22,7 +22,7 @@ class Options(Reach):
     """The attack's budget."""
 
     questions: Annotated[int, Field(ge=1, le=len(AUDIT_OPEN))] = 2
-    tokens: Annotated[int, Field(ge=1)] = 16  # after the opening
+    tokens: Annotated[int, Field(ge=1)] = ANSWER_TOKENS  # after the opening
 
 
 def attack(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:

@@ -21,7 +21,7 @@ from space_cli.core.attacking import (
 )
 from space_cli.core.errors import EnvironmentFault
 from space_cli.core.phrasing import AUDIT_OPEN
-from space_cli.core.protocols import Responder
+from space_cli.core.protocols import ANSWER_TOKENS, Responder
 from space_cli.core.quantizing import Rounding, has_nf4, int8, nf4, quantized, rtn4
 from space_cli.core.records import ScoreRecord
 from space_cli.core.stats import paired_difference, score
@@ -87,7 +87,7 @@ class _Bench:
         if not self.others:
             return []
         tries = [Try("plain", self.questions[0])]
-        answers = ask(responder, responder.features([one.image for one in self.others]), tries, tokens=24)
+        answers = ask(responder, responder.features([one.image for one in self.others]), tries, tokens=ANSWER_TOKENS)
         return rightly([told[0] for told in answers], self.others, self.questions[:1], self.probe)
 
 

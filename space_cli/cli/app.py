@@ -178,10 +178,13 @@ def _keeps_state(invocation: Invocation) -> bool:
     """Tell whether the command that was cut short saved where it is; what was never loaded saved nothing."""
     if invocation.dry_run:
         return False
+    if invocation.command == "index":
+        pool = sys.modules.get("space_cli.io.pool")
+        return pool is not None and bool(pool.ShardWriter.kept)
     method = sys.modules.get(f"space_cli.methods.{invocation.method.replace('-', '_')}")
     state = sys.modules.get("space_cli.io.state")
     kept = state is not None and state.StateStore.kept and getattr(method, "KEEPS_STATE", False)
-    return (kept and invocation.command in {"erase", "demo"}) or invocation.command == "index"
+    return kept and invocation.command in {"erase", "demo"}
 
 
 def _explain(failure: BaseException, invocation: Invocation) -> tuple[int, str, str]:

@@ -45,7 +45,7 @@ def revert(  # ruff: ignore[too-many-arguments] - each parameter is an option
     forbid_existing(folder, overwrite=overwrite)
     from space_cli.stages.revert import revert as restore
 
-    written = restore(
+    made = restore(
         source,
         folder,
         base=base.expanduser().absolute() if base else None,
@@ -53,5 +53,6 @@ def revert(  # ruff: ignore[too-many-arguments] - each parameter is an option
         overwrite=overwrite,
         progress=terminal,
     )
-    terminal.say(f"written: {written}")
-    terminal.result({"erased": str(source), "out": str(written)}, written)
+    terminal.say(f"written: {made.folder}")
+    document = {"erased": str(source), "out": str(made.folder), "exact": not made.unlike, "how": made.how}
+    terminal.result(document, made.folder)

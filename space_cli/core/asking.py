@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from space_cli.core.matching import mentions
 from space_cli.core.phrasing import AUDIT_OPEN
-from space_cli.core.protocols import Responder
+from space_cli.core.protocols import ANSWER_TOKENS, Responder
 from space_cli.core.types import Probe, ProbeImage
 
 
@@ -20,10 +20,12 @@ class OpenAnswers(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     phrasings: Annotated[int, Field(ge=1, le=len(AUDIT_OPEN))] = len(AUDIT_OPEN)
-    tokens: Annotated[int, Field(ge=1)] = 24  # longest answer
+    tokens: Annotated[int, Field(ge=1)] = ANSWER_TOKENS  # longest answer
 
 
-def ask_each(responder: Responder, images: Sequence[Image], questions: Sequence[str], *, tokens: int = 24) -> list[str]:
+def ask_each(
+    responder: Responder, images: Sequence[Image], questions: Sequence[str], *, tokens: int = ANSWER_TOKENS
+) -> list[str]:
     """Ask every question about every image; the answers about one image stand together."""
     if not images or not questions:
         return []

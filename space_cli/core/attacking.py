@@ -26,7 +26,7 @@ from space_cli.core.hardening import Hardening, harden
 from space_cli.core.matching import mentions, says_yes
 from space_cli.core.naming import Naming
 from space_cli.core.phrasing import AUDIT_OPEN, ERASE_OPEN
-from space_cli.core.protocols import Responder
+from space_cli.core.protocols import ANSWER_TOKENS, Responder
 from space_cli.core.recipe import Concept, article_before, spoken_alike, spoken_form
 from space_cli.core.records import ScoreRecord
 from space_cli.core.stats import score
@@ -186,7 +186,9 @@ def hits(answers: Sequence[Sequence[str]], tries: Sequence[Try], names: Sequence
     return [float(won(one, answer)) for told in answers for one, answer in zip(tries, told, strict=True)]
 
 
-def plainly(responder: Responder, features: Tensor, probe: Probe, *, tokens: int = 24, questions: int = 2) -> float:
+def plainly(
+    responder: Responder, features: Tensor, probe: Probe, *, tokens: int = ANSWER_TOKENS, questions: int = 2
+) -> float:
     """Return the share of answers to plain open questions that name the concept."""
     found = named(responder, features, probe, AUDIT_OPEN[:questions], tokens=tokens)
     return sum(found) / len(found)
@@ -198,7 +200,7 @@ def named(
     probe: Probe,
     questions: Sequence[str],
     *,
-    tokens: int = 24,
+    tokens: int = ANSWER_TOKENS,
     names: Sequence[str] = (),
 ) -> list[float]:
     """Ask openly; 1 for each answer with one of the names, else the concept's; one image's questions together."""

@@ -24,6 +24,9 @@ _PLURAL = 3
 _PIECE = 3
 """Letters from which on a word may be half of a name that is written as one: else "be an egg" were a bean."""
 
+_STOPS = ".!?;:"
+"""What ends a sentence, so that no name of another thing goes on: "It is red. Panda." is a panda."""
+
 _UNSPACED = re.compile(
     r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
     r"\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -63,7 +66,14 @@ def spans(text: str, names: Sequence[str], *, others: Sequence[str] = ()) -> lis
     spoken = [word for word, _ in found]
     wanted = [split for name in names if (split := words(name))]
     glued = [True, *(one[1] == next_one[1] for one, next_one in itertools.pairwise(found))]
-    hidden = {place for other in _longer(others, wanted) for run in _runs(spoken, glued, other) for place in run}
+    closed = [text[stop - 1] in _STOPS or text[stop : stop + 1] == "\n" for _, (_, stop) in found]
+    hidden = {
+        place
+        for other, within in _longer(others, wanted)
+        for run in _runs(spoken, glued, other)
+        if not (within and any(closed[place] and not glued[place + 1] for place in run[:-1]))
+        for place in run
+    }
     ranges = [
         (found[run.start][1][0], found[run.stop - 1][1][1])
         for name in wanted
@@ -145,10 +155,14 @@ def _plurals(noun: str) -> tuple[str, ...]:
     return (f"{noun}s", f"{noun}es", f"{noun.removesuffix('y')}ies")
 
 
-def _longer(others: Sequence[str], wanted: Sequence[Sequence[str]]) -> list[list[str]]:
-    splits = [words(other) for other in others]
+def _longer(others: Sequence[str], wanted: Sequence[Sequence[str]]) -> list[tuple[list[str], bool]]:
+    """Return the names of other things that hold a wanted one, and whether each keeps within a sentence.
+
+    "St. Bernard" has a full stop of its own.
+    """
+    splits = [(words(other), not any(stop in other for stop in _STOPS)) for other in others]
     return [
-        other
-        for other in splits
+        (other, within)
+        for other, within in splits
         if any(len(run) < len(other) for name in wanted for run in _runs(other, [False] * len(other), name))
     ]

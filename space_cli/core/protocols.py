@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from space_cli.core.types import Batch, Prompt, Rows
 
+ANSWER_TOKENS = 64
+"""The longest answer, unless said otherwise: who describes a picture at length names what is in it late."""
+
 
 class Encoder(Protocol):
     """Embeds images and texts into one space.
@@ -68,12 +71,20 @@ class Responder(Protocol):
         """
         ...
 
-    def answer(self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
+    def answer(
+        self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = ANSWER_TOKENS
+    ) -> list[str]:
         """Answer greedily: one question per image, or text-only questions where `images` is None."""
         ...
 
     def answer_features(
-        self, features: Tensor | None, questions: Sequence[str], *, about: Rows = None, tokens: int = 24, lead: str = ""
+        self,
+        features: Tensor | None,
+        questions: Sequence[str],
+        *,
+        about: Rows = None,
+        tokens: int = ANSWER_TOKENS,
+        lead: str = "",
     ) -> list[str]:
         """Answer greedily from visual features; text only where `features` is None.
 

@@ -22,7 +22,7 @@ from space_cli.core.attacking import (
     subjects,
     with_unattacked,
 )
-from space_cli.core.protocols import Responder
+from space_cli.core.protocols import ANSWER_TOKENS, Responder
 from space_cli.core.records import ScoreRecord
 from space_cli.core.stats import score
 from space_cli.core.types import Probe
@@ -35,7 +35,7 @@ class Reach(BaseModel):
 
     images: Annotated[int, Field(ge=1)] = 24  # of the concept
     controls: Annotated[int, Field(ge=0)] = 24  # of others
-    tokens: Annotated[int, Field(ge=1)] = 24  # longest answer
+    tokens: Annotated[int, Field(ge=1)] = ANSWER_TOKENS  # longest answer
 
 
 def question_attack(

@@ -7,7 +7,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from space_cli.core.protocols import Responder
+from space_cli.core.protocols import ANSWER_TOKENS, Responder
 from space_cli.core.types import Batch, Prompt, Rows
 
 BATCH = 32
@@ -91,7 +91,13 @@ class Remembering:
         return self.responder.hidden(batch, features, layer)
 
     def answer_features(
-        self, features: Tensor | None, questions: Sequence[str], *, about: Rows = None, tokens: int = 24, lead: str = ""
+        self,
+        features: Tensor | None,
+        questions: Sequence[str],
+        *,
+        about: Rows = None,
+        tokens: int = ANSWER_TOKENS,
+        lead: str = "",
     ) -> list[str]:
         """Answer greedily from visual features; not remembered, as no attack sends the same ones twice."""
         return self.responder.answer_features(features, questions, about=about, tokens=tokens, lead=lead)
@@ -104,7 +110,9 @@ class Remembering:
         """Return the mean log p per answer token of each prompt, [b], nats."""
         return self.responder.log_likelihood(batch, features)
 
-    def answer(self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
+    def answer(
+        self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = ANSWER_TOKENS
+    ) -> list[str]:
         """Answer greedily, asking only what was not asked before."""
         keys = [
             (None if images is None else id(images[row]), question, tokens) for row, question in enumerate(questions)

@@ -31,6 +31,7 @@ from space_cli.core.family import Family
 from space_cli.core.latent import entering, shifting
 from space_cli.core.losses import answer_log_likelihood, answer_mask
 from space_cli.core.memory import answers_at_once
+from space_cli.core.protocols import ANSWER_TOKENS
 from space_cli.core.types import Batch, Prompt, Rows
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.devices import pick_device
@@ -205,13 +206,21 @@ class CheckpointResponder:
         return answer_log_likelihood(self.answer_logits(batch, features), batch)
 
     @torch.inference_mode()
-    def answer(self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = 24) -> list[str]:
+    def answer(
+        self, images: Sequence[Image] | None, questions: Sequence[str], *, tokens: int = ANSWER_TOKENS
+    ) -> list[str]:
         """Answer greedily: one question per image, or text-only questions where `images` is None."""
         return self.answer_features(self.features(images) if images else None, questions, tokens=tokens)
 
     @torch.inference_mode()
     def answer_features(
-        self, features: Tensor | None, questions: Sequence[str], *, about: Rows = None, tokens: int = 24, lead: str = ""
+        self,
+        features: Tensor | None,
+        questions: Sequence[str],
+        *,
+        about: Rows = None,
+        tokens: int = ANSWER_TOKENS,
+        lead: str = "",
     ) -> list[str]:
         """Answer greedily from visual features, each answer opened by `lead`.
 

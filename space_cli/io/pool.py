@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -146,6 +146,9 @@ class ShardWriter:
         size: Items after which a shard is written.
     """
 
+    kept: ClassVar[bool] = False
+    """Whether there is one by now: before the first, a run that is killed begins anew."""
+
     def __init__(self, folder: Path, number: int, size: int) -> None:
         self.parts: list[Embedded] = []  # every shard written
         self._folder = folder
@@ -171,6 +174,7 @@ class ShardWriter:
         write_embeddings(stem.with_suffix(".safetensors"), part.embeddings)
         write_items(stem.with_suffix(".parquet"), part.items)
         self.parts.append(part)
+        ShardWriter.kept = True
         self._items, self._rows = [], []
 
 
@@ -237,10 +241,12 @@ def read_shards(folder: Path) -> list[Embedded]:
     Raises:
         ArtifactFault: One is damaged.
     """
-    return [
+    parts = [
         Embedded(read_items(path), read_embeddings([path.with_suffix(".safetensors")]))
         for path in sorted(folder.glob("*.parquet"))
     ]
+    ShardWriter.kept = bool(parts)
+    return parts
 
 
 def build_index(embeddings: np.ndarray, *, exact_limit: int) -> Any:  # ruff: ignore[any-type]

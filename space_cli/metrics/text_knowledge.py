@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from space_cli.core.matching import mentions
-from space_cli.core.protocols import Responder
+from space_cli.core.protocols import ANSWER_TOKENS, Responder
 from space_cli.core.records import ScoreRecord
 from space_cli.core.stats import score
 from space_cli.core.types import Probe
@@ -18,7 +18,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tokens: Annotated[int, Field(ge=1)] = 24  # longest answer
+    tokens: Annotated[int, Field(ge=1)] = ANSWER_TOKENS  # longest answer
 
 
 def measure(before: Responder, after: Responder, probe: Probe, options: Options) -> ScoreRecord:

@@ -4,6 +4,7 @@ import shutil
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -22,6 +23,15 @@ from space_cli.io.shards import Delta
 from space_cli.io.storage import storage_faults
 
 
+@dataclass(frozen=True)
+class Restored:
+    """A checkpoint that was taken back."""
+
+    folder: Path
+    unlike: int  # shards that do not have the base's digest, and equal the base's up to rounding
+    how: str
+
+
 def revert(
     erased: Path,
     out: Path,
@@ -30,7 +40,7 @@ def revert(
     approximate: bool = False,
     overwrite: bool = False,
     progress: Progress,
-) -> Path:
+) -> Restored:
     """Write the checkpoint that `erased` was made from, as a normal Hugging Face folder.
 
     Where the base is still there and unchanged, its own shards are taken. Otherwise each edit is subtracted
@@ -46,7 +56,7 @@ def revert(
         progress: Told how exact the outcome is.
 
     Returns:
-        `out`.
+        Where it is and how exact.
 
     Raises:
         UsageFault: `out` exists and may not be replaced, nothing can be put in its place, or it lies inside `erased`.
@@ -63,13 +73,13 @@ def revert(
     with progress.task("writing the checkpoint", 1) as advance, _whole_folder(out) as draft:
         if original is not None:
             write_edited(original, {}, draft)
-            outcome = f"taken from the base `{original.folder}`: bit-identical"
+            unlike, how = 0, f"taken from the base `{original.folder}`: bit-identical"
         else:
-            outcome = _subtract(erased, receipt, draft, approximate=approximate)
+            unlike, how = _subtract(erased, receipt, draft, approximate=approximate)
         give_back(erased, entries, draft)
         advance()
-    progress.note(outcome)
-    return out
+    progress.note(how)
+    return Restored(out, unlike, how)
 
 
 def _usable_base(receipt: ErasureReceipt, given: Path | None, progress: Progress) -> Checkpoint | None:
@@ -90,20 +100,21 @@ def _checked_base(folder: Path, receipt: ErasureReceipt) -> Checkpoint:
     return checkpoint
 
 
-def _subtract(erased: Path, receipt: ErasureReceipt, draft: Path, *, approximate: bool) -> str:
+def _subtract(erased: Path, receipt: ErasureReceipt, draft: Path, *, approximate: bool) -> tuple[int, str]:
     edits = recorded_edits(erased, receipt)
     write_edited(open_checkpoint(erased), {name: _opposite(edit) for name, edit in edits.items()}, draft)
     if receipt.instruction:
         remove_instruction(open_checkpoint(draft), receipt.instruction)
     differing = _unlike_base(open_checkpoint(draft), receipt.base_files)
     if not differing:
-        return "edits subtracted: every shard has the base's digest"
+        return 0, "edits subtracted: every shard has the base's digest"
     if not approximate:
         raise ArtifactFault(
             f"without the base, {len(differing)} shards come back only up to rounding: nothing was written",
             hint="pass `--base FOLDER`, or `--approximate` to accept that",
         )
-    return f"edits subtracted: {len(differing)} shards are equal to the base up to rounding in {receipt.dtype}"
+    told = f"edits subtracted: {len(differing)} shards are equal to the base up to rounding in {receipt.dtype}"
+    return len(differing), told
 
 
 def _opposite(edit: Edit) -> Delta:

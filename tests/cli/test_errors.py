@@ -15,6 +15,7 @@ from cli_records import make_chain, make_pool
 from space_cli.cli.app import Terminated, run
 from space_cli.core import registry
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, GateRefusal, NetworkFault, SpaceError, UsageFault
+from space_cli.io.pool import ShardWriter
 from space_cli.io.state import StateStore
 
 
@@ -122,10 +123,14 @@ def test_debug_shows_the_traceback(arguments, failing, capsys):
     ("failure", "code", "word"),
     [(KeyboardInterrupt(), 130, "interrupted"), (Terminated(), 143, "terminated")],
 )
-def test_an_interruption_says_how_to_go_on(failure, code, word, failing, capsys):
+def test_an_interruption_says_how_to_go_on(failure, code, word, failing, monkeypatch, capsys):
     failing(failure)
+    monkeypatch.setattr(ShardWriter, "kept", True)
     assert run(["index", "images"]) == code
     assert capsys.readouterr().err.endswith(f"{word}: state saved, run the same command again to continue\n")
+    monkeypatch.setattr(ShardWriter, "kept", False)  # cut short before the first part of the pool
+    assert run(["index", "images"]) == code
+    assert capsys.readouterr().err.endswith(f"{word}\n")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +190,7 @@ def test_sigterm_ends_with_143(tmp_path, child_environment):
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 143
-    assert said == "terminated: state saved, run the same command again to continue\n"
+    assert said == "terminated\n", "no part of the pool was there yet"
 
 
 @pytest.mark.parametrize(

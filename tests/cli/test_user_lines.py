@@ -79,7 +79,9 @@ def test_index_select_erase_audit_show_verify_revert(folder):
     assert "forget_accuracy" in told["skipped"]
     assert set(told["seconds"]) == {"index", "select", "erase", "audit"}
     assert run(folder, "verify", ".space/erased").returncode == 0
-    assert run(folder, "revert", ".space/erased", "restored").returncode == 0
+    reverted = run(folder, "revert", ".space/erased", "restored", "--json")
+    assert reverted.returncode == 0
+    assert json.loads(reverted.stdout)["exact"] is True
     restored, base = folder / "restored" / "model.safetensors", checkpoint_folder() / "model.safetensors"
     assert restored.read_bytes() == base.read_bytes()
 

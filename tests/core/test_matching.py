@@ -65,6 +65,14 @@ def test_a_longer_name_of_something_else_is_not_this_one():
     assert mentions("a red panda", ["red panda"], others=["panda"])
 
 
+def test_a_longer_name_of_something_else_ends_with_its_sentence() -> None:
+    others = ["red panda", "St. Bernard"]
+    assert mentions("It is red. Panda.", ["panda"], others=others)
+    assert mentions("It is red\npanda", ["panda"], others=others)
+    assert not mentions("A red-panda. It climbs.", ["panda"], others=others)
+    assert not mentions("A St. Bernard.", ["Bernard"], others=others), "the full stop is the name's own"
+
+
 def test_accents_fold_but_vowel_signs_do_not():
     assert words("Ångström") == ["angstrom"]
     assert words("कि") != words("का")

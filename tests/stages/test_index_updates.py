@@ -13,7 +13,7 @@ import pytest
 from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
 from space_cli.encoders import clip
 from space_cli.io import items
-from space_cli.io.pool import open_pool
+from space_cli.io.pool import ShardWriter, open_pool
 from tests.encoders.tiny_encoders import clip_folder
 from tests.stages.indexing import Counting, by_content, fill, picture, pictures, run
 
@@ -114,6 +114,7 @@ def test_an_interrupted_run_is_resumed_from_its_shards(tmp_path, encoder, embedd
     done = sum(embedded)
     assert 8 <= done < 30
     assert not (tmp_path / "pool").exists()
+    assert ShardWriter.kept, "the message says so"
     embedded.clear()
     resumed = run(source, encoder, tmp_path / "pool")
     assert sum(embedded) == 30 - done // 8 * 8, "at most one shard is lost"

@@ -51,7 +51,9 @@ def test_the_bar_of_writing_comes_to_its_end(erasure):
 
 def attempt(folder: Path, **options: object) -> list[str]:
     progress = Heard()
-    assert revert(folder / "erased", folder / "out", progress=progress, **options) == folder / "out"
+    made = revert(folder / "erased", folder / "out", progress=progress, **options)
+    assert (made.folder, made.how) == (folder / "out", progress.notes[-1])
+    assert bool(made.unlike) == ("up to rounding" in made.how)
     return progress.notes
 
 
