@@ -36,7 +36,7 @@ from space_cli.core.errors import GateRefusal, SpaceError
 from space_cli.core.examining import Found, assault, every_score, measure, usual_metrics
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.policy import judge
-from space_cli.core.protocols import Silent
+from space_cli.core.protocols import Responder, Silent
 from space_cli.core.recipe import EraseRequest
 from space_cli.core.records import LayerReceipt
 from space_cli.core.remembering import Looks, Remembering
@@ -75,6 +75,25 @@ def compute(entry: Entry, job: Job, measures: Measures) -> Row:
     return named(entry, job) | found | circumstances(workspace, load=load, threads=torch.get_num_threads())
 
 
+@contextmanager
+def opened(entry: Entry, job: Job) -> Generator[tuple[Responder, Responder, Probe]]:
+    """Give the base, the checkpoint that an entry erased from, and what an audit asks them, for a `with` block.
+
+    Raises:
+        CellFailure: A stage failed or refused.
+    """
+    workspace, refused = selected(entry, job, prepared(job, CACHE))
+    if refused:
+        raise CellFailure(refused["reason"])
+    try:
+        bench = _bench(entry.scope, workspace, job, None)
+        made = bench.made(entry, weigh=True)
+    except SpaceError as fault:
+        raise CellFailure(f"exit code {fault.exit_code}: {fault.message}") from fault
+    with bench.written(made) as erased:
+        yield bench.context.responder, erased, bench.probes[entry.images]
+
+
 @dataclass(frozen=True)
 class Made:
     """An erasure."""
@@ -106,7 +125,7 @@ class Bench:
         Raises:
             GateRefusal: As `space erase`.
         """
-        made = self._made(entry, weigh=not measures.scores_only)
+        made = self.made(entry, weigh=not measures.scores_only)
         started = time.monotonic()
         with self.written(made) as erased:
             found, bands = self.asked(erased, self.probes[entry.images], measures)
@@ -120,7 +139,8 @@ class Bench:
         spent = {"spent": found.seconds} if measures.attacks else {}
         return outcome(told, made.receipt) | {"peak_memory_gb": None, "bands": bands} | spent
 
-    def _made(self, entry: Entry, *, weigh: bool) -> Made:
+    def made(self, entry: Entry, *, weigh: bool) -> Made:
+        """Erase; with `weigh`, look at what it costs as well."""
         request = self.request(entry)
         limits = Budget(request.max_retain_kl, request.max_neighbour_loss)
         context = replace(self.context, outcome=Outcome(), budget=limits, max_change=request.max_change)

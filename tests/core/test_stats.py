@@ -30,6 +30,17 @@ def test_all_equal_nats_stay_a_point():
     assert (found.low, found.mean, found.high) == (0.0, 0.0, 0.0)
 
 
+def test_a_score_in_nats_gets_no_interval_of_a_share():
+    record = score([0.5] * 5, [0.25] * 5, better="lower", unit="nats")
+    assert (record.low, record.after, record.high) == (0.25, 0.25, 0.25)
+    assert score([0.5] * 5, [0.25] * 5, better="lower").high > 0.25
+
+
+def test_every_group_is_drawn():
+    found = interval([0.0, 1.0], share=False)
+    assert (found.low, found.high) == (0.0, 1.0)
+
+
 def test_bootstrap_agrees_with_the_normal_interval_on_many_values():
     values = np.random.default_rng(1).integers(0, 2, 400)
     found = interval(values.tolist(), seed=2)
@@ -104,6 +115,13 @@ def test_paired_difference_of_equal_answers_has_a_width():
     assert found.mean == 0
     assert found.low == -found.high
     assert found.high == pytest.approx(wilson(0.0, 10)[1])
+
+
+def test_changes_both_ways_are_less_certain_than_none():
+    found = paired_difference([1.0, 0.0] * 20, [0.0, 1.0] * 20)
+    assert found.mean == 0
+    assert found.high == pytest.approx(1.96 / 40**0.5, abs=0.03), "the normal interval of 40 changes of one either way"
+    assert found.low == pytest.approx(-1.96 / 40**0.5, abs=0.03)
 
 
 def test_paired_difference_refuses_unequal_lengths():
