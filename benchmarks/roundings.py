@@ -13,7 +13,7 @@ import os
 import statistics
 import sys
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -102,25 +102,23 @@ def shuffled(seed: int) -> Rounding:
     return rounding
 
 
-FIGURES: Mapping[str, Callable[[Names, Names], float]] = {
-    "base, as it is": lambda base, _: base["whole"][0],
-    "erased, as it is": lambda _, erased: erased["whole"][0],
-    "base, rounded": lambda base, _: statistics.mean(base["draws"]),
-    "erased, rounded": lambda _, erased: statistics.mean(erased["draws"]),
-    "base, lost": lambda base, _: base["whole"][0] - statistics.mean(base["draws"]),
-    "erased, lost": lambda _, erased: erased["whole"][0] - statistics.mean(erased["draws"]),
-    "erased loses more by": lambda base, erased: (
-        erased["whole"][0] - base["whole"][0] - statistics.mean(erased["draws"]) + statistics.mean(base["draws"])
-    ),
-    "the same, groups in order alone": lambda base, erased: (
-        erased["whole"][0] - base["whole"][0] - erased["order"][0] + base["order"][0]
-    ),
-    "rounded, erased minus base": lambda base, erased: (
-        statistics.mean(erased["draws"]) - statistics.mean(base["draws"])
-    ),
-    "deviation of one rounding, base": lambda base, _: statistics.stdev(base["draws"]),
-}
-"""Rows of the page."""
+def figures(base: Names, erased: Names) -> dict[str, float]:
+    """Return the rows of the page for one concept."""
+    (whole, order), (whole_erased, order_erased) = ((one["whole"][0], one["order"][0]) for one in (base, erased))
+    rounded, rounded_erased = (statistics.mean(one["draws"]) for one in (base, erased))
+    lost, lost_erased = whole - rounded, whole_erased - rounded_erased
+    return {
+        "base, as it is": whole,
+        "erased, as it is": whole_erased,
+        "base, rounded": rounded,
+        "erased, rounded": rounded_erased,
+        "base, lost": lost,
+        "erased, lost": lost_erased,
+        "erased loses more by": lost_erased - lost,
+        "the same, groups in order alone": (whole_erased - order_erased) - (whole - order),
+        "rounded, erased minus base": rounded_erased - rounded,
+        "deviation of one rounding, base": statistics.stdev(base["draws"]),
+    }
 
 
 def page(rows: Sequence[Row]) -> list[str]:
@@ -130,7 +128,7 @@ def page(rows: Sequence[Row]) -> list[str]:
         return [*lines, "Nothing is measured yet."]
     how = {"command": "python -m benchmarks.roundings", "commit": commit(), "machine": machine(), "rows": rows}
     concepts = ", ".join(f"{row['concept']} ({row['subject']})" for row in rows)
-    found = {name: [[of(row["names"]["base"], row["names"]["erased"])] for row in rows] for name, of in FIGURES.items()}
+    found = [figures(row["names"]["base"], row["names"]["erased"]) for row in rows]
     return [
         *lines,
         origin(how),
@@ -141,7 +139,7 @@ def page(rows: Sequence[Row]) -> list[str]:
         "",
         "| figure | mean (95 %) |",
         "|---|---|",
-        *(f"| {name} | {with_spread(figure(name, values), '.4f')} |" for name, values in found.items()),
+        *(f"| {name} | {with_spread(figure(name, [[one[name]] for one in found]), '.4f')} |" for name in found[0]),
     ]
 
 

@@ -54,5 +54,5 @@ def revert(  # ruff: ignore[too-many-arguments] - each parameter is an option
         progress=terminal,
     )
     terminal.say(f"written: {made.folder}")
-    document = {"erased": str(source), "out": str(made.folder), "exact": not made.unlike, "how": made.how}
+    document = {"erased": str(source), "out": str(made.folder), "exact": made.exact, "how": made.how}
     terminal.result(document, made.folder)

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from torch import nn
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from space_cli.core.errors import ArtifactFault
 from space_cli.io.checkpoint import Checkpoint
-from space_cli.io.loading import UNLOADABLE, load_fault
+from space_cli.io.loading import OWN_FILES, UNLOADABLE, load_fault
 from space_cli.io.weights import numbers
 
 PACKED = 8
@@ -23,6 +24,11 @@ ENLARGED = 4
 SHOWN = 3
 """Missing parameters that an error names; the rest are counted."""
 AGAIN = "copy or download the checkpoint again"
+
+
+def described(folder: Path) -> PreTrainedModel:
+    """Return the model of images and text that a folder's config describes, for `refuse_larger` to build."""
+    return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder, **OWN_FILES))
 
 
 def refuse_larger(checkpoint: Checkpoint, build: Callable[[], nn.Module]) -> None:

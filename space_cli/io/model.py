@@ -13,7 +13,6 @@ import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
     AutoImageProcessor,
     AutoModelForImageTextToText,
     AutoTokenizer,
@@ -36,7 +35,7 @@ from space_cli.core.types import Batch, Prompt, Rows
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.devices import pick_device
 from space_cli.io.families import family_of
-from space_cli.io.fitting import refuse_large_pictures, refuse_larger, refuse_missing
+from space_cli.io.fitting import described, refuse_large_pictures, refuse_larger, refuse_missing
 from space_cli.io.growing import refuse_growing
 from space_cli.io.loading import OWN_FILES, UNLOADABLE, end_tokens, load_fault, refuse_kernels
 from space_cli.io.prompting import Prompting, template_of_processor
@@ -59,7 +58,7 @@ def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
     family = family_of(folder)
     refuse_kernels(folder)
     refuse_growing(folder)
-    refuse_larger(open_checkpoint(folder), lambda: _empty(folder))
+    refuse_larger(open_checkpoint(folder), lambda: described(folder))
     device = pick_device(device)
     transformers_logging.disable_progress_bar()
     dtype = "auto" if device.startswith("cuda") else torch.float32
@@ -78,10 +77,6 @@ def open_model(folder: Path, *, device: str) -> "CheckpointResponder":
         raise ArtifactFault(f"`{folder}` has no chat template", hint="add its `chat_template.jinja`")
     Prompting(tokenizer, family).check(folder)
     return CheckpointResponder(model.to(device).eval().requires_grad_(False), tokenizer, processor, family)
-
-
-def _empty(folder: Path) -> PreTrainedModel:
-    return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder, **OWN_FILES))
 
 
 class CheckpointResponder:

@@ -28,7 +28,7 @@ class Restored:
     """A checkpoint that was taken back."""
 
     folder: Path
-    unlike: int  # shards that do not have the base's digest, and equal the base's up to rounding
+    exact: bool  # every shard has the base's digest; else some equal the base's up to rounding
     how: str
 
 
@@ -73,13 +73,13 @@ def revert(
     with progress.task("writing the checkpoint", 1) as advance, _whole_folder(out) as draft:
         if original is not None:
             write_edited(original, {}, draft)
-            unlike, how = 0, f"taken from the base `{original.folder}`: bit-identical"
+            exact, how = True, f"taken from the base `{original.folder}`: bit-identical"
         else:
-            unlike, how = _subtract(erased, receipt, draft, approximate=approximate)
+            exact, how = _subtract(erased, receipt, draft, approximate=approximate)
         give_back(erased, entries, draft)
         advance()
     progress.note(how)
-    return Restored(out, unlike, how)
+    return Restored(out, exact, how)
 
 
 def _usable_base(receipt: ErasureReceipt, given: Path | None, progress: Progress) -> Checkpoint | None:
@@ -100,21 +100,20 @@ def _checked_base(folder: Path, receipt: ErasureReceipt) -> Checkpoint:
     return checkpoint
 
 
-def _subtract(erased: Path, receipt: ErasureReceipt, draft: Path, *, approximate: bool) -> tuple[int, str]:
+def _subtract(erased: Path, receipt: ErasureReceipt, draft: Path, *, approximate: bool) -> tuple[bool, str]:
     edits = recorded_edits(erased, receipt)
     write_edited(open_checkpoint(erased), {name: _opposite(edit) for name, edit in edits.items()}, draft)
     if receipt.instruction:
         remove_instruction(open_checkpoint(draft), receipt.instruction)
     differing = _unlike_base(open_checkpoint(draft), receipt.base_files)
     if not differing:
-        return 0, "edits subtracted: every shard has the base's digest"
+        return True, "edits subtracted: every shard has the base's digest"
     if not approximate:
         raise ArtifactFault(
             f"without the base, {len(differing)} shards come back only up to rounding: nothing was written",
             hint="pass `--base FOLDER`, or `--approximate` to accept that",
         )
-    told = f"edits subtracted: {len(differing)} shards are equal to the base up to rounding in {receipt.dtype}"
-    return len(differing), told
+    return False, f"edits subtracted: {len(differing)} shards are equal to the base up to rounding in {receipt.dtype}"
 
 
 def _opposite(edit: Edit) -> Delta:

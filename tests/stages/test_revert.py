@@ -53,7 +53,7 @@ def attempt(folder: Path, **options: object) -> list[str]:
     progress = Heard()
     made = revert(folder / "erased", folder / "out", progress=progress, **options)
     assert (made.folder, made.how) == (folder / "out", progress.notes[-1])
-    assert bool(made.unlike) == ("up to rounding" in made.how)
+    assert made.exact == ("up to rounding" not in made.how)
     return progress.notes
 
 
