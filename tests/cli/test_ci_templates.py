@@ -185,6 +185,25 @@ def test_what_a_job_is_given_reaches_the_audit(told, tmp_path, forge):
         assert sorted(options) == sorted([*named, *named.values(), *(["--pseudonymize"] if given else [])])
 
 
+@pytest.mark.parametrize("value", ["True", "TRUE", "yes", "1"])
+@pytest.mark.parametrize("forge", ["github", "gitlab"])
+def test_a_misspelt_wish_to_hide_the_name_stops_the_job(told, tmp_path, forge, value):
+    if forge == "github":
+        places = {"GITHUB_OUTPUT": str(tmp_path / "output"), "RUNNER_TEMP": str(tmp_path)}
+        variables = ACTION_VARIABLES | places | {"ERASED": "erased", "OUT": "audit", "PSEUDONYMIZE": value}
+        done = told(steps()["Audit"]["run"], **variables)
+    else:
+        variables = {name: str(value) for name, value in job()["variables"].items()}
+        variables |= {"AUDIT_ERASED": "erased", "AUDIT_PSEUDONYMIZE": value}
+        done = told("\n".join(job()["script"]), shell=("sh", "-e"), **variables)
+    assert (done.returncode, (tmp_path / "heard").exists()) == (2, False)
+    assert f"`{value}`: it must be true or false" in done.stderr
+
+
+def test_only_a_plain_false_leaves_the_gate_out():
+    assert steps()["Gate"]["if"] == "inputs.gate != 'false'"
+
+
 def test_the_key_of_a_pseudonym_is_no_argument(told, tmp_path):
     places = {"GITHUB_OUTPUT": str(tmp_path / "output"), "RUNNER_TEMP": str(tmp_path)}
     variables = ACTION_VARIABLES | places | {"ERASED": "erased", "OUT": "audit"}
