@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from space_cli import __version__
-from space_cli.core import registry
 from space_cli.core.budgets import check_budgets
 from space_cli.core.comparing import with_differences
 from space_cli.core.errors import ArtifactFault, NetworkFault
@@ -44,13 +43,14 @@ from space_cli.core.records import (
 from space_cli.core.remembering import Remembering
 from space_cli.core.types import Probe, ProbeImage
 from space_cli.io.artifact import new_artifact, source_of
-from space_cli.io.checkpoint import check_recorded, open_checkpoint, resolve
+from space_cli.io.checkpoint import check_recorded, open_checkpoint
 from space_cli.io.comparison import open_baseline, unknown_images
 from space_cli.io.devices import pick_device
 from space_cli.io.erased import open_erased
 from space_cli.io.history import open_history, refuse_other_anchors, same_history
 from space_cli.io.identity import identify, refuse_telling
 from space_cli.io.model import CheckpointResponder, open_model
+from space_cli.io.pool_encoder import open_encoder
 from space_cli.io.probe import Material, at_hand, open_material, open_notes, open_policy, open_training
 from space_cli.io.probe_images import probe_images
 from space_cli.io.towers import both_remembering
@@ -248,10 +248,7 @@ def _ordered(
 
 
 def _text_embeddings(pool: PoolManifest, phrases: Sequence[str], device: str) -> np.ndarray:
-    folder = resolve(pool.request.encoder, pool.request.revision)
-    model_type = open_checkpoint(folder).model_type
-    encoder = registry.load("encoders", model_type).load(folder, pick_device(device))
-    return text_embeddings(encoder, phrases)
+    return text_embeddings(open_encoder(pool, pick_device(device)), phrases)
 
 
 @dataclass

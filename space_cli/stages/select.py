@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from space_cli import __version__
-from space_cli.core import phrasing, registry, selection
+from space_cli.core import phrasing, selection
 from space_cli.core.anchor_bank import anchor_prompts
 from space_cli.core.answer_form import AnswerForm, answer_form
 from space_cli.core.context import EditContext
@@ -26,11 +26,12 @@ from space_cli.core.subspace import LEAK
 from space_cli.core.types import Anchor
 from space_cli.io.anchors import write_anchors
 from space_cli.io.artifact import new_artifact, source_of
-from space_cli.io.checkpoint import open_checkpoint, resolve
+from space_cli.io.checkpoint import resolve
 from space_cli.io.contact_sheet import write_contact_sheet
 from space_cli.io.families import family_of
 from space_cli.io.model import CheckpointResponder, open_model
 from space_cli.io.pool import Pool, open_pool
+from space_cli.io.pool_encoder import open_encoder
 from space_cli.io.subject import Aim, image_features, subject_of
 
 KNOWN_MARGIN = 5.0
@@ -123,9 +124,7 @@ class _Found:
 
 def _similarities(pool: Pool, request: SelectRequest) -> tuple[np.ndarray, float]:
     """Return the cosine of each pool image to the concept, and the floor that chance sets."""
-    asked = pool.manifest.request
-    folder = resolve(asked.encoder, asked.revision)
-    encoder = registry.load("encoders", open_checkpoint(folder).model_type).load(folder, "cpu")
+    encoder = open_encoder(pool.manifest, "cpu")
     names = [template.format(name) for name in request.concept.names for template in selection.TEMPLATES]
     centre = encoder.texts(names).mean(0)
     direction = (centre / centre.norm()).numpy()

@@ -7,7 +7,6 @@ import torch
 from auditing import QUICK, material, run
 from fakes import NAMES
 
-from space_cli.core import registry
 from space_cli.core.errors import ArtifactFault, NetworkFault, UsageFault
 from space_cli.core.recipe import AuditRequest
 from space_cli.io.artifact import open_artifact
@@ -202,25 +201,16 @@ def test_a_path_that_cannot_be_written_down_is_refused(erased, images, tmp_path)
         run(erased, tmp_path / "audit", images=str(images))
 
 
-def test_texts_are_embedded_by_the_pools_encoder_with_every_template(monkeypatch, tmp_path):
+def test_texts_are_embedded_by_the_pools_encoder_with_every_template(monkeypatch):
     asked = []
 
     class Encoder:
-        @staticmethod
-        def load(folder, device):
-            assert (folder, device) == (tmp_path, "cpu")
-            return Encoder()
-
         def texts(self, texts):
             asked.extend(texts)
             return torch.tensor([[3.0, 0.0] if "panda" in text else [0.0, 2.0] for text in texts])
 
-    class Opened:
-        model_type = "clip"
-
-    monkeypatch.setattr(stage, "resolve", lambda name, revision: tmp_path)
-    monkeypatch.setattr(stage, "open_checkpoint", lambda folder: Opened())
-    monkeypatch.setattr(registry, "load", lambda package, name: Encoder)
-    found = stage._text_embeddings(material().pool, ["a panda", "a bus"], "cpu")
+    pool = material().pool
+    monkeypatch.setattr(stage, "open_encoder", lambda *of: Encoder() if of == (pool, "cpu") else None)
+    found = stage._text_embeddings(pool, ["a panda", "a bus"], "cpu")
     assert found.tolist() == [[1.0, 0.0], [0.0, 1.0]]
     assert {"a panda", "a photo of a panda", "a photo of a bus"} <= set(asked)
