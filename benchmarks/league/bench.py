@@ -34,8 +34,8 @@ from space_cli.core.budget import within_budget
 from space_cli.core.context import Budget, EditContext, Outcome
 from space_cli.core.errors import GateRefusal, SpaceError
 from space_cli.core.examining import Found, assault, every_score, measure, usual_metrics
+from space_cli.core.gating import judge
 from space_cli.core.phrasing import AUDIT_OPEN
-from space_cli.core.policy import judge
 from space_cli.core.protocols import Responder, Silent
 from space_cli.core.recipe import EraseRequest
 from space_cli.core.records import LayerReceipt

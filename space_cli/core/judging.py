@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from space_cli.core.examining import Found, continued_metrics
+from space_cli.core.gating import judge, passed_over
 from space_cli.core.overlap import with_gate
-from space_cli.core.policy import Policy, judge, passed_over
+from space_cli.core.policy import Policy
 from space_cli.core.records import GateRecord, Verdict
 
 

@@ -45,10 +45,11 @@ def masked(record: Model, pseudonym: Pseudonym) -> Model:
 def untraced(receipt: ErasureReceipt) -> ErasureReceipt:
     """Return a receipt without the digests of what `space` had written into the checkpoint that was edited.
 
-    They cover texts that name what earlier requests erased: who tries names could tell by them which one was right.
+    They cover texts that name what earlier requests erased, and so does the ledger's hash: who tries names could tell
+    by them which one was right.
     """
     own = [entry for entry in receipt.base_files if entry.path != RECORD and not entry.path.startswith(INSIDE)]
-    return receipt.model_copy(update={"base_files": own})
+    return receipt.model_copy(update={"base_files": own, "ledger": ""})
 
 
 def unnamed(receipt: ErasureReceipt, pseudonym: Pseudonym) -> ErasureReceipt:

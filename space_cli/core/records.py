@@ -11,8 +11,11 @@ from space_cli.core.recipe import AuditRequest, Concept, EraseRequest, IndexRequ
 
 SCHEMA_VERSION: Literal[1] = 1
 AT_CONTROL_SIZE = "at_control_size"
-WORST = "worst"
 """Among the parts of a score: the same measure after erasing, with no more images than the control had."""
+WORST = "worst"
+"""The worst of what the score is the mean of."""
+PICTURED = "pictured"
+"""Of how many of its `n` values there were images to ask about; a policy needs all."""
 Verdict = Literal["pass", "fail", "inconclusive"]
 SourceKind = Literal["pool", "anchors", "erased", "audit", "checkpoint", "encoder", "images", "baseline"]
 

@@ -8,7 +8,8 @@ it is asked. Unit: share. Direction: lower is better. `before` is the same for t
 from; `n` counts earlier concepts, and the interval is over them.
 
 Source-free where the folder of images has none of an earlier concept: it is then asked about on the hardened anchors
-that were kept of its request.
+that were kept of its request. Later requests press the name down on just these, so that by themselves they show nothing
+to a policy: `parts` tells of how many concepts there were enough images.
 
 Deviations:
     - F[j, j] is that of the checkpoint of then up to one rounding a request in the checkpoint's dtype.
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from space_cli.core.continual import named_share, other_things
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
-from space_cli.core.records import WORST, ScoreRecord
+from space_cli.core.records import PICTURED, WORST, ScoreRecord
 from space_cli.core.stats import score
 from space_cli.core.types import Probe
 
@@ -30,6 +31,8 @@ NEEDS = frozenset({"earlier"})
 DEFAULT = False
 """It runs where `--metrics` names it, and by itself on a checkpoint with earlier requests."""
 CONTINUED = True
+ENOUGH = 6
+"""Images of an earlier concept; on none of six named means at most 39 % by the interval that shipped policies use."""
 
 
 class Options(BaseModel):
@@ -50,11 +53,11 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
     )
     old, new = ([max(0.0, share - first) for share, first in zip(found, then, strict=True)] for found in (was, now))
     worst = max(range(len(new)), key=new.__getitem__)
-    pictured = sum(bool(one.images) for one in probe.earlier)
+    pictured = sum(len(one.images) >= ENOUGH for one in probe.earlier)
     note = (
         f"worst: {probe.earlier[worst].name}, named in {then[worst]:.0%} of answers right after its request and in "
-        f"{now[worst]:.0%} now; {pictured} of {len(new)} concepts on images"
+        f"{now[worst]:.0%} now; {pictured} of {len(new)} concepts on {ENOUGH} images or more"
     )
     told = score(old, new, better="lower", seed=probe.seed, note=note)
     # A mean over many hides one that is back altogether.
-    return told.model_copy(update={"parts": {WORST: new[worst]}})
+    return told.model_copy(update={"parts": {WORST: new[worst], PICTURED: pictured}})

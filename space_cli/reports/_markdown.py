@@ -76,3 +76,9 @@ def _beside(score: ScoreRecord | None) -> tuple[str, str]:
 
 def _unit(unit: str) -> str:
     return "" if unit == "share" else f", {escaped(unit)}"
+
+
+def not_measured(report: AuditReport) -> str:
+    """Return the list of what was not measured, each with the reason; nothing where all was."""
+    lines = [f"- {escaped(label_of(name))}: {escaped(why)}" for name, why in report.skipped.items()]
+    return "\n".join(("Not measured:", "", *lines)) if lines else ""

@@ -72,6 +72,9 @@ INSTRUCTED = (
 )
 """Of a method that says something in place of changing weights, or beside it."""
 
+EARLIER = "This is request {now} on the checkpoint; what it was edited from is the result of {before} before it."
+"""The ledger names each of them."""
+
 TOOL = "space-cli"
 # What XML cannot hold, and what would reorder or break the text around a name: control characters, surrogates,
 # line breaks, overrides and isolates of the writing direction. Joiners stay: emoji and scripts need them.
@@ -88,6 +91,17 @@ def outcome_said(report: AuditReport) -> str:
     over = len(report.passed_over) if report.verdict == "pass" else 0
     left = f"; rules about what was not measured, which it says nothing about: {over}" if over else ""
     return OUTCOMES[report.verdict] + left
+
+
+def requests_said(receipt: ErasureReceipt) -> str:
+    """Say that the checkpoint had been erased from before, and what the meter shows; nothing of a first request."""
+    if receipt.requests < 2:
+        return ""
+    earlier = receipt.requests - 1
+    told = EARLIER.format(now=receipt.requests, before=f"{earlier} request{'s' if earlier > 1 else ''}")
+    meter = f" Together {plain(receipt.meter)}." if receipt.meter else ""
+    ledger = f" The ledger's last line has the hash {receipt.ledger}." if receipt.ledger else ""
+    return f"{told}{meter}{ledger}"
 
 
 def limit_said(report: AuditReport) -> str:

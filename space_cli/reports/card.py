@@ -1,8 +1,8 @@
 """An audit as a section of a model card: Markdown to paste into the README of the edited checkpoint."""
 
 from space_cli.core.records import AuditReport, ErasureReceipt
-from space_cli.reports._markdown import escaped, gate_table, score_table, tried_with
-from space_cli.reports._words import INSTRUCTED, LIMITS, PASSED_OVER, headline, inputs_of, label_of, outcome_said
+from space_cli.reports._markdown import escaped, gate_table, not_measured, score_table, tried_with
+from space_cli.reports._words import INSTRUCTED, LIMITS, PASSED_OVER, headline, inputs_of, outcome_said, requests_said
 
 FILE = "model-card.md"
 
@@ -15,7 +15,7 @@ def render(report: AuditReport, receipt: ErasureReceipt) -> str:
         f"**{escaped(headline(report))}** ({outcome_said(report)})",
         "### Scores",
         score_table(report) if report.scores else "Nothing could be measured.",
-        _skipped(report),
+        not_measured(report),
         "### Rules of the policy",
         gate_table(report.gates),
         _passed_over(report),
@@ -34,12 +34,8 @@ def _what(report: AuditReport, receipt: ErasureReceipt) -> str:
         f"suppress the concept “{escaped(report.concept.name)}” (layers edited: {len(receipt.layers)}). "
         "`space verify` compares every other parameter with the original, bit by bit."
     )
-    return f"{told} {INSTRUCTED}" if receipt.instruction else told
-
-
-def _skipped(report: AuditReport) -> str:
-    lines = [f"- {escaped(label_of(name))}: {escaped(why)}" for name, why in report.skipped.items()]
-    return "\n".join(("Not measured:", "", *lines)) if lines else ""
+    more = (escaped(requests_said(receipt)), INSTRUCTED if receipt.instruction else "")
+    return " ".join(part for part in (told, *more) if part)
 
 
 def _passed_over(report: AuditReport) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 
 from space_cli.core.budgets import budgets_text
 from space_cli.core.records import AuditReport, ErasureReceipt, GateRecord, ScoreRecord
+from space_cli.io.edits import EDITS
 from space_cli.reports._words import (
     BUDGETS,
     INSTRUCTED,
@@ -28,6 +29,7 @@ from space_cli.reports._words import (
     label_of,
     limit_said,
     plain,
+    requests_said,
     weights_of,
 )
 
@@ -76,6 +78,11 @@ def _edited(report: AuditReport, receipt: ErasureReceipt) -> Part:
         {"name": f"space:edit:{layer.parameter}", "value": f"rank {layer.rank}, change {layer.relative_change:.6g}"}
         for layer in receipt.layers
     ]
+    edits += [
+        {"name": f"space:sha256:erased/{entry.path}", "value": entry.sha256}
+        for entry in receipt.files
+        if entry.path == EDITS
+    ]
     base: Part = {
         "type": "machine-learning-model",
         "bom-ref": BASE,
@@ -92,7 +99,7 @@ def _edited(report: AuditReport, receipt: ErasureReceipt) -> Part:
         "components": _files({**weights_of(receipt), **receipt.changed}),
         "pedigree": {
             "ancestors": [base],
-            "patches": [{"type": "unofficial", "diff": {"url": "space/edits.safetensors"}}],
+            "patches": [{"type": "unofficial", "diff": {"url": f"erased/{EDITS}"}}],
             "notes": _notes(receipt),
         },
         "modelCard": _model_card(report),
@@ -102,7 +109,9 @@ def _edited(report: AuditReport, receipt: ErasureReceipt) -> Part:
 
 def _notes(receipt: ErasureReceipt) -> str:
     told = f"{receipt.steps} steps; stopped: {plain(receipt.stopped)}"
-    return f"{told}. {INSTRUCTED}" if receipt.instruction else told
+    return " ".join(
+        part for part in (f"{told}.", requests_said(receipt), INSTRUCTED if receipt.instruction else "") if part
+    )
 
 
 def _files(digests: Mapping[str, str]) -> list[Part]:

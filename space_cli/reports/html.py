@@ -22,6 +22,7 @@ from space_cli.reports._words import (
     inputs_of,
     limit_said,
     outcome_said,
+    requests_said,
 )
 
 LEFT_OUT = "The pictures of the concept are left out: this report may not show what it may not name."
@@ -113,6 +114,7 @@ def _head(report: AuditReport, receipt: ErasureReceipt) -> str:
         f"<h1>{isolated(report.concept.name)}</h1>"
         f'<p class="soft">in {isolated(receipt.request.model)}, erased with '
         f"<span class='code'>{escaped(receipt.request.method)}</span> in {receipt.steps} steps</p>"
+        f"{f'<p>{escaped(requests_said(receipt))}</p>' if receipt.requests > 1 else ''}"
         f"{f'<p>{INSTRUCTED}</p>' if receipt.instruction else ''}"
         f"{f'<p>{PSEUDONYM}</p>' if report.pseudonymized else ''}"
         f'<section class="verdict {verdict}" aria-label="Verdict">{mark(verdict, css="mark")}<div>'

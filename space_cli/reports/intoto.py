@@ -54,6 +54,8 @@ def _configuration(report: AuditReport, receipt: ErasureReceipt) -> list[dict[st
             "budgets": report.request.budgets,
             "limit": report.request.limit,
             "space_version": report.space_version,
+            "requests": receipt.requests,
+            "ledger": receipt.ledger,
             "not_measured": report.skipped,
             "passed_over": report.passed_over,
         },

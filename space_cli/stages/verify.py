@@ -10,7 +10,8 @@ from pathlib import Path
 from space_cli import __version__
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.examining import every_score
-from space_cli.core.policy import Policy, judge
+from space_cli.core.gating import judge
+from space_cli.core.policy import Policy
 from space_cli.core.records import AuditReport, ErasureReceipt, FileRecord, Record, Source, verdict_of
 from space_cli.io.artifact import RECORD_NAME, check_files, digest_file, read_record, source_of, unlisted
 from space_cli.io.checkpoint import Checkpoint, check_recorded, open_checkpoint

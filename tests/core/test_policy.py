@@ -3,7 +3,8 @@ import pytest
 from policies import ATTACK, FORGET, KNOWN, figure, policy
 
 from space_cli.core.errors import UsageFault
-from space_cli.core.policy import judge, parse_policy, passed_over
+from space_cli.core.gating import judge, passed_over
+from space_cli.core.policy import parse_policy
 from space_cli.core.records import ScoreRecord
 
 
@@ -192,3 +193,19 @@ def test_a_policy_that_decides_nothing_is_inconclusive_and_says_what_it_would_be
     assert (verdict, gates[0].verdict) == ("inconclusive", "inconclusive")
     assert gates[0].reason.startswith(f"would be {would}: forget_accuracy is")
     assert judge(rules, {})[1][0].reason == "forget_accuracy was not measured"
+
+
+def test_a_gate_says_why_its_score_is_missing():
+    rules = policy(FORGET)
+    gate = judge(rules, {}, {"forget_accuracy": "needs `forget`: no images were given"})[1][0]
+    assert gate.reason == "forget_accuracy was not measured: needs `forget`: no images were given"
+
+
+def test_rebound_on_anchors_that_later_requests_train_on_is_no_pass():
+    rules = policy('score = "rebound"\nat_most = 0.05\nmin_n = 1')
+    found = figure(0.0).model_copy(update={"n": 3, "parts": {"pictured": 3.0}})
+    assert judge(rules, {"rebound": found})[0] == "pass"
+    found = found.model_copy(update={"parts": {"pictured": 1.0}})
+    verdict, gates = judge(rules, {"rebound": found})
+    assert verdict == "inconclusive"
+    assert "too few images of 2 of 3 earlier concepts" in gates[0].reason

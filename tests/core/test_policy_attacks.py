@@ -6,7 +6,7 @@ from policies import ATTACK, figure, policy
 
 from benchmarks.robustness import scoring
 from space_cli.core.errors import UsageFault
-from space_cli.core.policy import judge
+from space_cli.core.gating import judge
 
 
 def attacked(after, low, high, **more):

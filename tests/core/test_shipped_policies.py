@@ -10,7 +10,7 @@ from policies import KNOWN, figure
 
 from space_cli.core.errors import UsageFault
 from space_cli.core.examining import every_score
-from space_cli.core.policy import judge, passed_over
+from space_cli.core.gating import judge, passed_over
 from space_cli.core.records import ScoreRecord
 from space_cli.core.stats import wilson
 from space_cli.io.probe import open_policy, policy_bytes, shipped_policies
@@ -235,7 +235,9 @@ def test_an_attack_that_was_asked_for_and_lacked_evidence_is_no_pass(skipped, ve
     plain = passing([rule for rule in rules.rule if rule.required])
     found, gates = judge(rules, plain, skipped)
     assert found == verdict
-    assert {gate.score for gate in gates if gate.verdict == "inconclusive"} == decided
+    undecided = [gate for gate in gates if gate.verdict == "inconclusive"]
+    assert {gate.score for gate in undecided} == decided
+    assert {gate.reason.partition(": ")[2] for gate in undecided} <= set(skipped.values()), "each says why"
     over = passed_over(rules, plain, skipped)
     assert len(over) + len(gates) == len(rules.rule)
 

@@ -79,6 +79,9 @@ def test_what_a_later_request_took_as_well_does_not_count_against_another():
     found = rebound.measure(after, after, asked, rebound.Options())
     assert found.after == pytest.approx(0.5)
     assert found.n == 2
+    assert found.parts == {"worst": 1.0, "pictured": 0}, "four pictures and two are too few"
+    enough = probe_of(earlier("tulip", [SECOND], count=6), earlier("bus", [[edit(0, -2)]], count=2))
+    assert rebound.measure(after, after, enough, rebound.Options()).parts["pictured"] == 1
 
 
 def test_the_mean_is_over_concepts_however_many_pictures_each_has():
@@ -93,7 +96,8 @@ def test_without_pictures_the_kept_anchors_are_asked():
     one = ErasedBefore("tulip", ("tulip",), anchors=anchors, undo=undone([SECOND]))
     found = rebound.measure(after, after, probe_of(one), rebound.Options())
     assert found.after == 1.0
-    assert "0 of 1 concepts on images" in found.note
+    assert "0 of 1 concepts on 6 images or more" in found.note
+    assert found.parts["pictured"] == 0
 
 
 def test_what_all_requests_together_cost_is_measured_from_before_the_first():
@@ -198,5 +202,5 @@ def test_one_of_many_that_is_back_altogether_stands_beside_their_mean():
     found = rebound.measure(
         before, after, probe_of(earlier("bus", [third]), earlier("tulip", [third])), rebound.Options()
     )
-    assert (found.after, found.parts) == (0.5, {"worst": 1.0})
+    assert (found.after, found.parts["worst"]) == (0.5, 1.0)
     assert found.samples, "a baseline is compared by them"

@@ -6,7 +6,8 @@ from audited import evidence, report, score
 
 from space_cli.core import registry
 from space_cli.core.attacking import PREFIX, score_names
-from space_cli.core.policy import judge, parse_policy, passed_over
+from space_cli.core.gating import judge, passed_over
+from space_cli.core.policy import parse_policy
 from space_cli.reports import card, cyclonedx, html, intoto, junit, sarif, summary
 from space_cli.reports._attacks import attacks_said
 from space_cli.reports._words import PASSED_OVER, label_of

@@ -130,3 +130,10 @@ def test_trade_offs_are_what_fell(validator):
     }
     card = read(validator, scores=scores)["metadata"]["component"]["modelCard"]
     assert card["considerations"]["performanceTradeoffs"] == ["Names other concepts correctly: 90 % before, 85 % after"]
+
+
+def test_the_patch_is_a_file_of_the_erased_folder_with_its_digest(validator):
+    component = read(validator)["metadata"]["component"]
+    (patch,) = component["pedigree"]["patches"]
+    told = {entry["name"]: entry["value"] for entry in component["properties"]}
+    assert told[f"space:sha256:{patch['diff']['url']}"] == "34" * 32

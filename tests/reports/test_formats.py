@@ -9,6 +9,7 @@ import pytest
 
 from audited import HOSTILE, evidence, report, score
 
+from space_cli.core.masking import untraced
 from space_cli.core.recipe import AuditRequest
 from space_cli.core.records import GateRecord, Run, Source
 from space_cli.reports import card, cyclonedx, html, intoto, summary
@@ -144,3 +145,28 @@ def test_an_audit_that_left_images_out_says_so(form):
 
     assert "4321" in told(4321)
     assert "4321" not in told(None)
+
+
+@pytest.mark.parametrize("form", [card, cyclonedx, html, intoto, summary], ids=lambda form: form.__name__)
+def test_a_checkpoint_that_was_erased_from_before_says_so(form):
+    first = evidence().receipt
+    third = first.model_copy(update={"requests": 3, "ledger": "9a" * 32, "meter": "3 requests have spent 4 %"})
+    texts = (replace(evidence(), receipt=one) if form is html else one for one in (first, third))
+    alone, later = (form.render(report(), text) for text in texts)
+    assert "9a" * 32 in later
+    assert "9a" * 32 not in alone
+    if form is not intoto:
+        assert "This is request 3 on the checkpoint" in later
+        assert "the result of 2 requests before it" in later
+        assert "3 requests have spent 4 %" in later
+        assert "request 1 on" not in alone
+
+
+def test_a_hidden_name_cannot_be_tried_against_the_ledgers_hash():
+    receipt = untraced(evidence().receipt.model_copy(update={"requests": 2, "ledger": "9a" * 32}))
+    for form in FORMATS:
+        assert "9a" * 32 not in form.render(report(), receipt)
+
+
+def test_the_summary_says_why_something_was_not_measured():
+    assert "because of panda" in summary.render(report(), evidence().receipt)

@@ -49,7 +49,7 @@ def test_a_baseline_is_measured_from_before_its_own_first_request(continued, lif
 
 def test_without_their_images_the_kept_anchors_of_earlier_concepts_are_asked(continued, tmp_path):
     report = run(continued, tmp_path / "audit", metrics=("rebound", "history"))
-    assert "0 of 1 concepts on images" in report.scores["rebound"].note
+    assert "0 of 1 concepts on 6 images or more" in report.scores["rebound"].note
     assert report.skipped == {}
 
 

@@ -11,7 +11,7 @@ from erased_folder import make_base, make_edits, make_erased
 from space_cli import __version__
 from space_cli.core.errors import ArtifactFault
 from space_cli.core.examining import every_score
-from space_cli.core.policy import judge
+from space_cli.core.gating import judge
 from space_cli.core.recipe import AuditRequest, Concept
 from space_cli.core.records import AuditReport, GateRecord, ScoreRecord
 from space_cli.io.artifact import file_records, new_artifact, read_record, source_of
