@@ -28,6 +28,8 @@ from space_cli.core.stats import score, wilson
 from space_cli.core.types import Probe, ProbeImage, Prompt
 
 NEEDS = frozenset({"forget", "retain"})
+BY_NEARNESS = True
+"""It takes the names nearest to the concept, or those farthest from it."""
 MEASURES = ("loss", "zlib", "min_k", "min_k_plus", "grad_norm")
 TPR = "_tpr"
 """After the name of a score: the true positive rate at 1 % false positives, in the direction of the ROC-AUC."""

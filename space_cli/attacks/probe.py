@@ -29,6 +29,8 @@ from space_cli.core.stats import score
 from space_cli.core.types import Probe, ProbeImage, Prompt
 
 NEEDS = frozenset({"forget", "retain"})
+BY_NEARNESS = True
+"""It takes the names nearest to the concept, or those farthest from it."""
 COST = 0.4
 """Time beside `jailbreak`'s, on the bundled checkpoint."""
 SHARES = (0.25, 0.5, 0.75, 1.0)

@@ -44,6 +44,8 @@ from space_cli.core.relearning_courses import AREA, Courses, Curve
 from space_cli.core.types import Probe, ProbeImage, Prompt
 
 NEEDS: frozenset[str] = frozenset()
+BY_NEARNESS = True
+"""It takes the names nearest to the concept, or those farthest from it."""
 COST = 16.0
 """Time beside `jailbreak`'s, on the bundled checkpoint."""
 LESSONS = ("images", "proxies", "neighbours")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import ModuleType
 
 from space_cli.core import registry
 from space_cli.core.attacking import PREFIX, score_names, scores_of
@@ -14,6 +15,8 @@ from space_cli.core.protocols import Progress, Responder
 from space_cli.core.records import ScoreRecord
 from space_cli.core.types import Probe
 
+UNORDERED = "names in no order of nearness, so that these are any"
+"""Added to the note of what goes by nearness (`BY_NEARNESS`) where the pool's encoder is not at hand."""
 EVERY = "all"
 """In place of names: every metric, those too that run only when asked for, or every attack."""
 
@@ -161,14 +164,23 @@ def _measured(
     name: str, responders: tuple[Responder, Responder], probe: Probe, budgets: Budgets | None
 ) -> dict[str, ScoreRecord]:
     metric = registry.load("metrics", name)
-    return {name: metric.measure(*responders, probe, budget("metrics", name, budgets or {}))}
+    return _noted(metric, {name: metric.measure(*responders, probe, budget("metrics", name, budgets or {}))}, probe)
 
 
 def _attacked(
     name: str, responders: tuple[Responder, Responder], probe: Probe, budgets: Budgets | None
 ) -> dict[str, ScoreRecord]:
     attack = registry.load("attacks", name)
-    return scores_of(name, attack.attack(*responders, probe, budget("attacks", name, budgets or {})))
+    found = scores_of(name, attack.attack(*responders, probe, budget("attacks", name, budgets or {})))
+    return _noted(attack, found, probe)
+
+
+def _noted(plugin: ModuleType, scores: Mapping[str, ScoreRecord], probe: Probe) -> dict[str, ScoreRecord]:
+    """Return scores that say so where they go by the nearness of names and that is not known."""
+    if probe.ordered or not getattr(plugin, "BY_NEARNESS", False):
+        return dict(scores)
+    notes = {name: "; ".join(filter(None, (score.note, UNORDERED))) for name, score in scores.items()}
+    return {name: score.model_copy(update={"note": notes[name]}) for name, score in scores.items()}
 
 
 def _lack(needs: frozenset[str], probe: Probe, missing: Mapping[str, str]) -> str:

@@ -137,6 +137,7 @@ def build_probe(
         retain=others,
         neighbours=tuple(name for name in names if name in pictured)[:NEIGHBOURS] if ordered else (),
         names=tuple(names),
+        ordered=ordered,
         phrases=phrases_of(names, notes),
         facts=_facts(concept, notes),
         other_facts=_other_facts(names, notes),

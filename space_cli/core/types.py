@@ -116,7 +116,8 @@ class Probe:
     forget: Sequence[ProbeImage] = ()  # the concept, never used in erasing
     retain: Sequence[ProbeImage] = ()  # other concepts, neighbours included
     neighbours: tuple[str, ...] = ()  # names in `retain` nearest to the concept, nearest first
-    names: tuple[str, ...] = ()  # other names for forced choice and controls, nearest first
+    names: tuple[str, ...] = ()  # other names for forced choice and controls, nearest first where `ordered`
+    ordered: bool = True  # by nearness; else by the alphabet, since the pool's encoder is not at hand
     phrases: dict[str, str] = field(default_factory=dict)  # name -> name with article
     facts: Sequence[tuple[str, str]] = ()  # text-only (question, expected answer) about the concept
     other_facts: Sequence[tuple[str, str]] = ()  # the same about every other name

@@ -24,6 +24,8 @@ from space_cli.core.stats import score
 from space_cli.core.types import Probe
 
 NEEDS = frozenset({"holdout", "general"})
+BY_NEARNESS = True
+"""It takes the names nearest to the concept, or those farthest from it."""
 FORM_IMAGES = 48
 """General images whose answers show how the checkpoint words a name."""
 

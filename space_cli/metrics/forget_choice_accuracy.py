@@ -21,6 +21,8 @@ from space_cli.core.stats import score
 from space_cli.core.types import Probe, Prompt
 
 NEEDS = frozenset({"forget", "names"})
+BY_NEARNESS = True
+"""It takes the names nearest to the concept, or those farthest from it."""
 IMAGES = 16
 """Images whose features are held at once."""
 LEADS = 32

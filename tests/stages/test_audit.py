@@ -8,6 +8,7 @@ from auditing import QUICK, material, run
 from fakes import NAMES
 
 from space_cli.core.errors import ArtifactFault, NetworkFault, UsageFault
+from space_cli.core.examining import UNORDERED
 from space_cli.core.recipe import AuditRequest
 from space_cli.io.artifact import open_artifact
 from space_cli.reports._folder import FORMATS
@@ -77,6 +78,11 @@ def test_efficacy_asks_about_what_erasing_used(erased, images, tmp_path, monkeyp
     assert report.skipped == {"efficacy": "needs `used`: the pool is gone"}
 
 
+def test_where_names_are_in_order_of_nearness_no_note_says_otherwise(erased, images, tmp_path):
+    report = run(erased, tmp_path / "audit", images=str(images), metrics=("forget_choice_accuracy",))
+    assert UNORDERED not in report.scores["forget_choice_accuracy"].note
+
+
 def test_without_the_pool_neighbours_are_skipped_with_the_reason(erased, images, tmp_path, monkeypatch):
     monkeypatch.setattr(stage, "open_material", lambda receipt, *, seed, places=None: material(pool=False))
     report = run(erased, tmp_path / "audit", images=str(images))
@@ -92,6 +98,9 @@ def test_without_the_encoder_neighbours_are_skipped_with_the_reason(erased, imag
     report = run(erased, tmp_path / "audit", images=str(images))
     why = "needs `neighbours`: the pool's encoder is not at hand: offline and not cached"
     assert report.skipped == dict.fromkeys(NEAR, why)
+    # What is left of it goes by the alphabet, and says so.
+    assert report.scores["forget_choice_accuracy"].note.endswith(UNORDERED)
+    assert UNORDERED not in report.scores["forget_accuracy"].note
 
 
 def test_a_folder_without_the_concept_is_refused_with_what_it_holds(erased, images, tmp_path):
