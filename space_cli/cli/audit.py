@@ -129,24 +129,29 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
     place = open_workspace(workspace)
     folder = outputs.output(out, place.audit)
     chain.check_device(device)
-    request = AuditRequest(
+    given = AuditRequest(
         erased=str((erased or place.erased).expanduser().absolute()),
-        images=_images(images),
-        names=tuple(name or ()),
-        metrics=_plugins("metric", metrics or []),
-        attacks=_plugins("attack", attacks or []),
-        budgets=_budgets(settings),
-        policy=_policy(policy),
-        baseline=str(baseline.expanduser().absolute()) if baseline else None,
-        inputs={kind: str(path) for kind, path in options.places(inputs).items()},
+        # A folder that is not there is refused below, where the error may no longer name the concept.
+        images=_images(images) if images and os.path.isdir(os.path.expanduser(images)) else None,
         pseudonymize=pseudonymize,
         concept=_concept(concept, alias),
-        limit=limit,
-        device=device,
-        seed=seed,
     )
-    records = [require(Path(given), "erased") for given in (request.erased, request.baseline) if given]
-    with hiding(terminal, request, pseudonym_key_file) as hidden:
+    with hiding(terminal, given, pseudonym_key_file) as hidden:
+        more = {
+            "images": _images(images),
+            "names": tuple(name or ()),
+            "metrics": _plugins("metric", metrics or []),
+            "attacks": _plugins("attack", attacks or []),
+            "budgets": options.budgets(settings),
+            "policy": _policy(policy),
+            "baseline": str(baseline.expanduser().absolute()) if baseline else None,
+            "inputs": {kind: str(path) for kind, path in options.places(inputs).items()},
+            "limit": limit,
+            "device": device,
+            "seed": seed,
+        }
+        request = AuditRequest.model_validate(given.model_dump() | more)
+        records = [require(Path(one), "erased") for one in (request.erased, request.baseline) if one]
         read = (request.erased, request.baseline, *request.inputs.values(), *outputs.recorded(records))
         outputs.refuse_place(folder, read, pictures=[request.images])
         if dry_run:
@@ -249,16 +254,6 @@ def _images(folder: str | None) -> str | None:
     if not os.path.isdir(path):
         raise UsageFault(f"`{folder}` is no folder: one with a sub-folder of images per concept is needed")
     return path
-
-
-def _budgets(pairs: list[str] | None) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for key, value in options.parse_set(pairs).items():
-        name, dot, option = key.partition(".")
-        if not dot or not option:
-            raise UsageFault(f"`--set {key}=…` names no option", hint="write `--set relearn.rank=4`")
-        found.setdefault(name.replace("-", "_"), {})[option] = value
-    return found
 
 
 def _plugins(kind: str, names: list[str]) -> tuple[str, ...]:

@@ -200,6 +200,25 @@ def parse_set(pairs: list[str] | None) -> dict[str, Any]:
     return found
 
 
+def budgets(pairs: list[str] | None) -> dict[str, dict[str, Any]]:
+    """Read `name.key=value` options of metrics and attacks, by the name of the plug-in's file.
+
+    Raises:
+        UsageFault: A pair has no `=` or names no option.
+
+    Example:
+        >>> budgets(["relearn.rank=4", "relearn.steps=20"])
+        {'relearn': {'rank': 4, 'steps': 20}}
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in parse_set(pairs).items():
+        name, dot, option = key.partition(".")
+        if not dot or not option:
+            raise UsageFault(f"`--set {key}=…` names no option", hint="write `--set relearn.rank=4`")
+        found.setdefault(name.replace("-", "_"), {})[option] = value
+    return found
+
+
 def local_or_id(name: str) -> str:
     """Return a folder as an absolute path, and anything else as the hub id it must be."""
     path = os.path.expanduser(name)

@@ -31,7 +31,8 @@ def read_key(path: Path) -> bytes:
     try:
         return path.read_bytes().rstrip(b"\r\n")
     except OSError as failure:
-        raise UsageFault(f"the key for pseudonyms `{path}` cannot be read: {failure.strerror}") from None
+        # Without the path: nothing can hide a name in it before the key is known.
+        raise UsageFault(f"the file of the key for pseudonyms cannot be read: {failure.strerror}") from None
 
 
 def identify(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) -> Identity:
@@ -46,7 +47,7 @@ def identify(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) 
         key: For the pseudonym; None where none was given.
 
     Raises:
-        UsageFault: The key is missing, too short or another one, or the concept is missing or another one.
+        UsageFault: The key is missing, too short or another one, or the concept or an alias is missing or another one.
         ArtifactFault: The ledger that names what earlier requests erased is missing or broken.
     """
     if receipt.pseudonymized is None:
@@ -66,6 +67,7 @@ def identify(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) 
         raise UsageFault("the folder was pseudonymized with another key", hint=NEEDS_KEY)
     if pseudonym.text != receipt.request.concept.name:
         raise UsageFault("`--concept` is not what was erased: its keyed hash is not the one of the receipt")
+    _refuse_fewer_names(request, receipt, pseudonym)
     return Identity(named, pseudonym)
 
 
@@ -79,6 +81,19 @@ def refuse_telling(path: Path, pseudonym: Pseudonym | None) -> None:
         raise UsageFault(
             f"the path to write to names the concept: `{pseudonym.mask(str(path))}`",
             hint="choose another place with `--out`",
+        )
+
+
+def _refuse_fewer_names(request: AuditRequest, receipt: ErasureReceipt, pseudonym: Pseudonym) -> None:
+    """Refuse to audit under fewer names than were erased: an answer with one that is left out would count as none."""
+    assert request.concept is not None, "a pseudonymized folder needs it"
+    notes = open_notes(Path(request.images)) if request.images else {}
+    given = {pseudonym.of(name) for name in described(request.concept, notes).names}
+    erased = receipt.request.concept.aliases
+    if lacking := [alias for alias in erased if alias not in given]:
+        raise UsageFault(
+            f"{len(lacking)} of the {len(erased)} aliases that were erased are not given",
+            hint="pass each with `--alias`, or set SPACE_ALIAS: an answer with one that is left out would not count",
         )
 
 

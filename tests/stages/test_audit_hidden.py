@@ -170,6 +170,26 @@ def test_a_place_that_names_the_concept_is_refused(talkative, place, capsys):
     assert not (place / "audit-of-pandas").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        (("--images", "panda-probe"), 2),
+        (("--policy", "panda.toml"), 2),
+        (("--baseline", "without-panda"), 4),
+        (("--input", "panda-base"), 2),
+        (("--metrics", "panda"), 2),
+        (("--set", "panda=1"), 2),
+        (("--pseudonym-key-file", "panda.key"), 2),
+    ],
+    ids=lambda one: "-".join(one) if isinstance(one, tuple) else "",
+)
+def test_a_wrong_option_that_names_the_concept_is_not_repeated(talkative, place, capsys, given, code):
+    assert run(["audit", str(talkative), "--pseudonymize", "--out", "report", *given]) == code
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert telling(said.encode(), NAMES) == []
+
+
 def test_errors_name_nothing_and_keep_their_exit_code(talkative, place, images, capsys):
     (images / "panda").rename(images / "cat")
     (images / "cat" / "01.png").rename(images / "cat" / "panda.png")
