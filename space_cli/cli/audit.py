@@ -131,7 +131,7 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
     chain.check_device(device)
     request = AuditRequest(
         erased=str((erased or place.erased).expanduser().absolute()),
-        images=_images(images),
+        images=None if images is None else options.image_folder(images),
         names=tuple(name or ()),
         metrics=_plugins("metric", metrics or []),
         attacks=_plugins("attack", attacks or []),
@@ -240,15 +240,6 @@ def _concept(name: str | None, aliases: list[str] | None) -> "Concept | None":
             )
         return None
     return make_concept(name, aliases, "", None)
-
-
-def _images(folder: str | None) -> str | None:
-    if folder is None:
-        return None
-    path = os.path.abspath(os.path.expanduser(folder))
-    if not os.path.isdir(path):
-        raise UsageFault(f"`{folder}` is no folder: one with a sub-folder of images per concept is needed")
-    return path
 
 
 def _budgets(pairs: list[str] | None) -> dict[str, dict[str, Any]]:

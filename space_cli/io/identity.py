@@ -31,7 +31,10 @@ def read_key(path: Path) -> bytes:
     try:
         return path.read_bytes().rstrip(b"\r\n")
     except OSError as failure:
-        raise UsageFault(f"the key for pseudonyms `{path}` cannot be read: {failure.strerror}") from None
+        raise UsageFault(
+            f"the key for pseudonyms `{path}` cannot be read: {failure.strerror}",
+            hint="check the path and permissions of `--pseudonym-key-file`",
+        ) from None
 
 
 def identify(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) -> Identity:
@@ -65,7 +68,10 @@ def identify(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) 
     if pseudonym.key_id != receipt.pseudonymized.key_id:
         raise UsageFault("the folder was pseudonymized with another key", hint=NEEDS_KEY)
     if pseudonym.text != receipt.request.concept.name:
-        raise UsageFault("`--concept` is not what was erased: its keyed hash is not the one of the receipt")
+        raise UsageFault(
+            "`--concept` is not what was erased: its keyed hash is not the one of the receipt",
+            hint="pass the name as `space erase` was given it; case and punctuation do not count",
+        )
     return Identity(named, pseudonym)
 
 
