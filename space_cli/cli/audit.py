@@ -132,13 +132,13 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
     given = AuditRequest(
         erased=str((erased or place.erased).expanduser().absolute()),
         # A folder that is not there is refused below, where the error may no longer name the concept.
-        images=_images(images) if images and os.path.isdir(os.path.expanduser(images)) else None,
+        images=options.image_folder(images) if images and os.path.isdir(os.path.expanduser(images)) else None,
         pseudonymize=pseudonymize,
         concept=_concept(concept, alias),
     )
     with hiding(terminal, given, pseudonym_key_file) as hidden:
         more = {
-            "images": _images(images),
+            "images": None if images is None else options.image_folder(images),
             "names": tuple(name or ()),
             "metrics": _plugins("metric", metrics or []),
             "attacks": _plugins("attack", attacks or []),
@@ -245,15 +245,6 @@ def _concept(name: str | None, aliases: list[str] | None) -> "Concept | None":
             )
         return None
     return make_concept(name, aliases, "", None)
-
-
-def _images(folder: str | None) -> str | None:
-    if folder is None:
-        return None
-    path = os.path.abspath(os.path.expanduser(folder))
-    if not os.path.isdir(path):
-        raise UsageFault(f"`{folder}` is no folder: one with a sub-folder of images per concept is needed")
-    return path
 
 
 def _plugins(kind: str, names: list[str]) -> tuple[str, ...]:

@@ -179,7 +179,9 @@ def make_concept(name: str, aliases: list[str] | None, phrase: str, kind: str | 
         try:
             word.encode("utf-8")
         except UnicodeEncodeError:
-            raise UsageFault("the concept is not valid UTF-8 text") from None
+            raise UsageFault(
+                "the concept is not valid UTF-8 text", hint="set the terminal, or the script that names it, to UTF-8"
+            ) from None
     for given in (name, phrase, *(aliases or ())):
         if hidden := sorted(HIDDEN & set(given)):
             told = ", ".join(f"U+{ord(one):04X}" for one in hidden)
@@ -202,7 +204,10 @@ def existing_source(source: str) -> str:
     """
     path = os.path.abspath(os.path.expanduser(source))
     if not os.path.exists(path):
-        raise UsageFault(f"`{source}` does not exist: a folder, tar or parquet file of images is needed")
+        raise UsageFault(
+            f"`{source}` does not exist: a folder, tar or parquet file of images is needed",
+            hint="check the path: a relative one begins in the current folder",
+        )
     return path
 
 
@@ -214,7 +219,10 @@ def check_device(device: str) -> None:
         EnvironmentFault: It is not on this machine.
     """
     if not DEVICE.fullmatch(device):
-        raise UsageFault(f"unknown device `{device}`: known are auto, cpu, cuda and cuda:N")
+        raise UsageFault(
+            f"unknown device `{device}`: known are auto, cpu, cuda and cuda:N",
+            hint="pass `--device auto`; `space doctor` says which devices are here",
+        )
     if not device.startswith("cuda"):
         return
     import torch

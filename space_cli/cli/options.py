@@ -226,6 +226,21 @@ def local_or_id(name: str) -> str:
     return os.path.abspath(path) if os.path.isdir(path) else name
 
 
+def image_folder(folder: str) -> str:
+    """Return the folder of `--images` as an absolute path.
+
+    Raises:
+        UsageFault: It is none.
+    """
+    path = os.path.abspath(os.path.expanduser(folder))
+    if not os.path.isdir(path):
+        raise UsageFault(
+            f"`{folder}` is no folder: one with a sub-folder of images per concept is needed",
+            hint="pass `--images probe` where a picture is `probe/red_panda/01.jpg`",
+        )
+    return path
+
+
 def command_line(*words: str | Path, workspace: Path = DEFAULT_PLACE) -> str:
     """Spell a command as a shell would read it, with the workspace where it is not the default."""
     extra = () if workspace == DEFAULT_PLACE else ("--workspace", str(workspace))

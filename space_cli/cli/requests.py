@@ -179,9 +179,12 @@ def _read(file: Path) -> list[str]:
     try:
         text = file.expanduser().read_text(encoding="utf-8-sig")
     except OSError as failure:
-        raise UsageFault(f"`{file}` cannot be read: {failure.strerror}") from None
+        raise UsageFault(
+            f"`{file}` cannot be read: {failure.strerror}",
+            hint="check its path and permissions, or name each concept with `--concept`",
+        ) from None
     except UnicodeDecodeError:
-        raise UsageFault(f"`{file}` is not UTF-8 text") from None
+        raise UsageFault(f"`{file}` is not UTF-8 text", hint="save it as UTF-8, one concept a line") from None
     names = [name for line in text.splitlines() if (name := line.partition(COMMENT)[0].strip())]
     if not names:
         raise UsageFault(f"`{file}` names no concept", hint="one a line; what follows a `#` does not count")

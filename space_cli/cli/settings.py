@@ -109,9 +109,15 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, IsADirectoryError, PermissionError) as failure:
-        raise UsageFault(f"`{path}` cannot be read: {failure.strerror}") from None
+        raise UsageFault(
+            f"`{path}` cannot be read: {failure.strerror}",
+            hint="check its path and permissions, or name another file with `--config`",
+        ) from None
     except (ValueError, RecursionError) as failure:  # not UTF-8, or a number too long, or lists nested too deep
-        raise UsageFault(f"`{path}` is not TOML: {failure}") from None
+        raise UsageFault(
+            f"`{path}` is not TOML: {failure}",
+            hint="write `key = value`, one a line and text in quotes, and save it as UTF-8",
+        ) from None
 
 
 def _is_command_table(key: str, value: object, commands: Mapping[str, Any]) -> bool:
@@ -146,7 +152,10 @@ def _fit(parameter: _Parameter, value: object, place: str) -> object:
     """Turn a TOML value into what the command line would have given."""
     if not _is_list(parameter):
         if isinstance(value, dict | list):
-            raise UsageFault(f"{place} takes one value, not a {'table' if isinstance(value, dict) else 'list'}")
+            raise UsageFault(
+                f"{place} takes one value, not a {'table' if isinstance(value, dict) else 'list'}",
+                hint="give it one value; lists are for options that may be repeated, such as `--alias`",
+            )
         return value
     if isinstance(value, dict):
         return [f"{key}={json.dumps(entry)}" for key, entry in value.items()]

@@ -63,7 +63,9 @@ def _signed(signature: Path | None, public_key: Path | None) -> "Signed | None":
     if signature is None and public_key is None:
         return None
     if signature is None or public_key is None:
-        raise UsageFault("`--signature` and `--public-key` need each other")
+        raise UsageFault(
+            "`--signature` and `--public-key` need each other", hint="pass both, or neither to check the digests alone"
+        )
     from space_cli.stages.verify import Signed
 
     return Signed(signature.expanduser(), public_key.expanduser())

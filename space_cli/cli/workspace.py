@@ -55,7 +55,10 @@ def open_workspace(folder: Path) -> Workspace:
     """
     folder = folder.expanduser().absolute()
     if folder.exists() and not folder.is_dir():
-        raise UsageFault(f"`{folder}` is a file: a folder is needed for the workspace")
+        raise UsageFault(
+            f"`{folder}` is a file: a folder is needed for the workspace",
+            hint="name a folder with `--workspace`; it is made where there is none",
+        )
     return Workspace(folder)
 
 
@@ -84,7 +87,10 @@ def require(folder: Path, kind: str) -> Record:
     expected = record_type(kind)
     assert expected is not None, f"{kind} is a kind of ours"
     if not isinstance(record, expected):
-        raise ArtifactFault(f"`{folder}` is of the kind `{record.kind}`: `{kind}` is needed here")
+        raise ArtifactFault(
+            f"`{folder}` is of the kind `{record.kind}`: `{kind}` is needed here",
+            hint=f"give a folder that `space {STAGES[kind]}` wrote",
+        )
     return record
 
 

@@ -28,7 +28,10 @@ def within_budget(context: EditContext, rounded: Mapping[str, Tensor], method: s
     """
     if not rounded:
         if not context.outcome.instruction:
-            raise GateRefusal(f"the method `{method}` changed nothing: nothing was written")
+            raise GateRefusal(
+                f"the method `{method}` changed nothing: nothing was written",
+                hint="raise `--set lr=…` or `--set steps=…`, or choose another `--scope` or `--method`",
+            )
         return {}
     if context.rows["neighbour"] and not context.sure_neighbours:
         context.progress.note(

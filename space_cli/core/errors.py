@@ -12,6 +12,12 @@ import errno
 
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory")
 """Words of allocators, in lower case: torch's own on each system, a device's, and the operating system's."""
+AS_WRITTEN = "take the folder as `space` wrote it"
+RERUN = "it was edited, or written by another version of `space`: run its stage again"
+RESTORE = "restore it, or run the stage that wrote the folder again"
+REFETCH = "copy or download the checkpoint again"
+READABLE = "change its permissions"
+"""Hints that fit many things that can be wrong with a file or a folder."""
 
 
 class SpaceError(Exception):

@@ -72,4 +72,7 @@ class Family:
             name = f"{disk}{layer.removeprefix(memory)}.weight"
             if layer.startswith(memory) and name in known:
                 return name
-        raise ArtifactFault(f"the checkpoint stores no weight for `{layer}`: its key layout is unknown")
+        raise ArtifactFault(
+            f"the checkpoint stores no weight for `{layer}`: its key layout is unknown",
+            hint="erase from the original checkpoint, not from an adapter or a quantised export of it",
+        )

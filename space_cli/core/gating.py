@@ -42,7 +42,7 @@ def judge(
     applied = [rule for rule in policy.rule if _applies(rule, scores, lacking, needed)]
     gates = [_gate(rule, policy, scores.get(rule.score), _reason(rule, lacking)) for rule in applied]
     if not policy.decides:
-        gates = [_undecided(gate) for gate in gates]
+        gates = [gate.undecided() for gate in gates]
     return verdict_of(gates), gates
 
 
@@ -71,12 +71,6 @@ def _reason(rule: Rule, skipped: Mapping[str, str]) -> str:
         why for name, why in skipped.items() if name.startswith(PREFIX) and f"{rule.score}_".startswith(f"{name}_")
     )
     return skipped.get(rule.score) or next(named, "")
-
-
-def _undecided(gate: GateRecord) -> GateRecord:
-    if gate.verdict == "inconclusive":
-        return gate
-    return gate.model_copy(update={"verdict": "inconclusive", "reason": f"would be {gate.verdict}: {gate.reason}"})
 
 
 def _gate(rule: Rule, policy: Policy, score: ScoreRecord | None, why: str) -> GateRecord:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from space_cli.core.errors import ArtifactFault, UsageFault
+from space_cli.core.errors import AS_WRITTEN, ArtifactFault, UsageFault
 from space_cli.core.matching import words
 from space_cli.core.pseudonym import DIGITS, PREFIX
 from space_cli.core.recipe import Concept
@@ -77,16 +77,22 @@ def parse(text: str, *, origin: str) -> list[Entry]:
         ArtifactFault: A line is missing, added, moved, edited or no line of ours.
     """
     if not text.endswith("\n"):
-        raise ArtifactFault(f"`{origin}` is empty or cut off: a ledger has one whole line a request")
+        raise ArtifactFault(f"`{origin}` is empty or cut off: a ledger has one whole line a request", hint=AS_WRITTEN)
     entries = [_read(line, number, origin) for number, line in enumerate(text[:-1].split("\n"), start=1)]
     previous, made = START, entries[0].base
     for number, entry in enumerate(entries, start=1):
         if entry.hash != _hash(entry):
-            raise ArtifactFault(f"`{origin}` line {number} was edited: its hash is that of another line")
+            raise ArtifactFault(
+                f"`{origin}` line {number} was edited: its hash is that of another line", hint=AS_WRITTEN
+            )
         if entry.number != number or entry.previous != previous:
-            raise ArtifactFault(f"`{origin}` line {number} does not follow the line before: one was removed or moved")
+            raise ArtifactFault(
+                f"`{origin}` line {number} does not follow the line before: one was removed or moved", hint=AS_WRITTEN
+            )
         if entry.base != made:
-            raise ArtifactFault(f"`{origin}` line {number} was made from another checkpoint than the line before left")
+            raise ArtifactFault(
+                f"`{origin}` line {number} was made from another checkpoint than the line before left", hint=AS_WRITTEN
+            )
         previous, made = entry.hash, entry.result
     return entries
 
@@ -106,7 +112,7 @@ def require_fit(entries: Sequence[Entry], digest: str, *, origin: str) -> None:
         raise ArtifactFault(
             f"`{origin}` does not belong to this checkpoint: its last line made {entries[-1].result[:12]}…, "
             f"this is {digest[:12]}…",
-            hint="take the folder as `space erase` or `space revert` wrote it",
+            hint=AS_WRITTEN,
         )
 
 
@@ -148,9 +154,13 @@ def _read(line: str, number: int, origin: str) -> Entry:
     try:
         entry = Entry.model_validate_json(line)
     except ValidationError as failure:
-        raise ArtifactFault(f"`{origin}` line {number} is no request: {failure.errors()[0]['msg']}") from None
+        raise ArtifactFault(
+            f"`{origin}` line {number} is no request: {failure.errors()[0]['msg']}", hint=AS_WRITTEN
+        ) from None
     if entry.line() != line:
-        raise ArtifactFault(f"`{origin}` line {number} was edited: it is not spelt as `space` spells it")
+        raise ArtifactFault(
+            f"`{origin}` line {number} was edited: it is not spelt as `space` spells it", hint=AS_WRITTEN
+        )
     return entry
 
 

@@ -31,7 +31,9 @@ def safe_basis(second_moment: Float[Tensor, "d d"], leak: float) -> Float[Tensor
         UsageFault: `leak` is outside [0, 1).
     """
     if not 0 <= leak < 1:
-        raise UsageFault(f"the unprotected share of energy is {leak}: it must lie in [0, 1)")
+        raise UsageFault(
+            f"the unprotected share of energy is {leak}: it must lie in [0, 1)", hint="pass a smaller `--set leak=…`"
+        )
     values, vectors = _eigh(second_moment.double())
     values = values.clamp(min=0)
     if not values.sum():

@@ -92,14 +92,19 @@ def parse_policy(text: str, *, origin: str, known: Sequence[str]) -> Policy:
     except ValidationError as failure:
         first = failure.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UsageFault(f"`{origin}` is no policy: {where}: {first['msg']}") from None
+        keys = f"keys of a policy are {', '.join(Policy.model_fields)}; of a rule {', '.join(Rule.model_fields)}"
+        raise UsageFault(f"`{origin}` is no policy: {where}: {first['msg']}", hint=keys) from None
     except (ValueError, RecursionError) as failure:  # a number may be too long, and lists nested too deep
-        raise UsageFault(f"`{origin}` is not TOML: {failure}") from None
+        raise UsageFault(f"`{origin}` is not TOML: {failure}", hint="write a `name` and `[[rule]]` tables") from None
     for rule in policy.rule:
         if rule.score not in known:
-            raise UsageFault(f"`{origin}` asks for the unknown score `{rule.score}`: {offered(rule.score, known)}")
+            raise UsageFault(
+                f"`{origin}` asks for the unknown score `{rule.score}`: {offered(rule.score, known)}",
+                hint=f"`space list metrics` names scores; those of `space list attacks` begin with `{PREFIX}`",
+            )
         if rule.at_most is None and rule.at_least is None:
-            raise UsageFault(f"`{origin}`: the rule about {rule.score} has neither `at_most` nor `at_least`")
+            hint = "give it one of them, as `at_most = 0.05`"
+            raise UsageFault(f"`{origin}`: the rule about {rule.score} has neither `at_most` nor `at_least`", hint=hint)
         _refuse_meaningless(rule, origin)
     _refuse_contradictions(policy, origin)
     return policy
@@ -116,9 +121,9 @@ def _refuse_meaningless(rule: Rule, origin: str) -> None:
             f"`{origin}`: the rule about {rule.score} asks for its `{rule.of}`, which only an attack has",
             hint=f"scores of attacks begin with `{PREFIX}`",
         )
-
     if rule.of == WORST and rule.bound != "mean":
-        raise UsageFault(f"`{origin}`: the rule about {rule.score} asks for an end of the `{WORST}`, which has none")
+        asked = f"asks for an end of the `{WORST}`, which has none"
+        raise UsageFault(f"`{origin}`: the rule about {rule.score} {asked}", hint="take its `bound` out")
 
 
 def _refuse_contradictions(policy: Policy, origin: str) -> None:
@@ -133,7 +138,8 @@ def _refuse_contradictions(policy: Policy, origin: str) -> None:
         if least is not None and most is not None and least > most:
             one, other = floor.text(limits=False), ceiling.text(limits=False)
             again = "" if one == other else f"{other} "
-            raise UsageFault(f"`{origin}` contradicts itself: {one} must be ≥ {least:g} and {again}≤ {most:g}")
+            found = f"{one} must be ≥ {least:g} and {again}≤ {most:g}"
+            raise UsageFault(f"`{origin}` contradicts itself: {found}", hint="change or take out one of the limits")
 
 
 def _never_above(part: str, other: str) -> bool:

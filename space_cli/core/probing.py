@@ -39,7 +39,10 @@ def described(concept: Concept, notes: Mapping[str, Notes]) -> Concept:
     aliases = tuple(dict.fromkeys((*concept.aliases, *own.aliases)))
     for name in (concept.name, *aliases):
         if not words(name):
-            raise UsageFault(f"the name `{name}` has no letter, digit or symbol: no answer could contain it")
+            raise UsageFault(
+                f"the name `{name}` has no letter, digit or symbol: no answer could contain it",
+                hint="check `--concept`, `--alias` and the `aliases` in `concepts.toml`",
+            )
     return Concept(
         name=concept.name,
         aliases=aliases,
@@ -87,7 +90,9 @@ def split_images(
     """
     for one in shown:
         if any("\ud800" <= character <= "\udfff" for character in one.path):
-            raise UsageFault(f"the path {one.path!a} is not Unicode: rename it")
+            raise UsageFault(
+                f"the path {one.path!a} is not Unicode: no report could hold it", hint="rename the file or its folder"
+            )
     own = [one for one in shown if is_one_of(one.name, concept.names)]
     if shown and not own:
         found = ", ".join(f"`{name}`" for name in dict.fromkeys(one.name for one in shown))

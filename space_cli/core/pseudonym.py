@@ -99,7 +99,10 @@ class Pseudonym:
         """Return the pseudonym of any name; its case, accents and punctuation do not count."""
         spoken = words(name)
         if not spoken:
-            raise UsageFault("a name without any letter, digit or symbol has no pseudonym")
+            raise UsageFault(
+                "a name without any letter, digit or symbol has no pseudonym",
+                hint="check `--concept`: perhaps a variable of the shell was not set",
+            )
         digest = hmac.new(self._key, NAME_DOMAIN + " ".join(spoken).encode(), hashlib.sha256).hexdigest()
         return f"{PREFIX}{digest[:DIGITS]}"
 

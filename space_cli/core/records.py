@@ -234,6 +234,12 @@ class GateRecord(_Record):
     verdict: Verdict
     reason: str
 
+    def undecided(self) -> Self:
+        """Return the same gate as a policy that decides nothing has it: inconclusive, with what it would be."""
+        if self.verdict == "inconclusive":
+            return self
+        return self.model_copy(update={"verdict": "inconclusive", "reason": f"would be {self.verdict}: {self.reason}"})
+
 
 def verdict_of(gates: Iterable[GateRecord]) -> Verdict:
     """Return what follows from rules: fail if one fails, else inconclusive if one is or there is none, else pass."""

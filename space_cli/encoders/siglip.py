@@ -31,7 +31,10 @@ def load(folder: Path, device: str) -> "SiglipEncoder":
     """
     model, tokenizer, pixels = load_towers(SiglipModel, folder, device, half=torch.bfloat16)
     if tokenizer.pad_token is None:
-        raise ArtifactFault(f"`{folder}` has a tokenizer without a pad token: SigLIP fills texts with it")
+        raise ArtifactFault(
+            f"`{folder}` has a tokenizer without a pad token: SigLIP fills texts with it",
+            hint="take the tokenizer files as they were published with it",
+        )
     return SiglipEncoder(model, tokenizer, pixels)
 
 

@@ -46,7 +46,10 @@ def open_anchors(folder: Path) -> tuple[AnchorsManifest, list[Anchor]]:
     anchors = [_anchor(row) for row in table_rows(path, _SCHEMA, empty=["activation"])]
     odd = sorted({anchor.role for anchor in anchors} - set(ROLES))
     if odd:
-        raise ArtifactFault(f"`{path}` gives an image the role `{odd[0]}`: roles are {', '.join(ROLES)}")
+        raise ArtifactFault(
+            f"`{path}` gives an image the role `{odd[0]}`: roles are {', '.join(ROLES)}",
+            hint="run `space select --overwrite`",
+        )
     return record, anchors
 
 

@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from space_cli.core.errors import ArtifactFault, UsageFault
+from space_cli.core.errors import RERUN, RESTORE, ArtifactFault
 from space_cli.core.records import FileRecord, Record, Run, Source, SourceKind, record_type
 from space_cli.io.listing import files_below, unlikely
 from space_cli.io.places import (
@@ -28,6 +28,7 @@ from space_cli.io.places import (
     draft_of,
     move_into_place,
     real_place,
+    refuse_existing,
     settle,
     sole_writer,
 )  # fmt: skip
@@ -95,7 +96,7 @@ def new_artifact(folder: Path, request: str, *, overwrite: bool) -> Generator[Dr
     """
     folder = real_place(folder)
     settle(folder)
-    _refuse_existing(folder, overwrite=overwrite)
+    refuse_existing(folder, overwrite=overwrite)
     with storage_faults(folder), sole_writer(folder):
         partial = draft_of(folder)
         draft = Draft(folder, partial, resumed=_prepare(partial, request))
@@ -118,7 +119,10 @@ def open_artifact(folder: Path, kind: str, *, verify: bool = True, alone: bool =
     """
     record = read_record(folder)
     if record.kind != kind:
-        raise ArtifactFault(f"`{folder}` is of the kind `{record.kind}`: `{kind}` is needed here")
+        raise ArtifactFault(
+            f"`{folder}` is of the kind `{record.kind}`: `{kind}` is needed here",
+            hint="`space show` tells what a folder is, and what it was made of",
+        )
     if verify:
         check_files(folder, record.files)
     if alone:
@@ -137,17 +141,17 @@ def read_record(folder: Path) -> Record:
     try:
         kind = json.loads(text).get("kind")
     except (ValueError, AttributeError, RecursionError):
-        raise ArtifactFault(f"`{path}` is not a JSON object") from None
+        raise ArtifactFault(f"`{path}` is not a JSON object", hint=RESTORE) from None
     record = record_type(kind) if isinstance(kind, str) else None
     if record is None:
-        raise ArtifactFault(f"`{path}` has the unknown kind `{kind}`")
+        raise ArtifactFault(f"`{path}` has the unknown kind `{kind}`", hint="give a folder that `space` wrote")
     try:
         return record.model_validate_json(text)
     except ValidationError as failure:
         first = failure.errors()[0]
         where = [".".join(str(part) for part in first["loc"])] if first["loc"] else []
         said = first["msg"].removeprefix("Value error, ")
-        raise ArtifactFault(": ".join((f"`{path}` does not fit its schema", *where, said))) from None
+        raise ArtifactFault(": ".join((f"`{path}` does not fit its schema", *where, said)), hint=RERUN) from None
 
 
 def check_files(folder: Path, files: list[FileRecord]) -> None:
@@ -159,10 +163,12 @@ def check_files(folder: Path, files: list[FileRecord]) -> None:
     for entry in files:
         path = folder / entry.path
         if not path.is_file():
-            raise ArtifactFault(f"`{path}` is missing, though {RECORD_NAME} lists it")
+            raise ArtifactFault(f"`{path}` is missing, though {RECORD_NAME} lists it", hint=RESTORE)
         found = digest_file(path)
         if found != entry.sha256:
-            raise ArtifactFault(f"`{path}` was altered: expected {entry.sha256[:12]}…, found {found[:12]}…")
+            raise ArtifactFault(
+                f"`{path}` was altered: expected {entry.sha256[:12]}…, found {found[:12]}…", hint=RESTORE
+            )
 
 
 def unlisted(folder: Path, record: Record) -> list[str]:
@@ -204,7 +210,10 @@ def source_of(
         ArtifactFault: It can be no input of this kind, and is not read.
     """
     if why := unlikely(folder, kind, RECORD_NAME):
-        raise ArtifactFault(f"`{folder}` is no input of the kind `{kind}` and was not read: {why}")
+        raise ArtifactFault(
+            f"`{folder}` is no input of the kind `{kind}` and was not read: {why}",
+            hint=f"give the folder that holds the {kind} and nothing else",
+        )
     return Source(kind=kind, path=str(folder), sha256=_source_digest(folder, kind, files, known))
 
 
@@ -266,15 +275,6 @@ def write_text(path: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(path)
-
-
-def _refuse_existing(folder: Path, *, overwrite: bool) -> None:
-    if not folder.exists():
-        return
-    if not overwrite:
-        raise UsageFault(f"`{folder}` exists already", hint="pass `--overwrite` to replace it")
-    if not (folder / RECORD_NAME).is_file() and any(folder.iterdir()):
-        raise UsageFault(f"`{folder}` was not written by space: it will not be replaced", hint="choose another folder")
 
 
 def _close(partial: Path, folder: Path, request: str) -> None:

@@ -12,6 +12,7 @@ from space_cli.io.storage import read_small
 
 CONFIGS = ("chat_template.json", "processor_config.json", "tokenizer_config.json")
 """JSON files that may hold a template; readers differ in which they look at first, so each is changed."""
+PUBLISHED = "take this file of the checkpoint as it was published"
 
 
 def write_instruction(checkpoint: Checkpoint, out: Path, instruction: str) -> None:
@@ -31,7 +32,10 @@ def write_instruction(checkpoint: Checkpoint, out: Path, instruction: str) -> No
     try:
         statement = fitting_statement(templates, instruction, _rendered) if templates else None
     except UnrenderableError as failure:
-        raise ArtifactFault(f"a chat template of `{checkpoint.folder}` cannot be rendered: {failure}") from None
+        raise ArtifactFault(
+            f"a chat template of `{checkpoint.folder}` cannot be rendered: {failure}",
+            hint="take its templates as they were published",
+        ) from None
     if statement is None:
         found = "a chat template that takes no instruction" if templates else "no chat template for an instruction"
         raise ArtifactFault(f"`{checkpoint.folder}` has {found}", hint="check its `chat_template.jinja`")
@@ -91,7 +95,7 @@ def _read(path: Path) -> str:
     try:
         return read_small(path).decode("utf-8")
     except UnicodeDecodeError:
-        raise ArtifactFault(f"`{path}` is not UTF-8 text") from None
+        raise ArtifactFault(f"`{path}` is not UTF-8 text", hint=PUBLISHED) from None
 
 
 def _write(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
+from space_cli.core.errors import READABLE, REFETCH, ArtifactFault, EnvironmentFault, UsageFault
 from space_cli.core.records import FileRecord
 from space_cli.io.artifact import RECORD_NAME, check_files
 from space_cli.io.hub import resolve
@@ -39,6 +39,7 @@ CONFIG = "config.json"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 STAGING = ".writing"
+PASS_FOLDER = "pass the folder of a Hugging Face checkpoint"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Checkpoint:
             ArtifactFault: There is no such parameter.
         """
         if name not in self.parameters:
-            raise ArtifactFault(f"`{self.folder}` has no parameter `{name}`")
+            raise ArtifactFault(f"`{self.folder}` has no parameter `{name}`", hint=REFETCH)
         return read_tensor(self.folder / self.parameters[name].file, name)
 
 
@@ -81,7 +82,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     config = _read_json(folder / CONFIG)
     model_type = config.get("model_type")
     if not isinstance(model_type, str):
-        raise ArtifactFault(f"`{folder / CONFIG}` names no `model_type`")
+        raise ArtifactFault(f"`{folder / CONFIG}` names no `model_type`", hint=PASS_FOLDER)
     refuse_diverted(folder, config)
     parameters = _read_parameters(folder)
     refuse_deep(folder, config, len(parameters))
@@ -114,7 +115,7 @@ def write_edited(checkpoint: Checkpoint, changes: Mapping[str, Change], out: Pat
     refuse_foreign_links(checkpoint)
     unknown = sorted(set(changes) - set(checkpoint.parameters))
     if unknown:
-        raise ArtifactFault(f"`{checkpoint.folder}` has no parameter `{unknown[0]}`: it cannot be edited")
+        raise ArtifactFault(f"`{checkpoint.folder}` has no parameter `{unknown[0]}`: it cannot be edited", hint=REFETCH)
     edited = {checkpoint.parameters[name].file for name in changes}
     with storage_faults(out), _staging(out) as staging:
         require_space(out, bytes_to_write(checkpoint, edited, out, link=link))
@@ -186,7 +187,10 @@ def check_recorded(checkpoint: Checkpoint, files: Sequence[FileRecord]) -> None:
     wanted = {name for name in recorded if _is_carried(checkpoint, name)}
     for name in sorted(wanted.union(checkpoint.shards, carried_files(checkpoint))):
         if name not in recorded:
-            raise ArtifactFault(f"`{checkpoint.folder / name}` is not among the files recorded of its checkpoint")
+            raise ArtifactFault(
+                f"`{checkpoint.folder / name}` is not among the files recorded of its checkpoint",
+                hint="take it out of the folder, or take the checkpoint as it was then",
+            )
         check_files(checkpoint.folder, [recorded[name]])
 
 
@@ -203,16 +207,14 @@ def _is_carried(checkpoint: Checkpoint, name: str) -> bool:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
-            raise ArtifactFault(
-                f"`{path.parent}` has no {path.name}", hint="pass the folder of a Hugging Face checkpoint"
-            )
+            raise ArtifactFault(f"`{path.parent}` has no {path.name}", hint=PASS_FOLDER)
         content = json.loads(read_small(path))
     except PermissionError as failure:
-        raise EnvironmentFault(f"`{path}` may not be read", hint="change the permissions of the file") from failure
+        raise EnvironmentFault(f"`{path}` may not be read", hint=READABLE) from failure
     except (ValueError, RecursionError) as failure:
-        raise ArtifactFault(f"`{path}` is not JSON: {failure}") from None
+        raise ArtifactFault(f"`{path}` is not JSON: {failure}", hint=REFETCH) from None
     if not isinstance(content, dict):
-        raise ArtifactFault(f"`{path}` is not a JSON object")
+        raise ArtifactFault(f"`{path}` is not a JSON object", hint=REFETCH)
     return content
 
 
@@ -228,13 +230,14 @@ def _read_parameters(folder: Path) -> dict[str, ParameterInfo]:
         found = read_header(folder / shard)
         twice = sorted(set(found) & set(parameters))
         if twice:
-            raise ArtifactFault(f"`{folder}` holds `{twice[0]}` twice: in {parameters[twice[0]].file} and {shard}")
+            raise ArtifactFault(
+                f"`{folder}` holds `{twice[0]}` twice: in {parameters[twice[0]].file} and {shard}", hint=REFETCH
+            )
         parameters.update(found)
     for name, shard in promised.items():
         if name not in parameters or parameters[name].file != shard:
             raise ArtifactFault(
-                f"{INDEX} places `{name}` in the shard `{folder / shard}`: it is not there",
-                hint="copy or download the checkpoint again",
+                f"{INDEX} places `{name}` in the shard `{folder / shard}`: it is not there", hint=REFETCH
             )
     return parameters
 
@@ -242,11 +245,13 @@ def _read_parameters(folder: Path) -> dict[str, ParameterInfo]:
 def _read_index(path: Path) -> dict[str, str]:
     promised = _read_json(path).get("weight_map")
     if not isinstance(promised, dict) or not promised:
-        raise ArtifactFault(f"`{path}` has no `weight_map`")
+        raise ArtifactFault(f"`{path}` has no `weight_map`", hint=REFETCH)
     for shard in promised.values():
         plain = isinstance(shard, str) and PurePosixPath(shard).name == shard and "\\" not in shard
         if not plain or not shard.endswith(".safetensors"):
-            raise ArtifactFault(f"`{path}` names the shard `{shard}`: a safetensors file beside it is needed")
+            raise ArtifactFault(
+                f"`{path}` names the shard `{shard}`: a safetensors file beside it is needed", hint=REFETCH
+            )
     return promised
 
 

@@ -23,7 +23,10 @@ def editable_parameters(checkpoint: Checkpoint, family: Family, scope: str) -> d
     for name in found.values():
         info = checkpoint.parameters[name]
         if len(info.shape) != 2:
-            raise ArtifactFault(f"`{name}` of `{checkpoint.folder}` has the shape {list(info.shape)}: no matrix")
+            raise ArtifactFault(
+                f"`{name}` of `{checkpoint.folder}` has the shape {list(info.shape)}: no matrix",
+                hint="erase from the checkpoint as it was published",
+            )
         if info.dtype not in PLAIN:
             raise ArtifactFault(
                 f"`{name}` of `{checkpoint.folder}` is stored as {info.dtype}: float16, bfloat16 or float32 is needed",

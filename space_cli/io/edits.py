@@ -7,7 +7,7 @@ import torch
 
 from torch import Tensor
 
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.errors import AS_WRITTEN, ArtifactFault
 from space_cli.core.records import ErasureReceipt
 from space_cli.core.types import Edit
 from space_cli.io.checkpoint import open_checkpoint
@@ -57,7 +57,9 @@ def read_edits(path: Path, shapes: Collection[tuple[int, ...]] | None = None) ->
             continue  # what is dense is as large as the file says
         product = (edit.left.shape[0], edit.right.shape[1])
         if product not in shapes:
-            raise ArtifactFault(f"`{path}` changes `{edit.layer}` by {list(product)}: no parameter has that shape")
+            raise ArtifactFault(
+                f"`{path}` changes `{edit.layer}` by {list(product)}: no parameter has that shape", hint=AS_WRITTEN
+            )
     return edits
 
 
@@ -71,7 +73,9 @@ def recorded_edits(folder: Path, receipt: ErasureReceipt) -> dict[str, Edit]:
     edits = read_edits(folder / EDITS, {info.shape for info in open_checkpoint(folder).parameters.values()})
     strange = sorted({edit.layer for edit in edits} ^ set(parameters))
     if strange:
-        raise ArtifactFault(f"`{folder / EDITS}` and the receipt do not name the same layers: {', '.join(strange)}")
+        raise ArtifactFault(
+            f"`{folder / EDITS}` and the receipt do not name the same layers: {', '.join(strange)}", hint=AS_WRITTEN
+        )
     return {parameters[edit.layer]: edit for edit in edits}
 
 
@@ -84,5 +88,5 @@ def _edit(path: Path, layer: str, parts: dict[str, Tensor]) -> Edit:
     fits = fits and all(tensor.ndim == 2 and tensor.dtype == torch.float32 for tensor in parts.values())
     if not fits or ("left" in parts and parts["left"].shape[1] != parts["right"].shape[0]):
         shapes = {part: list(tensor.shape) for part, tensor in sorted(parts.items())}
-        raise ArtifactFault(f"`{path}` holds no edit of the layer `{layer}`: {shapes}")
+        raise ArtifactFault(f"`{path}` holds no edit of the layer `{layer}`: {shapes}", hint=AS_WRITTEN)
     return Edit(layer, parts.get("left"), parts.get("right"), parts.get("dense"))

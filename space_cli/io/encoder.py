@@ -8,7 +8,7 @@ import torch
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.errors import REFETCH, ArtifactFault
 from space_cli.io.checkpoint import open_checkpoint
 from space_cli.io.fitting import refuse_large_pictures, refuse_larger
 from space_cli.io.growing import refuse_growing
@@ -47,7 +47,7 @@ def load_towers(
     except UNLOADABLE as failure:
         raise load_fault(folder, failure) from failure
     if report["missing_keys"]:
-        raise ArtifactFault(f"`{folder}` lacks the parameter `{min(report['missing_keys'])}`")
+        raise ArtifactFault(f"`{folder}` lacks the parameter `{min(report['missing_keys'])}`", hint=REFETCH)
     return model.to(device).eval().requires_grad_(False), tokenizer, pixels
 
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp"})
 MAX_MEMBER = 256 * 2**20
 """Bytes; an encoded picture is far smaller, and several are in memory at once."""
+LEAVE_OUT = "copy or download it again, or leave it out"
 
 
 class ImageFault(Exception):

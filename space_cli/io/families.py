@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from space_cli.core import registry
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.errors import REFETCH, ArtifactFault
 from space_cli.core.family import Family
 from space_cli.io.storage import read_small
 
@@ -20,7 +20,10 @@ def family_of(folder: Path) -> Family:
         config = json.loads(read_small(folder / "config.json").decode("utf-8"))
         model_type = str(config["model_type"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise ArtifactFault(f"`{folder}` has no readable config.json with a `model_type`") from None
+        raise ArtifactFault(
+            f"`{folder}` has no readable config.json with a `model_type`",
+            hint="pass the folder of a Hugging Face checkpoint",
+        ) from None
     known = registry.names("families")
     if model_type.replace("_", "-") not in known:
         raise ArtifactFault(
@@ -37,6 +40,6 @@ def family_of(folder: Path) -> Family:
             f"`{folder / 'config.json'}` describes no `{model_type}`: it {told}",
             hint="weights in the format of their authors' own code are converted to that of transformers first"
             if lacks
-            else "",
+            else REFETCH,
         ) from failure
     return found

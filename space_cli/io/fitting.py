@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 from transformers.initialization import no_init_weights
 
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.errors import REFETCH, ArtifactFault
 from space_cli.io.checkpoint import Checkpoint
 from space_cli.io.loading import OWN_FILES, UNLOADABLE, load_fault
 from space_cli.io.weights import numbers
@@ -23,7 +23,6 @@ ENLARGED = 4
 """An image is resized to at most this many sides of what the tower reads, before the rest is cut off."""
 SHOWN = 3
 """Missing parameters that an error names; the rest are counted."""
-AGAIN = "copy or download the checkpoint again"
 
 
 def described(folder: Path) -> PreTrainedModel:
@@ -52,7 +51,7 @@ def refuse_larger(checkpoint: Checkpoint, build: Callable[[], nn.Module]) -> Non
     if wanted > PACKED * held:
         raise ArtifactFault(
             f"`{checkpoint.folder / 'config.json'}` describes a model of {wanted:,} weights: the shards hold {held:,}",
-            hint=AGAIN,
+            hint=REFETCH,
         )
 
 
@@ -69,7 +68,7 @@ def refuse_missing(folder: Path, names: Collection[str]) -> None:
     if names:
         shown = ", ".join(f"`{name}`" for name in sorted(names)[:SHOWN])
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        raise ArtifactFault(f"`{folder}` lacks the parameters {shown}{more}", hint=AGAIN)
+        raise ArtifactFault(f"`{folder}` lacks the parameters {shown}{more}", hint=REFETCH)
 
 
 def refuse_large_pictures(folder: Path, preparation: Mapping[str, Any], side: int) -> None:
@@ -87,5 +86,5 @@ def refuse_large_pictures(folder: Path, preparation: Mapping[str, Any], side: in
         if value > ENLARGED * side:
             raise ArtifactFault(
                 f"the image processor of `{folder}` asks for {value:,} pixels as its `{key}`: the tower reads {side}",
-                hint=AGAIN,
+                hint=REFETCH,
             )

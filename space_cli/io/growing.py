@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.errors import REFETCH, ArtifactFault
 from space_cli.io.storage import read_small
 
 GROWTH = 1_000
@@ -28,7 +28,7 @@ def refuse_growing(folder: Path) -> None:
         try:
             told = json.loads(read_small(path))
         except (ValueError, RecursionError) as failure:
-            raise ArtifactFault(f"`{path}` is not JSON: {failure}") from None
+            raise ArtifactFault(f"`{path}` is not JSON: {failure}", hint=REFETCH) from None
         for part in ("normalizer", "decoder"):
             rules = list(_rules(told.get(part) if isinstance(told, dict) else None))
             growth = 1.0
@@ -37,7 +37,7 @@ def refuse_growing(folder: Path) -> None:
             if growth > GROWTH or sum(rule.get("type") == "Precompiled" for rule in rules) > 1:
                 raise ArtifactFault(
                     f"`{path}` makes a text more than {GROWTH:,} times as long by its `{part}`: refused",
-                    hint="copy or download the checkpoint again",
+                    hint=REFETCH,
                 )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from space_cli.core.continual import undone
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.errors import AS_WRITTEN, ArtifactFault
 from space_cli.core.hooks import Change
 from space_cli.core.probing import Notes, described, is_one_of
 from space_cli.core.protocols import Responder
@@ -80,7 +80,7 @@ def refuse_other_anchors(responder: Responder, earlier: Sequence[ErasedBefore]) 
         if found != needed:
             raise ArtifactFault(
                 f"the kept anchors of request {number} have the shape {found}: {needed} is needed",
-                hint="take the folder as it was written",
+                hint=AS_WRITTEN,
             )
 
 

@@ -32,7 +32,10 @@ def read_key(path: Path) -> bytes:
         return path.read_bytes().rstrip(b"\r\n")
     except OSError as failure:
         # Without the path: nothing can hide a name in it before the key is known.
-        raise UsageFault(f"the file of the key for pseudonyms cannot be read: {failure.strerror}") from None
+        raise UsageFault(
+            f"the file of the key for pseudonyms cannot be read: {failure.strerror}",
+            hint="check the path and permissions of `--pseudonym-key-file`",
+        ) from None
 
 
 def identify(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) -> Identity:
@@ -66,7 +69,10 @@ def identify(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) 
     if pseudonym.key_id != receipt.pseudonymized.key_id:
         raise UsageFault("the folder was pseudonymized with another key", hint=NEEDS_KEY)
     if pseudonym.text != receipt.request.concept.name:
-        raise UsageFault("`--concept` is not what was erased: its keyed hash is not the one of the receipt")
+        raise UsageFault(
+            "`--concept` is not what was erased: its keyed hash is not the one of the receipt",
+            hint="pass the name as `space erase` was given it; case and punctuation do not count",
+        )
     _refuse_fewer_names(request, receipt, pseudonym)
     return Identity(named, pseudonym)
 

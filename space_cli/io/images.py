@@ -105,7 +105,10 @@ def pixels_of(config: Mapping[str, Any], side: int) -> Pixels:
     resize = size.get("shortest_edge") or (size.get("height", 0), size.get("width", 0))
     cut = (crop["height"], crop["width"]) if config.get("do_center_crop") else None
     if (cut or resize) != (side, side) or not config.get("do_resize", True) or config.get("do_pad"):
-        raise ArtifactFault(f"the image processor ends with {cut or resize} pixels: the tower reads {side} x {side}")
+        raise ArtifactFault(
+            f"the image processor ends with {cut or resize} pixels: the tower reads {side} x {side}",
+            hint="take the `preprocessor_config.json` as it was published with the weights",
+        )
     factor = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
     normal = config.get("do_normalize", True)
     mean, std = (config["image_mean"], config["image_std"]) if normal else ((0.0,) * 3, (1.0,) * 3)

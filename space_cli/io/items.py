@@ -22,6 +22,8 @@ FIELDS = [
 ]  # fmt: skip
 """Columns of an item, and their types."""
 _SCHEMA = pa.schema(FIELDS)
+ANEW = "run `space index --overwrite`"
+EITHER = f"{ANEW}, or `space select --overwrite` for a list of anchors"
 
 
 DIGEST = 32
@@ -65,10 +67,10 @@ def table_rows(path: Path, schema: pa.Schema, *, empty: Sequence[str] = ()) -> l
         _refuse_unpacked(path)
         table = pq.read_table(path, schema=schema)
     except (OSError, ValueError, pa.ArrowException) as failure:
-        raise ArtifactFault(f"`{path}` is not a readable list of items: {failure}") from None
+        raise ArtifactFault(f"`{path}` is not a readable list of items: {failure}", hint=EITHER) from None
     for name in schema.names:
         if name not in empty and table.column(name).null_count:
-            raise ArtifactFault(f"`{path}` is not a readable list of items: a row has no `{name}`")
+            raise ArtifactFault(f"`{path}` is not a readable list of items: a row has no `{name}`", hint=EITHER)
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
 
@@ -86,7 +88,10 @@ def _refuse_unpacked(path: Path) -> None:
         or unpacked > UNPACKED * size
         or _text_bytes(path, file) > UNPACKED * size
     ):
-        raise ArtifactFault(f"`{path}` is not a readable list of items: it unpacks to far more than it holds")
+        raise ArtifactFault(
+            f"`{path}` is not a readable list of items: it unpacks to far more than it holds",
+            hint=f"do not trust the folder; {EITHER}",
+        )
 
 
 def _text_bytes(path: Path, file: pq.ParquetFile) -> int:
@@ -119,7 +124,9 @@ def read_embeddings(paths: Sequence[Path]) -> np.ndarray:
     except (RuntimeError, IndexError) as failure:
         if is_out_of_memory(failure):
             raise
-        raise ArtifactFault(f"the embeddings in `{paths[0].parent}` do not fit together: {failure}") from failure
+        raise ArtifactFault(
+            f"the embeddings in `{paths[0].parent}` do not fit together: {failure}", hint=ANEW
+        ) from failure
 
 
 def _settle(draft: Path, path: Path) -> None:

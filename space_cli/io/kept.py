@@ -8,7 +8,7 @@ import torch
 
 from torch import Tensor
 
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.errors import AS_WRITTEN, ArtifactFault
 from space_cli.io.shards import read_header, read_tensor, save_tensors
 
 KEPT = "space/anchors.safetensors"
@@ -54,7 +54,7 @@ def require_kept(path: Path, begins: int | None) -> str:
     name, header = _kept_as(begins), read_header(path)
     shapes = [info.shape for key, info in header.items() if KEPT_AS.fullmatch(key)]
     if len(header) != 1 or not any(len(shape) == 3 and all(shape) for shape in shapes):
-        raise ArtifactFault(f"`{path}` holds no anchors")
+        raise ArtifactFault(f"`{path}` holds no anchors", hint=AS_WRITTEN)
     if name not in header:
         raise ArtifactFault(
             f"`{path}` holds anchors of another scope: `vision` keeps them inside the tower, all others behind it",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from space_cli.core.earlier import ROWS, Earlier
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.errors import AS_WRITTEN, ArtifactFault
 from space_cli.core.ledger import Entry, checkpoint_digest, parse, require_fit, sealed, spell
 from space_cli.core.records import ErasureReceipt, FileRecord
 from space_cli.core.types import Edit
@@ -70,13 +70,11 @@ def read_ledger(folder: Path) -> list[Entry]:
     """
     path = folder / LEDGER
     if not path.is_file():  # nor is a pipe waited for
-        raise ArtifactFault(
-            f"`{folder}` was erased from, but its {LEDGER} is missing", hint="take the folder as it was written"
-        )
+        raise ArtifactFault(f"`{folder}` was erased from, but its {LEDGER} is missing", hint=AS_WRITTEN)
     try:
         text = read_small(path).decode("utf-8")
     except UnicodeDecodeError:
-        raise ArtifactFault(f"`{path}` is not UTF-8 text") from None
+        raise ArtifactFault(f"`{path}` is not UTF-8 text", hint=AS_WRITTEN) from None
     return parse(text, origin=str(path))
 
 
@@ -87,7 +85,9 @@ def require_counted(entries: Sequence[Entry], receipt: ErasureReceipt, *, origin
         ArtifactFault: It does.
     """
     if receipt.requests != len(entries):
-        raise ArtifactFault(f"`{origin}` has {len(entries)} requests: the receipt says {receipt.requests}")
+        raise ArtifactFault(
+            f"`{origin}` has {len(entries)} requests: the receipt says {receipt.requests}", hint=AS_WRITTEN
+        )
 
 
 def check_carried(folder: Path, entries: Sequence[Entry]) -> None:
@@ -99,9 +99,11 @@ def check_carried(folder: Path, entries: Sequence[Entry]) -> None:
     for entry in entries:
         for path, wanted in zip(_carried(folder, entry, entries), (entry.edits, entry.kept), strict=True):
             if not path.is_file():
-                raise ArtifactFault(f"`{path}` of request {entry.number} is missing")
+                raise ArtifactFault(f"`{path}` of request {entry.number} is missing", hint=AS_WRITTEN)
             if digest_file(path) != wanted:
-                raise ArtifactFault(f"`{path}` was altered: request {entry.number} of the ledger has another digest")
+                raise ArtifactFault(
+                    f"`{path}` was altered: request {entry.number} of the ledger has another digest", hint=AS_WRITTEN
+                )
 
 
 def ledger_checks(folder: Path, receipt: ErasureReceipt, base: Path | None) -> list[tuple[str, Callable[[], str]]]:
@@ -121,7 +123,7 @@ def ledger_checks(folder: Path, receipt: ErasureReceipt, base: Path | None) -> l
         if (last.hash, last.concept, last.method, last.seed) != (
             receipt.ledger, asked.concept, asked.method, asked.seed,
         ):  # fmt: skip
-            raise ArtifactFault(f"`{folder / LEDGER}` ends with another request than the receipt's")
+            raise ArtifactFault(f"`{folder / LEDGER}` ends with another request than the receipt's", hint=AS_WRITTEN)
         return f"{len(entries)} requests, each sealed with the one before, the last one this checkpoint's"
 
     def carried() -> str:
@@ -154,10 +156,10 @@ def require_continued(folder: Path, receipt: ErasureReceipt, base: Path) -> list
     """
     entries = read_ledger(folder)
     if entries[-1].base != checkpoint_digest(files_of(base, receipt.base_files)):
-        raise ArtifactFault(f"`{folder / LEDGER}` was continued on another checkpoint than `{base}`")
+        raise ArtifactFault(f"`{folder / LEDGER}` was continued on another checkpoint than `{base}`", hint=AS_WRITTEN)
     before = read_ledger(base) if _erased_from(base) else []
     if entries[:-1] != before:
-        raise ArtifactFault(f"`{folder / LEDGER}` does not continue the ledger of `{base}`")
+        raise ArtifactFault(f"`{folder / LEDGER}` does not continue the ledger of `{base}`", hint=AS_WRITTEN)
     return before
 
 

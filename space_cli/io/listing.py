@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
-from space_cli.core.errors import EnvironmentFault
+from space_cli.core.errors import READABLE, EnvironmentFault
 from space_cli.core.records import Source, SourceKind
 
 SYSTEM = ("/proc", "/sys", "/dev")
@@ -61,7 +61,7 @@ def files_below(folder: Path, seen: frozenset[tuple[int, int]] | None = None) ->
         here = folder.stat()
         found = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as failure:
-        raise EnvironmentFault(f"`{folder}` may not be read: {failure.strerror}") from failure
+        raise EnvironmentFault(f"`{folder}` may not be read: {failure.strerror}", hint=READABLE) from failure
     mark = (here.st_dev, here.st_ino)
     if mark in seen:
         return

@@ -9,7 +9,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from space_cli.core.errors import ArtifactFault, EnvironmentFault, SpaceError, is_out_of_memory
+from space_cli.core.errors import REFETCH, ArtifactFault, EnvironmentFault, SpaceError, is_out_of_memory
 
 OWN_FILES = MappingProxyType({"local_files_only": True, "trust_remote_code": False})
 """How anything is loaded: nothing is fetched, and code in the folder is refused. Of what its default says transformers
@@ -65,7 +65,10 @@ def load_fault(folder: Path, failure: Exception) -> SpaceError:
             f"memory ran out while `{folder}` was loaded: {_line(failure)}",
             hint="close other programs, or take a machine or a device with more memory",
         )
-    return ArtifactFault(f"`{folder}` cannot be loaded: {_line(failure)}")
+    return ArtifactFault(
+        f"`{folder}` cannot be loaded: {_line(failure)}",
+        hint=f"{REFETCH}; one that brings code of its own is never loaded",
+    )
 
 
 def _line(failure: Exception) -> str:

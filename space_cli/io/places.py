@@ -34,6 +34,20 @@ def real_place(folder: Path) -> Path:
     return place
 
 
+def refuse_existing(folder: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a folder that is there, unless that is asked for and it is ours or empty.
+
+    Raises:
+        UsageFault: It may not be replaced.
+    """
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise UsageFault(f"`{folder}` exists already", hint="pass `--overwrite` to replace it")
+    if not (folder / RECORD).is_file() and any(folder.iterdir()):
+        raise UsageFault(f"`{folder}` was not written by space: it will not be replaced", hint=ELSEWHERE)
+
+
 @contextmanager
 def sole_writer(folder: Path) -> Generator[None]:
     """Keep every other run from writing a folder inside the block; the lock lies beside it, and dies with the process.

@@ -27,7 +27,7 @@ from space_cli.core.records import PoolManifest
 from space_cli.core.types import Item
 from space_cli.io.artifact import open_artifact
 from space_cli.io.indexes import read_index
-from space_cli.io.items import read_embeddings, read_items, write_embeddings, write_items
+from space_cli.io.items import ANEW, read_embeddings, read_items, write_embeddings, write_items
 
 EXACT_LIMIT = 1_000_000
 """Rows that are searched exhaustively; 3 GB at 768 dimensions, about a second a query on one core."""
@@ -35,7 +35,6 @@ PROBED = 8
 """One inverted list in this many is searched; neighbours of a query lie in few of them."""
 GPU_NEIGHBOURS = 2048
 """The most neighbours that FAISS finds on a GPU."""
-ANEW = "run `space index --overwrite`"
 SHARDS, ITEMS, INDEX, ERRORS = "shards", "items.parquet", "index.faiss", "errors.jsonl"
 
 
@@ -87,7 +86,7 @@ class Pool:
         try:
             return [ImageError(**json.loads(line)) for line in path.read_bytes().splitlines()]
         except (OSError, ValueError, TypeError, RecursionError) as failure:
-            raise ArtifactFault(f"`{path}` is not a readable list of images: {failure}") from None
+            raise ArtifactFault(f"`{path}` is not a readable list of images: {failure}", hint=ANEW) from None
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest items of each query.

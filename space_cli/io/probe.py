@@ -16,7 +16,7 @@ import numpy as np
 from PIL.Image import Image
 from pydantic import TypeAdapter, ValidationError
 
-from space_cli.core.errors import ArtifactFault, EnvironmentFault, UsageFault
+from space_cli.core.errors import AS_WRITTEN, READABLE, ArtifactFault, EnvironmentFault, UsageFault
 from space_cli.core.policy import Policy, parse_policy
 from space_cli.core.probing import Notes
 from space_cli.core.records import ErasureReceipt, PoolManifest, Source, SourceKind
@@ -62,7 +62,7 @@ def open_notes(folder: Path) -> dict[str, Notes]:
     try:
         return TypeAdapter(dict[str, Notes]).validate_python(tomllib.loads(read_small(path).decode("utf-8-sig")))
     except PermissionError as failure:
-        raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror}") from None
+        raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror}", hint=READABLE) from None
     except ValidationError as failure:
         first = failure.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -71,7 +71,10 @@ def open_notes(folder: Path) -> dict[str, Notes]:
             hint="a table per concept with `phrase`, `kind`, `aliases` and `facts`",
         ) from None
     except (ValueError, RecursionError) as failure:  # not UTF-8, or a number too long, or lists nested too deep
-        raise UsageFault(f"`{path}` is not TOML: {failure}") from None
+        raise UsageFault(
+            f"`{path}` is not TOML: {failure}",
+            hint="write a table per concept, such as `[panda]`, and save it as UTF-8",
+        ) from None
 
 
 def open_policy(path: str | None, *, known: Sequence[str]) -> tuple[Policy, str]:
@@ -88,7 +91,7 @@ def open_policy(path: str | None, *, known: Sequence[str]) -> tuple[Policy, str]
     try:
         text = content.decode("utf-8-sig")  # some editors mark a file as such
     except UnicodeDecodeError as failure:
-        raise UsageFault(f"the policy `{path}` cannot be read: {failure}") from None
+        raise UsageFault(f"the policy `{path}` cannot be read: {failure}", hint="save it as UTF-8") from None
     origin = f"the policy {path or DEFAULT_POLICY}" if path in {None, *shipped_policies()} else str(path)
     policy = parse_policy(text, origin=origin, known=known)
     _refuse_borrowed_name(policy, origin)
@@ -222,7 +225,7 @@ def unchanged(inputs: list[Source], kind: SourceKind) -> Path:
     """
     source = next((source for source in inputs if source.kind == kind), None)
     if source is None:
-        raise ArtifactFault(f"no folder of the kind `{kind}` is recorded")
+        raise ArtifactFault(f"no folder of the kind `{kind}` is recorded", hint=AS_WRITTEN)
     folder = Path(source.path)
     if not os.path.isdir(folder):
         raise ArtifactFault(
@@ -231,7 +234,8 @@ def unchanged(inputs: list[Source], kind: SourceKind) -> Path:
     found = source_of(folder, kind).sha256
     if found != source.sha256:
         raise ArtifactFault(
-            f"the {kind} folder `{folder}` was made anew: expected {source.sha256[:12]}…, found {found[:12]}…"
+            f"the {kind} folder `{folder}` was made anew: expected {source.sha256[:12]}…, found {found[:12]}…",
+            hint=f"pass the old one with `--input {kind}=DIR`, once nothing lies where it was",
         )
     return folder
 
@@ -251,7 +255,7 @@ def open_training(erased: Path) -> list[dict[str, float]]:
             entries = json.loads(line).items()
             rows.append({key: float(value) for key, value in entries if type(value) in {int, float}})
         except (ValueError, AttributeError, OverflowError, RecursionError):
-            raise ArtifactFault(f"`{path}` line {number} is not a JSON object") from None
+            raise ArtifactFault(f"`{path}` line {number} is not a JSON object", hint=AS_WRITTEN) from None
     return rows
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from space_cli.core.errors import ArtifactFault, EnvironmentFault, is_out_of_memory
+from space_cli.core.errors import AS_WRITTEN, READABLE, REFETCH, ArtifactFault, EnvironmentFault, is_out_of_memory
 
 EDITABLE = (torch.float16, torch.bfloat16, torch.float32)
 # More than one key is written in an order that changes from run to run.
@@ -46,19 +46,19 @@ def read_header(path: Path) -> dict[str, ParameterInfo]:
         EnvironmentFault: It may not be read.
     """
     if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise ArtifactFault(f"the shard `{path}` is no file", hint="copy or download the checkpoint again")
+        raise ArtifactFault(f"the shard `{path}` is no file", hint=REFETCH)
     try:
         with safe_open(path, framework="pt") as shard:
             names = list(shard.keys())
             slices = [shard.get_slice(name) for name in names]
     except FileNotFoundError:
-        raise ArtifactFault(f"the shard `{path}` is missing", hint="copy or download the checkpoint again") from None
+        raise ArtifactFault(f"the shard `{path}` is missing", hint=REFETCH) from None
     except PermissionError as failure:
-        raise EnvironmentFault(f"`{path}` may not be read", hint="change the permissions of the file") from failure
+        raise EnvironmentFault(f"`{path}` may not be read", hint=READABLE) from failure
     except SafetensorError as failure:
         raise ArtifactFault(
             f"the shard `{path}` is corrupt or truncated: {failure}",
-            hint="copy or download the checkpoint again",
+            hint=REFETCH,
         ) from failure
     return {
         name: ParameterInfo(tuple(found.get_shape()), found.get_dtype(), path.name)
@@ -78,7 +78,10 @@ def read_tensor(path: Path, name: str) -> Tensor:
     except (FileNotFoundError, SafetensorError) as failure:
         if is_out_of_memory(failure):
             raise
-        raise ArtifactFault(f"`{path}` has no readable tensor `{name}`: {failure}") from failure
+        raise ArtifactFault(
+            f"`{path}` has no readable tensor `{name}`: {failure}",
+            hint="copy the folder again, or run the stage that wrote it",
+        ) from failure
     return tensor
 
 
@@ -94,7 +97,10 @@ def add_delta(name: str, weight: Tensor, delta: Tensor) -> Tensor:
         ArtifactFault: Another shape, a dtype that holds no plain weights, or a result that is not finite.
     """
     if delta.shape != weight.shape:
-        raise ArtifactFault(f"`{name}` has the shape {list(weight.shape)}: its edit has {list(delta.shape)}")
+        raise ArtifactFault(
+            f"`{name}` has the shape {list(weight.shape)}: its edit has {list(delta.shape)}",
+            hint=f"{AS_WRITTEN}, or mend the method that made the edit",
+        )
     if weight.dtype not in EDITABLE:
         raise ArtifactFault(
             f"`{name}` is stored as {weight.dtype}: float16, bfloat16 or float32 is needed",
@@ -102,7 +108,10 @@ def add_delta(name: str, weight: Tensor, delta: Tensor) -> Tensor:
         )
     result = (weight.float() + delta.detach().to("cpu", torch.float32)).to(weight.dtype)
     if not torch.isfinite(result).all():
-        raise ArtifactFault(f"the edit of `{name}` is not finite in {weight.dtype}: nothing was written")
+        raise ArtifactFault(
+            f"the edit of `{name}` is not finite in {weight.dtype}: nothing was written",
+            hint="lower `--set lr=…`, or choose another `--method`",
+        )
     return result
 
 

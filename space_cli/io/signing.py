@@ -52,7 +52,10 @@ def write_signature(folder: Path, signature: Path, *, private_key: Path) -> None
         try:
             config.sign(folder, draft)
         except ValueError as failure:
-            raise ArtifactFault(f"`{folder}` cannot be signed: {_first_line(failure)}") from None
+            raise ArtifactFault(
+                f"`{folder}` cannot be signed: {_first_line(failure)}",
+                hint="put copies of the files in the place of links",
+            ) from None
         draft.replace(signature)
 
 
@@ -83,9 +86,15 @@ def check_signature(folder: Path, signature: Path, *, public_key: Path) -> None:
         with contextlib.redirect_stdout(io.StringIO()):  # the package prints a warning about old bundles
             config.verify(folder, signature)
     except invalid:
-        raise ArtifactFault(f"`{signature}` was altered, or made with another key than `{public_key}`") from None
+        raise ArtifactFault(
+            f"`{signature}` was altered, or made with another key than `{public_key}`",
+            hint="ask the signer for the signature and for the public key again",
+        ) from None
     except BROKEN as failure:
-        raise ArtifactFault(f"`{signature}` does not hold for `{folder}`: {_first_line(failure)}") from None
+        raise ArtifactFault(
+            f"`{signature}` does not hold for `{folder}`: {_first_line(failure)}",
+            hint="`space verify` without `--signature` tells which file differs; if none does, ask for a new one",
+        ) from None
 
 
 def check_key(path: Path, *, private: bool) -> None:
@@ -113,7 +122,10 @@ def check_key(path: Path, *, private: bool) -> None:
     try:
         curve = getattr(getattr(read(), "curve", None), "name", None)
     except TypeError:
-        raise UsageFault(f"the key `{path}` is encrypted: {wanted} without a password is needed") from None
+        raise UsageFault(
+            f"the key `{path}` is encrypted: {wanted} without a password is needed",
+            hint=shlex.join(("openssl", "ec", "-in", str(path), "-out", "plain.pem")),
+        ) from None
     except (ValueError, _cryptography("exceptions").UnsupportedAlgorithm):
         raise UsageFault(f"the key `{path}` is of the wrong kind: {wanted} is needed", hint=MAKE_KEYS) from None
     if curve not in CURVES:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from space_cli.core.errors import ArtifactFault, UsageFault
-from space_cli.io.entry import Entry, ImageFault, check_size, is_image_name, read_file, refuse
+from space_cli.io.entry import LEAVE_OUT, Entry, ImageFault, check_size, is_image_name, read_file, refuse
 from space_cli.io.listing import files_below, unlikely
 from space_cli.io.tars import in_tar
 
@@ -207,8 +207,8 @@ def _parquet(path: Path) -> pq.ParquetFile:
     try:
         table = pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as failure:
-        raise ArtifactFault(f"`{path}` is not a readable parquet file: {failure}") from None
+        raise ArtifactFault(f"`{path}` is not a readable parquet file: {failure}", hint=LEAVE_OUT) from None
     rows, size = table.metadata.num_rows, path.stat().st_size
     if rows > size:  # a billion equal rows fit in a few bytes, and each would be noted
-        raise ArtifactFault(f"`{path}` has {rows} rows in {size} bytes: no row of them can be an image")
+        raise ArtifactFault(f"`{path}` has {rows} rows in {size} bytes: no row of them can be an image", hint=LEAVE_OUT)
     return table

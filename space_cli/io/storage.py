@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from space_cli.core.errors import ArtifactFault, EnvironmentFault, SpaceError, UsageFault
+from space_cli.core.errors import READABLE, RESTORE, ArtifactFault, EnvironmentFault, SpaceError, UsageFault
 
 # No file can be where a path leads through a file, in a circle, or over a name that is too long.
 NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
@@ -25,11 +25,17 @@ def read_small(path: Path) -> bytes:
         OSError: It is missing, or may not be read.
     """
     if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-        raise ArtifactFault(f"`{path}` is no file: something else lies in its place")
+        raise ArtifactFault(
+            f"`{path}` is no file: something else lies in its place",
+            hint="put the file itself there: no folder, pipe or device is read for it",
+        )
     with path.open("rb") as stream:
         data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
-        raise ArtifactFault(f"`{path}` has more than {LARGEST:,} bytes: no file of this kind is so large")
+        raise ArtifactFault(
+            f"`{path}` has more than {LARGEST:,} bytes: no file of this kind is so large",
+            hint="take the file as it was written or published",
+        )
     return data
 
 
@@ -43,9 +49,9 @@ def read_own(path: Path) -> str:
     try:
         return read_small(path).decode("utf-8")
     except PermissionError as failure:
-        raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror}") from None
+        raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror}", hint=READABLE) from None
     except UnicodeDecodeError:
-        raise ArtifactFault(f"`{path}` is not UTF-8 text") from None
+        raise ArtifactFault(f"`{path}` is not UTF-8 text", hint=RESTORE) from None
     except OSError as failure:
         if failure.errno not in NOWHERE:
             raise

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from space_cli.core.context import UNLIMITED, Budget, EditContext, Saved
 from space_cli.core.earlier import Earlier
-from space_cli.core.errors import ArtifactFault, UsageFault
+from space_cli.core.errors import AS_WRITTEN, ArtifactFault, UsageFault
 from space_cli.core.hooks import Change, editing
 from space_cli.core.knowledge import gather
 from space_cli.core.protocols import Progress
@@ -144,7 +144,9 @@ def _fitting(earlier: Sequence[Earlier], features: Tensor) -> list[Earlier]:
     for one in earlier:
         if one.features.shape[1:] != features.shape[1:]:
             found, needed = list(one.features.shape[1:]), list(features.shape[1:])
-            raise ArtifactFault(f"the kept anchors of `{one.concept.name}` have the shape {found}: {needed} is needed")
+            raise ArtifactFault(
+                f"the kept anchors of `{one.concept.name}` have the shape {found}: {needed} is needed", hint=AS_WRITTEN
+            )
     return [Earlier(one.concept, one.features.to(features)) for one in earlier]
 
 

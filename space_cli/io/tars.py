@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn, Self
 
-from space_cli.core.errors import ArtifactFault, EnvironmentFault
-from space_cli.io.entry import Entry, ImageFault, check_size, is_image_name, refuse
+from space_cli.core.errors import READABLE, ArtifactFault, EnvironmentFault
+from space_cli.io.entry import LEAVE_OUT, Entry, ImageFault, check_size, is_image_name, refuse
 
 # What `tarfile` raises for damaged headers, found by cutting and flipping bytes; endless extensions nest too deep.
 _DAMAGE = (
@@ -61,9 +61,9 @@ def in_tar(path: Path) -> Iterator[Entry]:
         with tarfile.open(path, "r|gz" if compressed else "r:", tarinfo=_Header) as archive:
             yield from _members(path, archive, lazy=not compressed)
     except _DAMAGE as failure:
-        raise ArtifactFault(f"`{path}` is not a readable tar file: {failure}") from None
+        raise ArtifactFault(f"`{path}` is not a readable tar file: {failure}", hint=LEAVE_OUT) from None
     except OSError as failure:
-        raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror or failure}") from failure
+        raise EnvironmentFault(f"`{path}` may not be read: {failure.strerror or failure}", hint=READABLE) from failure
 
 
 def _members(path: Path, archive: tarfile.TarFile, *, lazy: bool) -> Iterator[Entry]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from space_cli.core.errors import ArtifactFault
+from space_cli.core.errors import REFETCH, ArtifactFault
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 # An unedited second copy of the weights in another format would bring the concept along.
@@ -67,7 +67,7 @@ def refuse_deep(folder: Path, config: Mapping[str, Any], held: int) -> None:
         if "layers" in key and value > held:
             raise ArtifactFault(
                 f"`{folder / 'config.json'}` asks for {value:,} layers (`{key}`): the shards hold {held} parameters",
-                hint="copy or download the checkpoint again",
+                hint=REFETCH,
             )
 
 

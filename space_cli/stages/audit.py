@@ -22,7 +22,7 @@ import numpy as np
 from space_cli import __version__
 from space_cli.core.budgets import check_budgets
 from space_cli.core.comparing import with_differences
-from space_cli.core.errors import ArtifactFault, NetworkFault
+from space_cli.core.errors import AS_WRITTEN, ArtifactFault, NetworkFault
 from space_cli.core.examining import Found, assault, attacks_of, every_score, measure, metrics_of
 from space_cli.core.judging import judged
 from space_cli.core.masking import masked, untraced
@@ -163,7 +163,9 @@ def _base(receipt: ErasureReceipt, request: AuditRequest) -> Path:
     inputs = at_hand(receipt.inputs, request.inputs)
     source = next((source for source in inputs if source.kind == "checkpoint"), None)
     if source is None:
-        raise ArtifactFault("the receipt names no checkpoint among its inputs: there is nothing to compare with")
+        raise ArtifactFault(
+            "the receipt names no checkpoint among its inputs: there is nothing to compare with", hint=AS_WRITTEN
+        )
     if not os.path.isdir(source.path):
         hint = "put it back, or say where it is with `--input checkpoint=DIR`"
         raise ArtifactFault(f"the checkpoint `{source.path}` that was erased from is gone", hint=hint)

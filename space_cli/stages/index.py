@@ -114,7 +114,10 @@ def _config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         config = {}
     if not isinstance(config, dict) or not config:
-        raise ArtifactFault(f"`{folder}` has no readable config.json: a CLIP or SigLIP is needed")
+        raise ArtifactFault(
+            f"`{folder}` has no readable config.json: a CLIP or SigLIP is needed",
+            hint="pass `--encoder` the hub id of one, or its folder",
+        )
     return config
 
 
@@ -219,7 +222,10 @@ class _Embedder:
                 start += len(chunk)
         embeddings = torch.cat(rows)
         if not embeddings.isfinite().all():
-            raise ArtifactFault("the encoder gives numbers that are not finite: its weights may be damaged")
+            raise ArtifactFault(
+                "the encoder gives numbers that are not finite: its weights may be damaged",
+                hint="copy or download it again, or pass `--device cpu`",
+            )
         return embeddings.numpy()
 
     def _shrink(self, failure: torch.OutOfMemoryError) -> None:

@@ -4,7 +4,7 @@ import json
 
 from pathlib import Path
 
-from space_cli.core.errors import ArtifactFault, UsageFault
+from space_cli.core.errors import AS_WRITTEN, ArtifactFault, UsageFault
 from space_cli.core.masking import masked, masked_lines, resealed
 from space_cli.core.protocols import Progress
 from space_cli.core.pseudonym import Pseudonym
@@ -17,6 +17,7 @@ INSIDE = "space/"
 LEDGER = "space/ledger.jsonl"
 KEPT_INPUT = "checkpoint"
 """The one input that names no concept, and that `space verify` needs."""
+REPORT_ALONE = "`space audit --pseudonymize` writes a report on it that names nothing"
 
 
 def pseudonymize(erased: Path, out: Path, *, key: bytes, progress: Progress, overwrite: bool = False) -> ErasureReceipt:
@@ -44,7 +45,10 @@ def pseudonymize(erased: Path, out: Path, *, key: bytes, progress: Progress, ove
     receipt = open_artifact(erased, "erased")
     assert isinstance(receipt, ErasureReceipt), "the kind was checked"
     if receipt.pseudonymized:
-        raise UsageFault(f"`{erased}` is pseudonymized already")
+        raise UsageFault(
+            f"`{erased}` is pseudonymized already",
+            hint="hand it out as it is; for another key copy the folder that it was made of",
+        )
     if receipt.requests > 1:
         raise _continued()
     pseudonym = Pseudonym(receipt.request.concept, key)
@@ -100,7 +104,9 @@ def _masked_lines(source: Path, pseudonym: Pseudonym) -> str:
     try:
         return masked_lines(source.read_text(encoding="utf-8"), pseudonym)
     except (ValueError, RecursionError):
-        raise ArtifactFault(f"`{source}` is not a list of JSON lines: it cannot be searched for the concept") from None
+        raise ArtifactFault(
+            f"`{source}` is not a list of JSON lines: it cannot be searched for the concept", hint=AS_WRITTEN
+        ) from None
 
 
 def _write_ledger(source: Path, target: Path, pseudonym: Pseudonym) -> dict[str, object]:
@@ -120,7 +126,7 @@ def _continued() -> UsageFault:
     """
     return UsageFault(
         "this checkpoint was erased from more than once: its receipt refers to its base, which names what was erased",
-        hint="`space audit --pseudonymize` writes a report on it that names nothing",
+        hint=REPORT_ALONE,
     )
 
 
@@ -140,6 +146,6 @@ def _refuse_telling_names(receipt: ErasureReceipt, pseudonym: Pseudonym) -> None
 
 def _refuse_telling_tensors(path: Path, pseudonym: Pseudonym) -> None:
     if path.suffix != ".safetensors":
-        raise ArtifactFault(f"`{path}` is of a kind that cannot be searched for the concept")
+        raise ArtifactFault(f"`{path}` is of a kind that cannot be searched for the concept", hint=REPORT_ALONE)
     if any(pseudonym.tells(name) for name in read_header(path)):
-        raise ArtifactFault(f"`{path}` has a tensor that is named like the concept")
+        raise ArtifactFault(f"`{path}` has a tensor that is named like the concept", hint=REPORT_ALONE)

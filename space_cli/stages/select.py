@@ -144,7 +144,10 @@ def _allowed(pool: Pool, request: SelectRequest) -> np.ndarray:
     for digest in request.exclude:
         rows = [row for row, item in enumerate(pool.items) if item.sha256.startswith(digest)]
         if len(digest) < SHORTEST_DIGEST or not rows:
-            raise UsageFault(f"the excluded image `{digest}` is not in the pool: a digest of an item is needed")
+            raise UsageFault(
+                f"the excluded image `{digest}` is not in the pool: a digest of an item is needed",
+                hint=f"pass `--exclude` {SHORTEST_DIGEST} digits or more of a `sha256` in the pool's `items.parquet`",
+            )
         rejected.update(rows)
     return np.array([row for row in range(len(pool.items)) if row not in rejected], dtype=np.int64)
 

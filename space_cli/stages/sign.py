@@ -6,6 +6,8 @@ from space_cli.core.errors import ArtifactFault, UsageFault
 from space_cli.io.artifact import RECORD_NAME, check_files, read_record, unlisted
 from space_cli.io.signing import check_key, write_signature
 
+PLACE = "name a file outside of the folder with `--signature`"
+
 
 def sign(folder: Path, signature: Path, *, private_key: Path, overwrite: bool = False) -> Path:
     """Sign a folder that `space` wrote.
@@ -38,10 +40,13 @@ def sign(folder: Path, signature: Path, *, private_key: Path, overwrite: bool = 
 
 def _refuse_place(folder: Path, signature: Path, *, overwrite: bool) -> None:
     if folder == signature.resolve() or folder in signature.resolve().parents:
-        raise UsageFault(f"`{signature}` lies inside the folder that is signed, which it would change")
+        raise UsageFault(f"`{signature}` lies inside the folder that is signed, which it would change", hint=PLACE)
     if signature.is_dir():
-        raise UsageFault(f"`{signature}` is a folder: a file is needed for the signature")
+        raise UsageFault(f"`{signature}` is a folder: a file is needed for the signature", hint=PLACE)
     if not signature.parent.is_dir():
-        raise UsageFault(f"the folder `{signature.parent}` does not exist")
+        raise UsageFault(
+            f"the folder `{signature.parent}` does not exist",
+            hint="make it, or write the signature elsewhere with `--signature`",
+        )
     if signature.exists() and not overwrite:
         raise UsageFault(f"`{signature}` exists already", hint="pass `--overwrite` to replace it")
