@@ -21,7 +21,8 @@ from benchmarks.league.entries import (
     entries,
 )
 from benchmarks.league.picture import draw
-from benchmarks.league.scoring import HARMONIC, completed, correlations, drawings, paired, photographs, summary_of
+from benchmarks.league.scoring import HARMONIC, completed, drawings, paired, photographs, summary_of
+from benchmarks.league.signals import correlations, signal_table
 from benchmarks.league.versions import MARK, earlier_rows, footnote
 from benchmarks.tables import Row, Stats, Summary, commit, machine, origin, spread, table, verdicts, with_spread
 
@@ -247,16 +248,6 @@ def _playing(rows: Sequence[Row]) -> list[str]:
 
 def _concept(row: Row) -> tuple[str, str, int]:
     return row["subject"], row["concept"], row["seed"]
-
-
-def signal_table(signals: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return the lines of a table of correlations."""
-    if not signals:
-        return ["Too few erasures, or all of them left the same share: there is nothing that a signal could go with."]
-    lines = ["| signal | Pearson | Spearman | n |", "|---|---|---|---|"]
-    return lines + [
-        f"| {name} | {s['pearson']:+.3f} | {s['spearman']:+.3f} | {int(s['n'])} |" for name, s in signals.items()
-    ]
 
 
 def _place(row: Row) -> tuple[str, str]:

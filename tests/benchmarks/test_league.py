@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.league import cells, page, scoring
+from benchmarks.league import cells, scoring, signals
 from benchmarks.league.entries import OURS, RIVALS, SEARCHED, UNLIMITED, entries
 from benchmarks.league.page import current
 from benchmarks.league.running import Runner, every
@@ -127,7 +127,7 @@ def test_correlations_are_those_of_the_ranks():
         with_forget(f, concept=str(i), signals={"holdout_nll": v})
         for i, (v, f) in enumerate(zip(values, forgets, strict=True))
     ]
-    found = scoring.correlations([*rows, refused("npo")])
+    found = signals.correlations([*rows, refused("npo")])
     ranks = [4, 1, 2.5, 2.5, 5], [2, 5, 3, 4, 1]
     assert found["holdout_nll"]["n"] == 5
     assert found["holdout_nll"]["spearman"] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-4)
@@ -137,8 +137,29 @@ def test_correlations_are_those_of_the_ranks():
 
 def test_a_share_of_two_values_goes_with_nothing():
     rows = [with_forget(0.1 * (i == 3), concept=str(i), signals={"holdout_nll": float(i)}) for i in range(6)]
-    assert scoring.correlations(rows) == {}
-    assert "nothing that a signal could go with" in page.signal_table({})[0]
+    assert signals.correlations(rows) == {}
+    assert "nothing that a signal could go with" in signals.signal_table({})[0]
+
+
+def test_a_correlation_tells_what_is_left_of_it_without_the_row_that_it_rests_on():
+    values, forgets = (0.1, 0.3, 0.2, 0.3, 0.2, 3.0), (0.01, 0.0, 0.004, 0.02, 0.0, 0.9)
+    found = {}
+    for sign in (1, -1):
+        rows = [
+            with_forget(f, concept=str(i // 2), seed=i % 2, signals={"holdout_nll": sign * v})
+            for i, (v, f) in enumerate(zip(values, forgets, strict=True))
+        ]
+        found[sign] = signals.correlations(rows)["holdout_nll"]
+    without = np.corrcoef(values[:5], forgets[:5])[0, 1]
+    one, other = found[1], found[-1]
+    assert one["pearson"] > 0.99
+    assert one["pearson, leaving one out"] == pytest.approx(without, abs=1e-4)
+    assert other["pearson, leaving one out"] == pytest.approx(-without, abs=1e-4)
+    assert one["spearman, leaving one out"] < one["spearman"]
+    assert (one["n"], one["named"], one["named_concepts"]) == (6, 3, 3)
+    line = signals.signal_table({"holdout_nll": one})[2]
+    assert line.endswith("| 6 | 3 | 3 |")
+    assert f"| {one['pearson']:+.3f} | {without:+.3f} |" in line
 
 
 def test_every_method_plays_and_only_ours_keeps_its_budgets():
