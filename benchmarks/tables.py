@@ -17,7 +17,7 @@ Row = dict[str, Any]
 Stats = dict[str, float]
 Summary = dict[str, Stats]
 
-RELATIVE = ("retain_accuracy", "neighbour_accuracy", "kind_accuracy", "text_knowledge")
+RELATIVE = ("retain_accuracy", "neighbour_accuracy", "kind_accuracy", "text_knowledge", "specificity")
 """Scores that are reported as a share of what they were before."""
 WORST_IS_HIGH = (
     "attack_",

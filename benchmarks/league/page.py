@@ -37,7 +37,7 @@ SHORT = {
     "neighbours 6 to 20, relative": "6 to 20",
     "neighbours 21 to 50, relative": "21 to 50",
     "neighbours after 50, relative": "after 50",
-    "specificity": "general",
+    "specificity, relative": "general, relative",
     "text_knowledge, relative": "text, relative",
     "retain_kl": "KL",
     "refused": "refused",

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.league import cells, scoring, signals
 from benchmarks.league.entries import OURS, RIVALS, SEARCHED, UNLIMITED, entries
-from benchmarks.league.page import current
+from benchmarks.league.page import current, overview
 from benchmarks.league.running import Runner, every
 from benchmarks.league.subjects import Job
 from benchmarks.league.versions import of_today, options_of
@@ -242,3 +242,15 @@ def test_the_table_takes_the_newest_weights_and_settings():
 
 def test_figures_of_a_refused_row_are_finite():
     assert figures_of(refused("ga"))["peak memory, GB"] == 0.0
+
+
+def test_general_skills_are_told_relative_to_before():
+    """Rows do not all count the same skills, so that what they keep of them is alike and the shares are not."""
+    rows = [row(), row(concept="owl")]
+    for made, before in zip(rows, (0.8, 0.5), strict=True):
+        made["scores"]["specificity"] = {"before": before, "after": 0.9 * before, "control": None, "note": ""}
+    found = scoring.summary_of(rows, [OURS])
+    assert found[OURS]["specificity, relative"]["mean"] == pytest.approx(0.9)
+    head, *_, line = overview(found, rows)
+    place = head.split(" | ").index("general, relative")
+    assert line.split(" | ")[place] == "0.900"
