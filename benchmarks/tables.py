@@ -96,7 +96,7 @@ def summarise(
 
 
 def figures_of(row: Row) -> dict[str, float]:
-    """Return every number of a row by the name it has in the summary."""
+    """Return every number of a row by the name it has in the summary; what a refusal did not spend is none."""
     found: dict[str, float] = {}
     for name, score in row["scores"].items():
         if score["after"] is None:
@@ -114,8 +114,9 @@ def figures_of(row: Row) -> dict[str, float]:
     if row["layers"]:
         found["relative change, mean of layers"] = statistics.mean(one["relative_change"] for one in row["layers"])
         found["leak after rounding, largest layer"] = max(layer["leak_rounded"] for layer in row["layers"])
-    found["peak memory, GB"] = math.nan if row["peak_memory_gb"] is None else row["peak_memory_gb"]
-    found["steps"] = row["steps"]
+    if not row["verdict"].startswith("refused"):
+        found["peak memory, GB"] = math.nan if row["peak_memory_gb"] is None else row["peak_memory_gb"]
+        found["steps"] = row["steps"]
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 

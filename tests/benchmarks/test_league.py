@@ -240,8 +240,10 @@ def test_the_table_takes_the_newest_weights_and_settings():
     assert current(rows) == [new, rows[4], rows[5]]
 
 
-def test_figures_of_a_refused_row_are_finite():
-    assert figures_of(refused("ga"))["peak memory, GB"] == 0.0
+def test_what_a_refusal_did_not_spend_is_in_no_mean():
+    assert {"peak memory, GB", "steps"} & set(figures_of(refused("ga"))) == set()
+    found = scoring.summary_of(scoring.completed([row("ga"), refused("ga", "owl")]), ["ga"])["ga"]
+    assert (found["peak memory, GB"]["mean"], found["steps"]["mean"]) == (1.0, 3.0)
 
 
 def test_general_skills_are_told_relative_to_before():
