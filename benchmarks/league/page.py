@@ -134,7 +134,7 @@ def _page(result: Mapping[str, Any], timed: Sequence[Row]) -> list[str]:
         origin(result),
         "",
         f"{len(rows)} erasures of {len(concepts)} test concepts of {', '.join(result['subjects']) or 'no photographs'}"
-        ". Mean over concepts with a 95 % bootstrap interval over concepts in the detailed tables.",
+        ". Mean over concepts with a 95 % interval over concepts in the detailed tables.",
         "",
         "A refusal counts as no erasure: forgetting stays at what it was before, retaining at 1. "
         "[How it is measured](method.md).",

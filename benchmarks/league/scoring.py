@@ -6,10 +6,9 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-
+from benchmarks.intervals import Share
 from benchmarks.league.subjects import Bundled
-from benchmarks.tables import Row, Stats, Summary, bootstrap, figure, figures_of, summarise
+from benchmarks.tables import Row, Stats, Summary, centre, figure, figures_of, summarise
 
 HARMONIC = "harmonic mean"
 FORGET = ("forget_accuracy", "forget_choice_accuracy")
@@ -61,17 +60,17 @@ def figures(row: Row) -> dict[str, float]:
     """Return every number of a completed row."""
     found = {name: value for name, value in figures_of(row).items() if not name.startswith("relative change of ")}
     if STILL.search(note := row["scores"].get(FORGET[0], {}).get("note", "")):
-        found[STILL_NAMED] = float(STILL.findall(note)[0]) / 100
+        found[STILL_NAMED] = Share(float(STILL.findall(note)[0]) / 100)
     elif row["verdict"].startswith("refused"):
-        found[STILL_NAMED] = 1.0
+        found[STILL_NAMED] = Share(1)
     for band, score in row.get("bands", {}).items():
-        found[f"neighbours {band}"] = score["after"]
+        found[f"neighbours {band}"] = Share(score["after"])
         if score["before"]:
             found[f"neighbours {band}, relative"] = score["after"] / score["before"]
-    found["refused"] = float(row["verdict"].startswith("refused"))
+    found["refused"] = Share(row["verdict"].startswith("refused"))
     for name, parts in (("forgotten", FORGET), ("retained", RETAIN)):
-        found[name] = harmonic(list(_parts(row, parts).values()))
-    found[HARMONIC] = harmonic(list(_parts(row, (*FORGET, *RETAIN)).values()))
+        found[name] = Share(harmonic(list(_parts(row, parts).values())))
+    found[HARMONIC] = Share(harmonic(list(_parts(row, (*FORGET, *RETAIN)).values())))
     return found
 
 
@@ -166,9 +165,5 @@ def _by_unit(rows: Sequence[Row]) -> list[list[float]]:
 
 
 def _difference(by_unit: Sequence[Sequence[float]]) -> Stats:
-    means = np.array([statistics.mean(values) for values in by_unit])
-    low, high = bootstrap(means)
-    whole = {"mean": float(means.mean()), "low": low, "high": high}
-    return {name: round(value, 5) for name, value in whole.items()} | {
-        "n": sum(map(len, by_unit)), "units": len(means),
-    }  # fmt: skip
+    means = [statistics.mean(values) for values in by_unit]
+    return centre(means, share=False) | {"n": sum(map(len, by_unit)), "units": len(means)}

@@ -70,13 +70,13 @@ def test_a_refusal_counts_as_no_erasure_in_every_column():
     assert {*theirs} - {"seconds of erase", "peak memory, GB", "steps"} <= {*found}
 
 
-def test_a_single_concept_has_no_interval():
-    alone, two = (
+def test_one_concept_or_two_have_no_interval():
+    alone, two, three = (
         scoring.summary_of([row(concept=name) for name in names], [OURS])[OURS][scoring.HARMONIC]
-        for names in (["panda"], ["panda", "owl"])
+        for names in (["panda"], ["panda", "owl"], ["panda", "owl", "fox"])
     )
-    assert with_spread(alone) == f"{alone['mean']:.3f}"
-    assert with_spread(two) == f"{two['mean']:.3f} ({two['low']:.3f} to {two['high']:.3f})"
+    assert with_spread(alone) == with_spread(two) == f"{two['mean']:.3f}"
+    assert with_spread(three) == f"{three['mean']:.3f} ({three['low']:.3f} to {three['high']:.3f})"
     assert "| - |" in table({"one": alone})[-1]
     (against,) = scoring.paired([row(), with_forget(0.9, method="npo")], OURS, ["npo"]).values()
     assert (against["units"], spread(against)) == (1, "")
@@ -93,7 +93,11 @@ def test_the_paired_difference_is_that_of_shared_cells():
     assert set(found) == {"npo"}
     assert found["npo"]["mean"] == pytest.approx((slow(0.1) - slow(0.5) + 0) / 2, abs=1e-5)
     assert found["npo"]["n"] == 2
-    assert found["npo"]["low"] <= found["npo"]["mean"] <= found["npo"]["high"]
+    assert "low" not in found["npo"]
+    ours += [row(concept=c) for c in ("fox", "cat")]
+    theirs += [row("npo", "cat")]
+    found = scoring.paired([*ours, *theirs], OURS, ["npo"])["npo"]
+    assert found["low"] < 0 < found["mean"] < found["high"], "a difference is no share"
 
 
 def test_the_summary_draws_concepts_of_subjects():
@@ -101,7 +105,7 @@ def test_the_summary_draws_concepts_of_subjects():
     found = scoring.summary_of(rows, [OURS])[OURS]
     assert found[scoring.HARMONIC]["n"] == 4
     by_concept = summarise(rows)["forget_accuracy"]
-    assert by_concept["mean"] == by_concept["low"] == 0.2
+    assert (by_concept["mean"], by_concept["units"]) == (0.2, 2)
     uneven = [with_forget(0.0), with_forget(0.4, seed=1), with_forget(0.8, concept="owl")]
     assert scoring.summary_of(uneven, [OURS])[OURS]["forget_accuracy"]["mean"] == pytest.approx(0.5)
     assert scoring.summary_of(uneven, [OURS])[OURS]["forget_accuracy"]["worst"] == pytest.approx(0.8)

@@ -46,11 +46,13 @@ def test_harmonic_means_stand_side_by_side_subject_by_subject(tmp_path):
     assert section.index(f"| {OURS} |") < section.index("| npo |")
 
 
-def test_a_single_concept_shows_nothing_to_be_above_the_best_rival(tmp_path):
+def test_one_concept_or_two_show_nothing_to_be_above_the_best_rival(tmp_path):
     alone = [row(), with_forget(0.9, method="npo")]
     assert "| interval above 0 | no |" in write(tmp_path, alone, {}, command="")
-    two = [*alone, row(concept="owl"), with_forget(0.8, method="npo", concept="owl")]
-    assert "| interval above 0 | yes |" in write(tmp_path, two, {}, command="")
+    two = [*alone, row(concept="owl"), with_forget(0.9, method="npo", concept="owl")]
+    assert "| interval above 0 | no |" in write(tmp_path, two, {}, command="")
+    three = [*two, row(concept="fox"), with_forget(0.8, method="npo", concept="fox")]
+    assert "| interval above 0 | yes |" in write(tmp_path, three, {}, command="")
 
 
 def test_a_setting_that_was_found_on_earlier_weights_says_so(tmp_path):
