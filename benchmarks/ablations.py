@@ -16,9 +16,10 @@ from pathlib import Path
 from benchmarks.league.bench import OVER, compute
 from benchmarks.league.cells import SOURCE_FREE, WHOLE, Measures
 from benchmarks.league.entries import OURS, Entry, Settings
-from benchmarks.league.page import current, overview, signal_table
+from benchmarks.league.page import current, overview
 from benchmarks.league.running import Runner, every
-from benchmarks.league.scoring import HARMONIC, completed, correlations, paired, summary_of, unit
+from benchmarks.league.scoring import HARMONIC, completed, paired, summary_of, unit
+from benchmarks.league.signals import correlations, signal_table
 from benchmarks.league.subjects import DEVELOPMENTS, Job, open_subjects
 from benchmarks.league.versions import earlier_rows, footnote
 from benchmarks.tables import Row, Summary, commit, machine, made, read_rows, shard_of, spread, with_spread

@@ -155,7 +155,7 @@ def _page(result: dict[str, Any]) -> str:
         f"`{result['command']}` on {result['machine']['cores']} cores, torch {result['machine']['torch']}.",
         "",
         "Unseen renderings of concepts that no setting was chosen on (`benchmarks/concepts.py`). Mean over concepts "
-        "with a 95 % bootstrap interval over concepts; `worst` is the worst concept's mean over its seeds.",
+        "with a 95 % interval over concepts; `worst` is the worst concept's mean over its seeds.",
     ]
     for method, summary in result["summary"].items():
         if not summary:

@@ -20,6 +20,7 @@ import torch
 
 from torch import Tensor
 
+from benchmarks.intervals import Share
 from benchmarks.league.bench import opened
 from benchmarks.league.cells import CACHE, Measures, circumstances, named, prepared
 from benchmarks.league.entries import Entry, entries
@@ -108,10 +109,10 @@ def figures(base: Names, erased: Names) -> dict[str, float]:
     rounded, rounded_erased = (statistics.mean(one["draws"]) for one in (base, erased))
     lost, lost_erased = whole - rounded, whole_erased - rounded_erased
     return {
-        "base, as it is": whole,
-        "erased, as it is": whole_erased,
-        "base, rounded": rounded,
-        "erased, rounded": rounded_erased,
+        "base, as it is": Share(whole),
+        "erased, as it is": Share(whole_erased),
+        "base, rounded": Share(rounded),
+        "erased, rounded": Share(rounded_erased),
         "base, lost": lost,
         "erased, lost": lost_erased,
         "erased loses more by": lost_erased - lost,
@@ -134,7 +135,7 @@ def page(rows: Sequence[Row]) -> list[str]:
         origin(how),
         "",
         f"Share of {IMAGES} images at most of other concepts that are named rightly. Rounded: to 4 bits, mean of "
-        f"{DRAWS} orders in which inputs are put into groups. Means over dev concepts with 95 % bootstrap intervals: "
+        f"{DRAWS} orders in which inputs are put into groups. Means over dev concepts with 95 % intervals: "
         f"{concepts}.",
         "",
         "| figure | mean (95 %) |",

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from benchmarks.intervals import Share, interval
 
 Row = dict[str, Any]
 Stats = dict[str, float]
+"""Of a figure: `mean`, `low`, `high`, `worst`, `n` rows and `units`; without `low` and `high` where units are few."""
 Summary = dict[str, Stats]
 
-RELATIVE = ("retain_accuracy", "neighbour_accuracy", "kind_accuracy", "text_knowledge")
+RELATIVE = ("retain_accuracy", "neighbour_accuracy", "kind_accuracy", "text_knowledge", "specificity")
 """Scores that are reported as a share of what they were before."""
 WORST_IS_HIGH = (
     "attack_",
@@ -28,8 +29,6 @@ WORST_IS_HIGH = (
     "elicitation",
     "fluency",
 )
-DRAWS = 10_000
-"""Resamplings of an interval."""
 
 
 def read_rows(store: Path) -> list[Row]:
@@ -96,65 +95,70 @@ def summarise(
 
 
 def figures_of(row: Row) -> dict[str, float]:
-    """Return every number of a row by the name it has in the summary."""
+    """Return every number of a row by the name it has in the summary; what a refusal did not spend is none."""
     found: dict[str, float] = {}
     for name, score in row["scores"].items():
-        if score["after"] is None:
-            continue
-        found[name] = score["after"]
-        if score["before"] is not None:
-            found[f"{name}, before"] = score["before"]
-        if score["before"] and name in RELATIVE:
-            found[f"{name}, relative"] = score["after"] / score["before"]
-        if score.get("control") is not None:
-            found[f"{name}, control"] = score["control"]
+        if score["after"] is not None:
+            found |= _scored(name, score)
     found |= {f"seconds of {stage}": seconds for stage, seconds in row["seconds"].items()}
     for layer in row["layers"]:
         found[f"relative change of {layer['layer']}"] = layer["relative_change"]
     if row["layers"]:
         found["relative change, mean of layers"] = statistics.mean(one["relative_change"] for one in row["layers"])
         found["leak after rounding, largest layer"] = max(layer["leak_rounded"] for layer in row["layers"])
-    found["peak memory, GB"] = math.nan if row["peak_memory_gb"] is None else row["peak_memory_gb"]
-    found["steps"] = row["steps"]
+    if not row["verdict"].startswith("refused"):
+        found["peak memory, GB"] = math.nan if row["peak_memory_gb"] is None else row["peak_memory_gb"]
+        found["steps"] = row["steps"]
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
+def _scored(name: str, score: Mapping[str, Any]) -> dict[str, float]:
+    """Return the figures of one score."""
+    told = Share if score.get("unit", "share") == "share" else float
+    found: dict[str, float] = {name: told(score["after"])}
+    if score["before"] is not None:
+        found[f"{name}, before"] = told(score["before"])
+    if score["before"] and name in RELATIVE:
+        found[f"{name}, relative"] = score["after"] / score["before"]
+    if score.get("control") is not None:
+        found[f"{name}, control"] = told(score["control"])
+    return found
+
+
 def figure(name: str, by_unit: Sequence[Sequence[float]]) -> Stats:
-    """Return the mean over units with a bootstrap interval over units, and the worst unit's mean."""
-    means = np.array([statistics.mean(values) for values in by_unit])
-    low, high = bootstrap(means)
+    """Return the mean over units, its interval over units where there are enough, and the worst unit's mean."""
+    means = [statistics.mean(values) for values in by_unit]
+    share = all(isinstance(value, Share) for values in by_unit for value in values)
     rises = name.startswith((*WORST_IS_HIGH, "seconds", "relative change", "leak", "peak")) and ", relative" not in name
     return {
-        "mean": round(float(means.mean()), 5),
-        "low": round(low, 5),
-        "high": round(high, 5),
-        "worst": round(float(means.max() if rises else means.min()), 5),
+        **centre(means, share=share),
+        "worst": round(float(max(means) if rises else min(means)), 5),
         "n": sum(len(values) for values in by_unit),
         "units": len(means),
     }
 
 
+def centre(means: Sequence[float], *, share: bool) -> Stats:
+    """Return the mean of units and the ends of its interval, if it has one."""
+    ends = interval(means, share=share) or ()
+    whole = {"mean": statistics.mean(means)} | dict(zip(("low", "high"), ends, strict=False))
+    return {name: round(float(value), 5) for name, value in whole.items()}
+
+
 def spread(found: Stats, form: str = ".3f") -> str:
-    """Return the interval of a mean in words; nothing of a single unit, whose interval would be a point.
+    """Return the interval of a mean in words; nothing where it has none, being of few units.
 
     Example:
-        >>> spread({"low": 0.25, "high": 0.5, "units": 3}), spread({"low": 0.5, "high": 0.5, "units": 1})
+        >>> spread({"mean": 0.4, "low": 0.25, "high": 0.5}), spread({"mean": 0.4})
         ('0.250 to 0.500', '')
     """
-    return f"{found['low']:{form}} to {found['high']:{form}}" if found["units"] > 1 else ""
+    return f"{found['low']:{form}} to {found['high']:{form}}" if "low" in found else ""
 
 
 def with_spread(found: Stats, form: str = ".3f") -> str:
     """Return a mean with its interval behind it, where it has one."""
     told = spread(found, form)
     return f"{found['mean']:{form}}" + (f" ({told})" if told else "")
-
-
-def bootstrap(means: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of units [u], each drawn with replacement."""
-    draws = np.random.default_rng(0).choice(means, (DRAWS, len(means))).mean(1)
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def table(summary: Summary) -> list[str]:

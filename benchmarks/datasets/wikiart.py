@@ -13,6 +13,7 @@ from benchmarks.datasets._photographs import ShownConcept, listed, present, read
 from space_cli.core.errors import ArtifactFault
 
 LAYOUT = "`wikiart/<Style>/*.jpg` with `wikiart_csv/artist_{class.txt,train.csv,val.csv}`"
+HEADING = "(Path to image)"
 
 
 def read(folder: Path, *, seed: int) -> list[ShownConcept]:
@@ -42,9 +43,13 @@ def _artists(source: Path) -> dict[str, str]:
 
 
 def _by_artist(images: Path, source: Path) -> dict[str, tuple[Path, ...]]:
+    """Read a list; those in the repository of the set have a line of headings, and an empty field in each row."""
     artists: dict[str, list[Path]] = defaultdict(list)
-    for row in csv.reader(listed(source)):
-        if len(row) != 2:
+    for number, row in enumerate(csv.reader(listed(source))):
+        fields = [field.strip() for field in row if field.strip()]
+        if number == 0 and fields[:1] == [HEADING]:
+            continue
+        if len(fields) != 2:
             raise ArtifactFault(f"`{source}` is no list of paintings: rows of a path and a class are needed")
-        artists[row[1].strip()].append(images / row[0])
+        artists[fields[1]].append(images / fields[0])
     return {artist: present(paths, source) for artist, paths in artists.items()}

@@ -181,11 +181,11 @@ def _playing(options: argparse.Namespace, subject: Subject, found: Mapping[str, 
 
 def _searched(runner: Runner, jobs: Sequence[Job]) -> list[Row]:
     cells = {(job.subject.digest, job.concept.name) for job in jobs}
-    return [row for row in runner.rows.values() if (row["checkpoint"], row["concept"]) in cells]
+    return [row for row in runner.counted() if (row["checkpoint"], row["concept"]) in cells]
 
 
 def _choices(out: Path) -> dict[str, dict[str, Any]]:
-    return choices(read_rows(out / TUNING))
+    return choices(Runner(out / TUNING, Measures()).counted())
 
 
 def _jobs(subjects: Sequence[Subject], concepts: int, seed: int) -> list[Job]:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 from benchmarks.league.entries import OURS
-from benchmarks.league.scoring import cell_of, shared, summary_of
+from benchmarks.league.scoring import cell_of, summary_of
 from benchmarks.league.versions import MARK, is_ours, of_today
 from benchmarks.tables import Row, Summary
 
@@ -34,31 +34,43 @@ def matching(costs: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
 
 def over_reference(costs: Sequence[Row], name: str) -> float | None:
     """Return an entry's mean seconds of `space erase` over those of the reference, on the cells that both have."""
+    own, theirs = _beside(costs, name, REFERENCE)
+    return own[ERASE]["mean"] / theirs[ERASE]["mean"] if own and theirs else None
+
+
+def _beside(costs: Sequence[Row], name: str, other: str) -> tuple[Summary, Summary]:
+    """Return the figures of two entries on the cells that both have; where there are none, the first one's alone."""
     timed = [row for row in costs if "erase" in row["seconds"]]
-    if not {name, REFERENCE} <= {row["method"] for row in timed}:
-        return None
-    cells = shared(timed, (name, REFERENCE))
-    ours, theirs = (
-        [row["seconds"]["erase"] for row in timed if row["method"] == one and cell_of(row) in cells]
-        for one in (name, REFERENCE)
-    )
-    return sum(ours) / sum(theirs) if cells else None
+    own, others = ([row for row in timed if row["method"] == one] for one in (name, other))
+    both = {cell_of(row) for row in own} & {cell_of(row) for row in others}
+    found = summary_of([row for row in (*own, *others) if cell_of(row) in both] or own, (name, other))
+    return found[name], found[other]
 
 
 def table_of(costs: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """Return the lines of the table of costs.
+    """Return the lines of the table of costs: each entry beside the reference, and this beside ours.
+
+    A line is of the cells that the two have, so that its ratio is that of its seconds.
 
     Args:
         costs: What `matching` let through.
         names: The entries of the league's table.
     """
-    found = {name: summary for name, summary in summary_of(costs, names).items() if ERASE in summary}
+    there = {row["method"] for row in costs if "erase" in row["seconds"]}
+    found = [name for name in names if name in there]
     lines = []
     if found:
-        lines = [f"| entry | select, s | erase, s | over {REFERENCE} | peak, GB | n |", "|---" * 6 + "|"]
-    for name, own in found.items():
+        head = ("entry", "select, s", "erase, s", f"erase with {REFERENCE}, s", f"over {REFERENCE}", "peak, GB", "n")
+        lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name in found:
+        own, theirs = _beside(costs, name, OURS if name == REFERENCE else REFERENCE)
         ratio = over_reference(costs, name)
-        said = (_mean(own, "seconds of select", 1), _mean(own, ERASE, 1), "" if ratio is None else f"{ratio:.2f}")
+        said = (
+            _mean(own, "seconds of select", 1),
+            _mean(own, ERASE, 1),
+            _mean(own if name == REFERENCE else theirs, ERASE, 1),
+            "" if ratio is None else f"{ratio:.2f}",
+        )
         mark = f" {MARK}" if _earlier(costs, name) else ""
         lines.append(f"| {name}{mark} | {' | '.join(said)} | {_mean(own, 'peak memory, GB', 2)} | {own[ERASE]['n']} |")
     lacking = [name for name in names if name not in found]

@@ -55,8 +55,8 @@ def _best_rival(rows: Sequence[Row], paired: Mapping[str, Stats]) -> tuple[list[
         f"The best rival is the best of {', '.join(playing)} on the cells that they and ours share: {len(cells)}. Ours "
         f"is compared with it on the {found['n']} cells that both have."
     )
-    # The interval of a single concept is a point, and above 0 with its mean.
-    return [_goal(f"{ABOVE}, {rival}", found, goal, found["low"] > 0 and found["units"] > 1)], ["", told]
+    # A few concepts have no interval, and show nothing.
+    return [_goal(f"{ABOVE}, {rival}", found, goal, found.get("low", 0.0) > 0)], ["", told]
 
 
 def _goal(name: str, found: Stats, goal: str, met: bool) -> str:

@@ -21,7 +21,8 @@ from benchmarks.league.entries import (
     entries,
 )
 from benchmarks.league.picture import draw
-from benchmarks.league.scoring import HARMONIC, completed, correlations, drawings, paired, photographs, summary_of
+from benchmarks.league.scoring import HARMONIC, completed, drawings, paired, photographs, summary_of
+from benchmarks.league.signals import correlations, signal_table
 from benchmarks.league.versions import MARK, earlier_rows, footnote
 from benchmarks.tables import Row, Stats, Summary, commit, machine, origin, spread, table, verdicts, with_spread
 
@@ -36,7 +37,7 @@ SHORT = {
     "neighbours 6 to 20, relative": "6 to 20",
     "neighbours 21 to 50, relative": "21 to 50",
     "neighbours after 50, relative": "after 50",
-    "specificity": "general",
+    "specificity, relative": "general, relative",
     "text_knowledge, relative": "text, relative",
     "retain_kl": "KL",
     "refused": "refused",
@@ -133,7 +134,7 @@ def _page(result: Mapping[str, Any], timed: Sequence[Row]) -> list[str]:
         origin(result),
         "",
         f"{len(rows)} erasures of {len(concepts)} test concepts of {', '.join(result['subjects']) or 'no photographs'}"
-        ". Mean over concepts with a 95 % bootstrap interval over concepts in the detailed tables.",
+        ". Mean over concepts with a 95 % interval over concepts in the detailed tables.",
         "",
         "A refusal counts as no erasure: forgetting stays at what it was before, retaining at 1. "
         "[How it is measured](method.md).",
@@ -247,16 +248,6 @@ def _playing(rows: Sequence[Row]) -> list[str]:
 
 def _concept(row: Row) -> tuple[str, str, int]:
     return row["subject"], row["concept"], row["seed"]
-
-
-def signal_table(signals: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return the lines of a table of correlations."""
-    if not signals:
-        return ["Too few erasures, or all of them left the same share: there is nothing that a signal could go with."]
-    lines = ["| signal | Pearson | Spearman | n |", "|---|---|---|---|"]
-    return lines + [
-        f"| {name} | {s['pearson']:+.3f} | {s['spearman']:+.3f} | {int(s['n'])} |" for name, s in signals.items()
-    ]
 
 
 def _place(row: Row) -> tuple[str, str]:

@@ -94,9 +94,10 @@ def _points(pen: ImageDraw.ImageDraw, frame: Frame, shown: Mapping[str, Summary]
         x, y = found["retained"], found["forgotten"]
         if not frame.holds(x["mean"], y["mean"]):
             continue
+        across, down = ((one.get("low", one["mean"]), one.get("high", one["mean"])) for one in (x, y))
         for first, last in (
-            ((x["low"], y["mean"]), (x["high"], y["mean"])),
-            ((x["mean"], y["low"]), (x["mean"], y["high"])),
+            ((across[0], y["mean"]), (across[1], y["mean"])),
+            ((x["mean"], down[0]), (x["mean"], down[1])),
         ):
             ends = [frame.place(*(max(frame.low, value) for value in end)) for end in (first, last)]
             pen.line(ends, SOFT, width=2)

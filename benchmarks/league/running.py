@@ -74,6 +74,10 @@ class Runner:
         keys = [key_of(named(entry, job)) for entry, job in wanted]
         return [self.rows[key] for key in keys if self._has(key)]
 
+    def counted(self) -> list[Row]:
+        """Return all rows that count, of each cell the latest, without those that are to be computed anew."""
+        return [row for key, row in self.rows.items() if self._has(key) and key not in self._again]
+
     def _has(self, key: str) -> bool:
         return key in self.rows and self.counts(self.rows[key]) and of_today(self.rows[key])
 

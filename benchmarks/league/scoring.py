@@ -6,10 +6,9 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-
+from benchmarks.intervals import Share
 from benchmarks.league.subjects import Bundled
-from benchmarks.tables import Row, Stats, Summary, bootstrap, figure, figures_of, summarise
+from benchmarks.tables import Row, Stats, Summary, centre, figure, figures_of, summarise
 
 HARMONIC = "harmonic mean"
 FORGET = ("forget_accuracy", "forget_choice_accuracy")
@@ -61,17 +60,17 @@ def figures(row: Row) -> dict[str, float]:
     """Return every number of a completed row."""
     found = {name: value for name, value in figures_of(row).items() if not name.startswith("relative change of ")}
     if STILL.search(note := row["scores"].get(FORGET[0], {}).get("note", "")):
-        found[STILL_NAMED] = float(STILL.findall(note)[0]) / 100
+        found[STILL_NAMED] = Share(float(STILL.findall(note)[0]) / 100)
     elif row["verdict"].startswith("refused"):
-        found[STILL_NAMED] = 1.0
+        found[STILL_NAMED] = Share(1)
     for band, score in row.get("bands", {}).items():
-        found[f"neighbours {band}"] = score["after"]
+        found[f"neighbours {band}"] = Share(score["after"])
         if score["before"]:
             found[f"neighbours {band}, relative"] = score["after"] / score["before"]
-    found["refused"] = float(row["verdict"].startswith("refused"))
+    found["refused"] = Share(row["verdict"].startswith("refused"))
     for name, parts in (("forgotten", FORGET), ("retained", RETAIN)):
-        found[name] = harmonic(list(_parts(row, parts).values()))
-    found[HARMONIC] = harmonic(list(_parts(row, (*FORGET, *RETAIN)).values()))
+        found[name] = Share(harmonic(list(_parts(row, parts).values())))
+    found[HARMONIC] = Share(harmonic(list(_parts(row, (*FORGET, *RETAIN)).values())))
     return found
 
 
@@ -130,28 +129,6 @@ def figures_mean(rows: Sequence[Row]) -> float | None:
     return figure(HARMONIC, _by_unit(rows))["mean"] if rows else None
 
 
-DISTINCT = 3
-"""Values of the true share, at least: with two, a coefficient tells of one or two erasures and not of the signal."""
-
-
-def correlations(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Return how each source-free signal goes with the true share of answers that still name the concept.
-
-    Pearson's r and Spearman's ρ over erasures that went through; a signal without spread has neither, and nothing goes
-    with shares that are all the same but for one or two.
-    """
-    found = {}
-    for signal in SIGNALS:
-        pairs = [
-            (value, row["scores"][FORGET[0]]["after"]) for row in rows if (value := _signal(row, signal)) is not None
-        ]
-        x, y = (np.array(side, dtype=float) for side in (zip(*pairs, strict=True) if pairs else ([], [])))
-        if len(set(x)) > 1 and len(set(y)) >= DISTINCT:
-            r, rho = np.corrcoef(x, y)[0, 1], np.corrcoef(_ranks(x), _ranks(y))[0, 1]
-            found[signal] = {"n": len(pairs), "pearson": round(float(r), 4), "spearman": round(float(rho), 4)}
-    return found
-
-
 def _parts(row: Row, names: Sequence[str]) -> dict[str, float]:
     """Return the parts of the harmonic mean that the row has, each from 0 to 1."""
     found = {}
@@ -188,26 +165,5 @@ def _by_unit(rows: Sequence[Row]) -> list[list[float]]:
 
 
 def _difference(by_unit: Sequence[Sequence[float]]) -> Stats:
-    means = np.array([statistics.mean(values) for values in by_unit])
-    low, high = bootstrap(means)
-    whole = {"mean": float(means.mean()), "low": low, "high": high}
-    return {name: round(value, 5) for name, value in whole.items()} | {
-        "n": sum(map(len, by_unit)), "units": len(means),
-    }  # fmt: skip
-
-
-def _signal(row: Row, name: str) -> float | None:
-    if row["verdict"].startswith("refused") or row["scores"].get(FORGET[0], {}).get("after") is None:
-        return None
-    if name in row["signals"]:
-        return float(row["signals"][name])
-    score = row["scores"].get(name)
-    return None if score is None else score["after"]
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return ranks, equal values sharing the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    shared: np.ndarray = (last - (counts - 1) / 2)[inverse]
-    return shared
+    means = [statistics.mean(values) for values in by_unit]
+    return centre(means, share=False) | {"n": sum(map(len, by_unit)), "units": len(means)}

@@ -140,7 +140,7 @@ def _page(result: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Summary]
         origin(result),
         "",
         "Every [attack](../attacks.md) of `space audit` on erasures by ours and by others, a section a subject. Means "
-        "over test concepts, with 95 % bootstrap intervals over concepts. [How it is measured](method.md#robustness).",
+        "over test concepts, with 95 % intervals over concepts. [How it is measured](method.md#robustness).",
         "",
         *_taking_part(rows, result["earlier_defaults"]),
         *_not_counted(result["left_out"]),

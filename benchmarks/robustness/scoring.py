@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.intervals import Share
 from benchmarks.league.page import current
 from benchmarks.league.scoring import completed as unerased
 from benchmarks.league.scoring import unit
@@ -70,8 +71,9 @@ def figures(row: Row) -> dict[str, float]:
     if score["after"] is None:
         return {}
     after, floor = score["after"], [score[part] for part in ("unattacked", "control") if score[part] is not None]
-    found = {name: after}
-    found |= {f"{name}, {part}": score[part] for part in ("before", "control", "unattacked") if score[part] is not None}
+    found: dict[str, float] = {name: Share(after)}
+    beside = [part for part in ("before", "control", "unattacked") if score[part] is not None]
+    found |= {f"{name}, {part}": Share(score[part]) for part in beside}
     if score["unattacked"] is not None:
         found[f"{name}, {RECOVERY}"] = after - score["unattacked"]
     alike = score.get("parts", {}).get(AT_CONTROL_SIZE, after)
@@ -112,7 +114,7 @@ def _plain(row: Row) -> dict[str, float]:
     # An audit with fewer attacks says nothing about how long one with all of them takes.
     left_out = ("relative change of ", *(() if set(row["attacks"]) >= ATTACKS else ("seconds of audit",)))
     found = {name: value for name, value in figures_of(row).items() if not name.startswith(left_out)}
-    return found | {"refused": float(row["verdict"].startswith("refused"))}
+    return found | {"refused": Share(row["verdict"].startswith("refused"))}
 
 
 def _kept(score: Mapping[str, Any]) -> list[float]:

@@ -20,7 +20,7 @@ Settings:
     the bundled checkpoint.
 
 Deviations:
-    - `space erase` bounds the change as for `ga`.
+    - The change is bounded and the adapters sit as for `ga`: on the layers of `--scope` alone, without dropout.
     - The substitute is the name that the checkpoint itself gives most often to the concept's neighbours; the paper
       takes one it has never seen. Adapters of a small checkpoint do not learn to spell a new word: with invented names
       nothing was forgotten. `substitute=` takes any other name, an invented one among them.

@@ -46,7 +46,8 @@ def wikiart(root):
     written(lists / "artist_class.txt", "15 Pablo_Picasso\n21 Salvador_Dali\n")
     rows = [f"Cubism/pablo-picasso_{row}.jpg,15\nSurrealism/salvador-dali_{row}.jpg,21\n" for row in range(3)]
     written(lists / "artist_train.csv", rows[0] + rows[1])
-    written(lists / "artist_val.csv", rows[2])
+    # As the lists are in the set's repository.
+    written(lists / "artist_val.csv", "(Path to image),, (Groundtruth class)\n\n" + rows[2].replace(",", ",,"))
 
 
 SYNSETS = """n01440764 tench, Tinca tinca

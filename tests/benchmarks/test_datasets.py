@@ -62,6 +62,7 @@ def test_a_wrong_folder_is_refused_with_the_layout(tmp_path, name):
         ("stanford-dogs", "Images/n02085620-Chihuahua/n02085620_1.jpg", None, "names `.*`, which is not there"),
         ("wikiart", "wikiart_csv/artist_class.txt", "Picasso\n", "is no list of artists"),
         ("wikiart", "wikiart_csv/artist_val.csv", "Cubism/x.jpg\n", "is no list of paintings"),
+        ("wikiart", "wikiart_csv/artist_val.csv", ",,\n", "is no list of paintings"),
         ("wikiart", "wikiart/Cubism/pablo-picasso_0.jpg", None, "which is not there"),
         ("imagenet", "LOC_synset_mapping.txt", "n01440764\n", "is no mapping"),
         ("imagenet", "LOC_synset_mapping.txt", "n09999999 ufo\n", "has none of the synsets"),

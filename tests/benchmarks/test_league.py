@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.league import cells, page, scoring
+from benchmarks.league import cells, scoring, signals
 from benchmarks.league.entries import OURS, RIVALS, SEARCHED, UNLIMITED, entries
-from benchmarks.league.page import current
+from benchmarks.league.page import current, overview
 from benchmarks.league.running import Runner, every
 from benchmarks.league.subjects import Job
 from benchmarks.league.versions import of_today, options_of
@@ -70,13 +70,13 @@ def test_a_refusal_counts_as_no_erasure_in_every_column():
     assert {*theirs} - {"seconds of erase", "peak memory, GB", "steps"} <= {*found}
 
 
-def test_a_single_concept_has_no_interval():
-    alone, two = (
+def test_one_concept_or_two_have_no_interval():
+    alone, two, three = (
         scoring.summary_of([row(concept=name) for name in names], [OURS])[OURS][scoring.HARMONIC]
-        for names in (["panda"], ["panda", "owl"])
+        for names in (["panda"], ["panda", "owl"], ["panda", "owl", "fox"])
     )
-    assert with_spread(alone) == f"{alone['mean']:.3f}"
-    assert with_spread(two) == f"{two['mean']:.3f} ({two['low']:.3f} to {two['high']:.3f})"
+    assert with_spread(alone) == with_spread(two) == f"{two['mean']:.3f}"
+    assert with_spread(three) == f"{three['mean']:.3f} ({three['low']:.3f} to {three['high']:.3f})"
     assert "| - |" in table({"one": alone})[-1]
     (against,) = scoring.paired([row(), with_forget(0.9, method="npo")], OURS, ["npo"]).values()
     assert (against["units"], spread(against)) == (1, "")
@@ -93,7 +93,11 @@ def test_the_paired_difference_is_that_of_shared_cells():
     assert set(found) == {"npo"}
     assert found["npo"]["mean"] == pytest.approx((slow(0.1) - slow(0.5) + 0) / 2, abs=1e-5)
     assert found["npo"]["n"] == 2
-    assert found["npo"]["low"] <= found["npo"]["mean"] <= found["npo"]["high"]
+    assert "low" not in found["npo"]
+    ours += [row(concept=c) for c in ("fox", "cat")]
+    theirs += [row("npo", "cat")]
+    found = scoring.paired([*ours, *theirs], OURS, ["npo"])["npo"]
+    assert found["low"] < 0 < found["mean"] < found["high"], "a difference is no share"
 
 
 def test_the_summary_draws_concepts_of_subjects():
@@ -101,7 +105,7 @@ def test_the_summary_draws_concepts_of_subjects():
     found = scoring.summary_of(rows, [OURS])[OURS]
     assert found[scoring.HARMONIC]["n"] == 4
     by_concept = summarise(rows)["forget_accuracy"]
-    assert by_concept["mean"] == by_concept["low"] == 0.2
+    assert (by_concept["mean"], by_concept["units"]) == (0.2, 2)
     uneven = [with_forget(0.0), with_forget(0.4, seed=1), with_forget(0.8, concept="owl")]
     assert scoring.summary_of(uneven, [OURS])[OURS]["forget_accuracy"]["mean"] == pytest.approx(0.5)
     assert scoring.summary_of(uneven, [OURS])[OURS]["forget_accuracy"]["worst"] == pytest.approx(0.8)
@@ -127,7 +131,7 @@ def test_correlations_are_those_of_the_ranks():
         with_forget(f, concept=str(i), signals={"holdout_nll": v})
         for i, (v, f) in enumerate(zip(values, forgets, strict=True))
     ]
-    found = scoring.correlations([*rows, refused("npo")])
+    found = signals.correlations([*rows, refused("npo")])
     ranks = [4, 1, 2.5, 2.5, 5], [2, 5, 3, 4, 1]
     assert found["holdout_nll"]["n"] == 5
     assert found["holdout_nll"]["spearman"] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-4)
@@ -137,8 +141,29 @@ def test_correlations_are_those_of_the_ranks():
 
 def test_a_share_of_two_values_goes_with_nothing():
     rows = [with_forget(0.1 * (i == 3), concept=str(i), signals={"holdout_nll": float(i)}) for i in range(6)]
-    assert scoring.correlations(rows) == {}
-    assert "nothing that a signal could go with" in page.signal_table({})[0]
+    assert signals.correlations(rows) == {}
+    assert "nothing that a signal could go with" in signals.signal_table({})[0]
+
+
+def test_a_correlation_tells_what_is_left_of_it_without_the_row_that_it_rests_on():
+    values, forgets = (0.1, 0.3, 0.2, 0.3, 0.2, 3.0), (0.01, 0.0, 0.004, 0.02, 0.0, 0.9)
+    found = {}
+    for sign in (1, -1):
+        rows = [
+            with_forget(f, concept=str(i // 2), seed=i % 2, signals={"holdout_nll": sign * v})
+            for i, (v, f) in enumerate(zip(values, forgets, strict=True))
+        ]
+        found[sign] = signals.correlations(rows)["holdout_nll"]
+    without = np.corrcoef(values[:5], forgets[:5])[0, 1]
+    one, other = found[1], found[-1]
+    assert one["pearson"] > 0.99
+    assert one["pearson, leaving one out"] == pytest.approx(without, abs=1e-4)
+    assert other["pearson, leaving one out"] == pytest.approx(-without, abs=1e-4)
+    assert one["spearman, leaving one out"] < one["spearman"]
+    assert (one["n"], one["named"], one["named_concepts"]) == (6, 3, 3)
+    line = signals.signal_table({"holdout_nll": one})[2]
+    assert line.endswith("| 6 | 3 | 3 |")
+    assert f"| {one['pearson']:+.3f} | {without:+.3f} |" in line
 
 
 def test_every_method_plays_and_only_ours_keeps_its_budgets():
@@ -219,5 +244,19 @@ def test_the_table_takes_the_newest_weights_and_settings():
     assert current(rows) == [new, rows[4], rows[5]]
 
 
-def test_figures_of_a_refused_row_are_finite():
-    assert figures_of(refused("ga"))["peak memory, GB"] == 0.0
+def test_what_a_refusal_did_not_spend_is_in_no_mean():
+    assert {"peak memory, GB", "steps"} & set(figures_of(refused("ga"))) == set()
+    found = scoring.summary_of(scoring.completed([row("ga"), refused("ga", "owl")]), ["ga"])["ga"]
+    assert (found["peak memory, GB"]["mean"], found["steps"]["mean"]) == (1.0, 3.0)
+
+
+def test_general_skills_are_told_relative_to_before():
+    """Rows do not all count the same skills, so that what they keep of them is alike and the shares are not."""
+    rows = [row(), row(concept="owl")]
+    for made, before in zip(rows, (0.8, 0.5), strict=True):
+        made["scores"]["specificity"] = {"before": before, "after": 0.9 * before, "control": None, "note": ""}
+    found = scoring.summary_of(rows, [OURS])
+    assert found[OURS]["specificity, relative"]["mean"] == pytest.approx(0.9)
+    head, *_, line = overview(found, rows)
+    place = head.split(" | ").index("general, relative")
+    assert line.split(" | ")[place] == "0.900"

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.league import __main__ as command
 from benchmarks.league import cells
 from benchmarks.league.entries import FIRST_RATES, OURS, RIVALS, entries
-from benchmarks.tables import read_rows, refusal
+from benchmarks.tables import append_row, read_rows, refusal
 from space_cli.core.recipe import Concept
 
 FORGET = {"npo": 0.1, "siu": 0.2, OURS: 0.05}
@@ -116,6 +116,22 @@ def test_a_search_stops_where_a_cell_fails(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(command, "open_subjects", lambda *_: iter([Drawn()]))
     assert run(tmp_path, "tune", "--methods", "ga") == 1
     assert "not computed" in capsys.readouterr().err
+
+
+def test_a_search_counts_neither_rows_to_redo_nor_those_of_other_defaults(asked, tmp_path):
+    store, words = tmp_path / command.TUNING, ("tune", "--methods", "npo")
+    assert run(tmp_path, *words) == 0
+    count = len(asked)
+    assert run(tmp_path, *words) == 0
+    assert len(asked) == count
+    assert run(tmp_path, *words, "--redo", "npo") == 0
+    assert len(asked) == 2 * count
+    old = [one | {"options": {"beta": 9.0}} for one in read_rows(store)]
+    store.unlink()
+    for one in old:
+        append_row(store, one)
+    assert run(tmp_path, *words) == 0
+    assert len(asked) == 3 * count
 
 
 def test_a_quick_look_takes_every_entry_at_its_defaults(asked, tmp_path):

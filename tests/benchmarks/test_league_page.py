@@ -24,7 +24,7 @@ def test_json_page_and_picture_are_written(tmp_path):
     assert told["summary"]["ga"]["refused"]["mean"] == 1.0
     assert (tmp_path / "league.md").read_text() == page
     assert f"| seconds of erase over those of siu | 1.50 {MARK} | at most 3 | not known |" in page
-    assert f"| {OURS} {MARK} | 4.0 | 3.0 | 1.50 | 1.00 | 1 |" in page
+    assert f"| {OURS} {MARK} | 4.0 | 3.0 | 2.0 | 1.50 | 1.00 | 1 |" in page
     assert "harmonic mean minus the best rival's, npo" in page
     assert (
         "the best of ga, npo, siu on the cells that they and ours share: 1. Ours is compared with it on the 1" in page
@@ -46,11 +46,13 @@ def test_harmonic_means_stand_side_by_side_subject_by_subject(tmp_path):
     assert section.index(f"| {OURS} |") < section.index("| npo |")
 
 
-def test_a_single_concept_shows_nothing_to_be_above_the_best_rival(tmp_path):
+def test_one_concept_or_two_show_nothing_to_be_above_the_best_rival(tmp_path):
     alone = [row(), with_forget(0.9, method="npo")]
     assert "| interval above 0 | no |" in write(tmp_path, alone, {}, command="")
-    two = [*alone, row(concept="owl"), with_forget(0.8, method="npo", concept="owl")]
-    assert "| interval above 0 | yes |" in write(tmp_path, two, {}, command="")
+    two = [*alone, row(concept="owl"), with_forget(0.9, method="npo", concept="owl")]
+    assert "| interval above 0 | no |" in write(tmp_path, two, {}, command="")
+    three = [*two, row(concept="fox"), with_forget(0.8, method="npo", concept="fox")]
+    assert "| interval above 0 | yes |" in write(tmp_path, three, {}, command="")
 
 
 def test_a_setting_that_was_found_on_earlier_weights_says_so(tmp_path):
@@ -114,7 +116,7 @@ def test_costs_are_those_of_the_weights_and_settings_of_the_table(tmp_path):
         "| seconds of erase over those of siu | not measured for these weights and settings | at most 3 | not known |"
         in page
     )
-    assert f"| {OURS} {MARK} | 4.0 | 3.0 |  | 1.00 | 1 |" in page
+    assert f"| {OURS} {MARK} | 4.0 | 3.0 |  |  | 1.00 | 1 |" in page
     assert "Not measured for these weights and settings: siu." in page
     nothing = write(tmp_path, rows, {}, command="", costs=others)
     assert f"Not measured for these weights and settings: {OURS}, siu." in nothing
@@ -150,6 +152,12 @@ def test_costs_are_compared_on_what_both_erased(tmp_path):
     costs[0] |= {"options": today}
     page = write(tmp_path, [row(options=today), row("siu")], {}, command="", costs=costs)
     assert "| seconds of erase over those of siu | 2.00 | at most 3 | yes |" in page
+    assert f"| {OURS} |  | 4.0 | 2.0 | 2.00 | 1.00 | 1 |" in page
+    assert "| siu |  | 2.0 | 2.0 | 1.00 | 1.00 | 1 |" in page
+    ga = row("ga", "owl", seconds={"erase": 30.0}, peak_memory_gb=2.0)
+    rows = [row(options=today), row("siu"), row("ga")]
+    page = write(tmp_path, rows, {}, command="", costs=[*costs, ga, row("ga", "fox", seconds={"erase": 1.0})])
+    assert "| ga |  | 30.0 | 20.0 | 1.50 | 2.00 | 1 |" in page
 
 
 def test_the_page_tells_what_a_mask_let_through(tmp_path):

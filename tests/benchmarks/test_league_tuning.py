@@ -170,3 +170,18 @@ def test_the_league_plays_with_what_was_chosen(tmp_path):
     assert tuned_for(entries()["npo"], "bundled", {"bundled": {"npo": chosen}}).settings == {"lr": 3e-4, "steps": 40}
     assert tuned_for(entries()["npo"], "bundled", {}).settings == {}
     json.dumps(chosen)
+
+
+def test_of_two_rows_of_a_cell_the_later_one_is_chosen_by(tmp_path):
+    later = searched(lambda rate, steps: distance(rate, steps, best=(1e-3, 40)))
+    for one in [*searched(distance), *later]:
+        append_row(tmp_path / command.TUNING, one)
+    found, wanted = command._choices(tmp_path)["bundled"]["npo"], choice(later, "npo", wanted=2)
+    assert found["settings"] == wanted["settings"] == {"lr": 1e-3, "steps": 40}
+    assert found["harmonic_mean"] == wanted["harmonic_mean"]
+
+
+def test_a_search_with_other_defaults_than_todays_chooses_nothing(tmp_path):
+    for one in searched(distance):
+        append_row(tmp_path / command.TUNING, one | {"options": {"beta": 9.0}})
+    assert command._choices(tmp_path) == {}

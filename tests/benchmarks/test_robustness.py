@@ -99,11 +99,13 @@ def test_of_two_lines_of_a_cell_the_last_counts_whole():
 def test_means_are_over_concepts_and_seeds_of_one_are_one():
     lines = [
         cell(scores={"aliases": score(value)}, concept=concept, seed=seed)
-        for concept, seed, value in (("panda", 0, 0.0), ("panda", 1, 0.2), ("owl", 0, 0.5))
+        for concept, seed, value in (("panda", 0, 0.0), ("panda", 1, 0.2), ("owl", 0, 0.5), ("fox", 0, 0.3))
     ]
-    found = summary(*lines)[OURS]["attack_aliases"]
-    assert found["mean"] == pytest.approx(0.3)
-    assert (found["low"], found["high"], found["worst"], found["n"]) == (0.1, 0.5, 0.5, 3)
+    found = summary(*lines)[OURS]
+    success, recovery = found["attack_aliases"], found["attack_aliases, recovery"]
+    assert success["mean"] == recovery["mean"] == pytest.approx(0.3)
+    assert (success["worst"], success["n"], success["units"]) == (0.5, 4, 3)
+    assert success["low"] == 0.0 > recovery["low"], "a share is never below 0, a difference may be"
 
 
 def test_a_refused_erasure_is_as_open_as_no_erasure_and_recovers_nothing():

@@ -1,3 +1,5 @@
+import re
+
 from dataclasses import replace
 
 import pytest
@@ -65,6 +67,11 @@ def test_the_page_tells_luck_from_loss(tmp_path):
     assert "| erased loses more by | 0.0100" in text
     assert "| the same, groups in order alone | 0.0200" in text
     assert "| rounded, erased minus base | -0.0100" in text
+    wholes = (("lamp", 0.9), ("car", 1.0), ("kangaroo", 1.0))
+    bases = [(one, names | {"base": names["base"] | {"whole": [share]}}) for one, share in wholes]
+    text = "\n".join(roundings.page([made | {"concept": one, "names": told} for one, told in bases]))
+    assert re.search(r"base, as it is \| 0.9667 \(0.\d{4} to 1.0000\)", text), "a share is never above 1"
+    assert "| base, lost | 0.0967 (-0." in text, "a difference may be below 0"
     assert "Nothing is measured" in "\n".join(roundings.page([]))
 
 
