@@ -5,7 +5,7 @@ they have changed since some rows were computed. Rows therefore store every opti
 these are today's. Of rivals' rows without options nothing is known, and they count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -45,28 +45,28 @@ def of_today(row: Row) -> bool:
     return bool(row.get("options") == today)
 
 
-def earlier_rows(rows: Sequence[Row]) -> Earlier:
+def earlier_rows(rows: Sequence[Row], counts: Callable[[Row], bool] = of_today) -> Earlier:
     """Return entry -> subject -> `rows` that are not of today, `of` how many, and the `commits` they are of."""
     found: Earlier = {}
     for name, subject in dict.fromkeys((row["method"], row["subject"]) for row in rows):
         own = [row for row in rows if (row["method"], row["subject"]) == (name, subject)]
-        if old := [row for row in own if not of_today(row)]:
+        if old := [row for row in own if not counts(row)]:
             found.setdefault(name, {})[subject] = {"rows": len(old), "of": len(own), "commits": commits_of(old)}
     return found
 
 
-def footnote(earlier: Earlier) -> list[str]:
-    """Return the lines that say which rows of a table are not of today; nothing where all are."""
+DEFAULTS = (
+    f"{MARK} Of earlier defaults: the options that these rows were made with are not today's, or were not stored."
+)
+
+
+def footnote(earlier: Earlier, said: str = DEFAULTS) -> list[str]:
+    """Return the lines that say which rows of a table are not of today, and in what; nothing where all are."""
     if not earlier:
         return []
-    said = [
+    rows = [
         f"- {name} on {subject}: {found['rows']} of {found['of']} rows, computed at {listed(found['commits'])}"
         for name, subjects in earlier.items()
         for subject, found in subjects.items()
     ]
-    return [
-        f"{MARK} Of earlier defaults: the options that these rows were made with are not today's, or were not stored.",
-        "",
-        *said,
-        "",
-    ]
+    return [said, "", *rows, ""]

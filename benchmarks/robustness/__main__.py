@@ -25,6 +25,7 @@ from benchmarks.league.entries import OURS, SMALL, Entry, entries
 from benchmarks.league.running import Runner
 from benchmarks.league.subjects import Bundled, Job, Subject, open_subjects
 from benchmarks.league.tuning import choices, tuned_for
+from benchmarks.robustness.audits import audit_of, of_todays_audit
 from benchmarks.robustness.page import write
 from benchmarks.tables import Row, read_rows, shard_of
 from space_cli.core import registry
@@ -93,11 +94,12 @@ def _run(options: argparse.Namespace) -> list[str]:
         every = tuple(dict.fromkeys((*had.get(key_of(named(entry, job)), ()), *measures.attacks)))
         timed = entry.name == OURS and job.concept == concepts_of(job.subject)[0]
         made = (commanded if timed else compute)(entry, job, replace(measures, attacks=every))
-        return made | {"attacks": list(every)}
+        return made | {"attacks": list(every), "audit": audit_of(every)}
 
-    runner = Runner(
-        options.out / ROWS, measures, frozenset(options.redo), work, lambda row: set(row["attacks"]) >= set(asked)
-    )
+    def counts(row: Row) -> bool:
+        return set(row["attacks"]) >= set(asked) and of_todays_audit(row)
+
+    runner = Runner(options.out / ROWS, measures, frozenset(options.redo), work, counts)
     for subject in open_subjects(options.subject or [Bundled.name], options.data, options.pool):
         for seed in range(options.seeds):
             runner.run(_cells(options, subject, seed))

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.league.entries import OURS, entries
 from benchmarks.league.page import current
 from benchmarks.league.versions import MARK, Earlier, earlier_rows, footnote, of_today
+from benchmarks.robustness import audits
 from benchmarks.robustness.scoring import (
     BEYOND,
     BOTH,
@@ -69,6 +70,7 @@ def write(out: Path, cells: Sequence[Row], *, command: str, earlier: Sequence[Ro
     result = result_of(counted) | {
         "machine": machine(), "commit": commit(), "command": command.strip(), "left_out": earlier_rows(left),
         "earlier_defaults": earlier_rows(current(counted)),
+        "earlier_audits": earlier_rows(current(counted), audits.of_todays_audit),
     }  # fmt: skip
     (out / "robustness.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     page = "\n".join(_page(result, result_of(earlier)["subjects"])) + "\n"
@@ -142,10 +144,11 @@ def _page(result: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Summary]
         "Every [attack](../attacks.md) of `space audit` on erasures by ours and by others, a section a subject. Means "
         "over test concepts, with 95 % intervals over concepts. [How it is measured](method.md#robustness).",
         "",
-        *_taking_part(rows, result["earlier_defaults"]),
+        *_taking_part(rows, {MARK: result["earlier_defaults"], audits.MARK: result["earlier_audits"]}),
         *_not_counted(result["left_out"]),
         "",
         *footnote(result["earlier_defaults"]),
+        *footnote(result["earlier_audits"], audits.SAID),
     ]
     for subject, summary in result["subjects"].items():
         own = [row for row in rows if row["subject"] == subject]
@@ -206,7 +209,7 @@ def _cell(row: Row) -> tuple[Any, ...]:
     return row["attack"], row["subject"], row["concept"], row["seed"]
 
 
-def _taking_part(rows: Sequence[Row], earlier: Earlier) -> list[str]:
+def _taking_part(rows: Sequence[Row], earlier: Mapping[str, Earlier]) -> list[str]:
     lines = ["| entry | subject | concepts | refused | settings |", "|---|---|---|---|---|"]
     plain = [row for row in rows if row["attack"] == PLAIN]
     for method, subject in dict.fromkeys((row["method"], row["subject"]) for row in plain):
@@ -214,8 +217,8 @@ def _taking_part(rows: Sequence[Row], earlier: Earlier) -> list[str]:
         concepts = ", ".join(dict.fromkeys(row["concept"] for row in own))
         refused = sum(row["verdict"].startswith("refused") for row in own)
         said = ", ".join(f"{key}={value}" for key, value in own[-1]["settings"].items()) or "defaults"
-        mark = f" {MARK}" if subject in earlier.get(method, {}) else ""
-        lines.append(f"| {method}{mark} | {subject} | {concepts} | {refused} of {len(own)} | {said} |")
+        name = " ".join((method, *(mark for mark, found in earlier.items() if subject in found.get(method, {}))))
+        lines.append(f"| {name} | {subject} | {concepts} | {refused} of {len(own)} | {said} |")
     return lines
 
 

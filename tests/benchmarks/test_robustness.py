@@ -188,7 +188,17 @@ def test_the_page_has_a_column_an_entry_and_a_row_an_attack(tmp_path):
     assert "- attack_quantize_nf4: bitsandbytes is not installed" in page
     assert "- npo on panda: error: too much" in page
     told = json.loads((tmp_path / "robustness.json").read_text())
-    assert set(told) == {"rows", "summary", "subjects", "machine", "commit", "command", "left_out", "earlier_defaults"}
+    assert set(told) == {
+        "rows",
+        "summary",
+        "subjects",
+        "machine",
+        "commit",
+        "command",
+        "left_out",
+        "earlier_audits",
+        "earlier_defaults",
+    }
     assert {row["attack"] for row in told["rows"]} == {"aliases", "none"}
     assert "| dcsi † | bundled | panda |" in page, "a row without its options is of no known defaults"
     assert "- dcsi on bundled: 1 of 1 rows" in page

@@ -6,6 +6,7 @@ from benchmarks.league import cells
 from benchmarks.league.entries import OURS, entries
 from benchmarks.league.subjects import Job
 from benchmarks.robustness import __main__ as command
+from benchmarks.robustness.audits import MARK, audit_of
 from benchmarks.tables import append_row, read_rows
 from space_cli.core.recipe import Concept
 from tests.benchmarks.made_cells import NAMES, cell, score
@@ -111,3 +112,18 @@ def test_a_line_of_ours_with_other_defaults_is_computed_anew(asked, tmp_path):
     assert run(tmp_path, *words) == 0
     assert run(tmp_path, *words) == 0
     assert [name for name, _, _ in asked] == [OURS]
+
+
+def test_a_line_of_an_earlier_audit_is_computed_anew_and_marked(asked, tmp_path, capsys):
+    now = audit_of(NAMES)
+    for number, audit in enumerate((now, now | {"answer_tokens": 24}, None)):
+        job = Job(Drawn(), Drawn.tests[number], 0)
+        append_row(tmp_path / command.ROWS, cell() | cells.named(entries()["npo"], job) | {"audit": audit})
+    assert run(tmp_path, "--table") == 0
+    page = capsys.readouterr().out
+    assert f"| npo {MARK} | made |" in page
+    assert f"{MARK} Of an earlier audit" in page
+    assert "- npo on made: 2 of 3 rows" in page
+    assert run(tmp_path, "--concepts", "3", "--methods", "npo") == 0
+    assert [concept for _, concept, _ in asked] == [one.name for one in Drawn.tests[1:3]]
+    assert MARK not in capsys.readouterr().out
