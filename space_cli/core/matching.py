@@ -83,6 +83,22 @@ def spans(text: str, names: Sequence[str], *, others: Sequence[str] = ()) -> lis
     return sorted(set(ranges))
 
 
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a range of `spans` without the quotes and full stops around the name.
+
+    Example:
+        >>> start, end = trimmed('this is a "panda".', 10, 18)
+        >>> 'this is a "panda".'[start:end]
+        'panda'
+    """
+    name = words(text[start:end])
+    while words(text[start + 1 : end]) == name:
+        start += 1
+    while words(text[start : end - 1]) == name:
+        end -= 1
+    return start, end
+
+
 def says_yes(text: str) -> bool | None:
     """Read a yes/no answer by its first word; None if it is neither."""
     first = words(text)[:1]

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from space_cli.core.asking import ask_each
 from space_cli.core.losses import split, token_log_likelihood
-from space_cli.core.matching import spans, words
+from space_cli.core.matching import spans, trimmed
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.records import ScoreRecord
@@ -84,13 +84,7 @@ def _where_said(question: str, answer: str, probe: Probe) -> Prompt | None:
     if not found:
         return None
     start = opening = found[0][0]
-    end = max(last for first, last in found if first == start)
-    name = words(answer[start:end])
-    # Quotes and full stops around the name are no part of it.
-    while words(answer[start + 1 : end]) == name:
-        start += 1
-    while words(answer[start : end - 1]) == name:
-        end -= 1
+    start, end = trimmed(answer, start, max(last for first, last in found if first == start))
     return Prompt(question, answer[start:end], 0, lead=answer[:opening].rstrip(), ends=False)
 
 

@@ -28,12 +28,12 @@ from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from space_cli.core.losses import split, token_log_likelihood
-from space_cli.core.matching import spans, words
+from space_cli.core.matching import spans, trimmed, words
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.records import ScoreRecord
 from space_cli.core.stats import score
-from space_cli.core.types import Batch, Probe, Prompt
+from space_cli.core.types import Probe, Prompt
 
 NEEDS: frozenset[str] = frozenset()
 BATCH = 8
@@ -95,19 +95,32 @@ def _surprise(
 
 
 def _name_tokens(reader: Responder, prompt: Prompt, labels: torch.Tensor, names: Sequence[str]) -> set[int]:
-    """Find the answer tokens of names: those between the answer cut before and cut after the name."""
+    """Find the answer tokens of names: those between the answer cut before and cut after the name.
+
+    A full stop after it is no part of it, unless the tokenizer has both in one token.
+    """
     whole = labels[labels != -100].tolist()
     hidden: set[int] = set()
     for first, last in spans(prompt.answer, names):
-        cut = [Prompt(prompt.question, prompt.answer[:end].rstrip(), 0) for end in (first, last)]
-        start, end = (_shared(whole, reader.batch([part])) if part.answer else 0 for part in cut)
-        hidden.update(range(start, end))
+        start, end = trimmed(prompt.answer, first, last)
+        before, after, closed = (_cut(reader, prompt, place) for place in (start, end, last))
+        until = len(after) if whole[: len(after)] == after else _shared(whole, closed)
+        hidden.update(range(_shared(whole, before), until))
     return hidden
 
 
-def _shared(whole: list[int], part: Batch) -> int:
-    tokens = part.labels[0][part.labels[0] != -100].tolist()
-    same = [one == other for one, other in zip(whole, tokens, strict=False)]
+def _cut(reader: Responder, prompt: Prompt, end: int) -> list[int]:
+    """Return the tokens of the beginning of an answer."""
+    part = Prompt(prompt.question, prompt.answer[:end].rstrip(), 0, ends=False)
+    if not part.answer:
+        return []
+    labels = reader.batch([part]).labels[0]
+    found: list[int] = labels[labels != -100].tolist()
+    return found
+
+
+def _shared(whole: Sequence[int], part: Sequence[int]) -> int:
+    same = [one == other for one, other in zip(whole, part, strict=False)]
     return same.index(False) if False in same else len(same)
 
 
