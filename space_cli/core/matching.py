@@ -46,6 +46,10 @@ def words(text: str) -> list[str]:
     return "".join(_spaced(character) for character in plain).split()
 
 
+LEAST_PART = 4
+"""Letters of a word of a name that may stand for it; shorter ones bind words together."""
+
+
 def mentions(text: str, names: Sequence[str], *, others: Sequence[str] = ()) -> bool:
     """Tell whether a text contains one of the names.
 
@@ -81,6 +85,26 @@ def spans(text: str, names: Sequence[str], *, others: Sequence[str] = ()) -> lis
         if not hidden.issuperset(run)
     ]
     return sorted(set(ranges))
+
+
+def parts_said(text: str, names: Sequence[str], *, others: Sequence[str] = ()) -> list[str]:
+    """Return the words of a name of several that a text holds where it holds no whole name.
+
+    Args:
+        text: An answer.
+        names: The name with its aliases.
+        others: Names of other things, whose words tell nothing.
+
+    Example:
+        >>> parts_said("This is President Trump.", ["Donald Trump"])
+        ['trump']
+    """
+    if mentions(text, names):
+        return []
+    usual = {word for other in others for word in words(other)}
+    split = [words(name) for name in names]
+    parts = dict.fromkeys(word for one in split if len(one) > 1 for word in one if len(word) >= LEAST_PART)
+    return [part for part in parts if part not in usual and part in words(text)]
 
 
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:

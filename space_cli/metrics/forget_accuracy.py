@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 
 from space_cli.core.asking import OpenAnswers, ask_each, by_image
-from space_cli.core.matching import mentions
+from space_cli.core.matching import mentions, parts_said
 from space_cli.core.phrasing import AUDIT_OPEN
 from space_cli.core.protocols import Responder
 from space_cli.core.records import ScoreRecord
@@ -21,7 +21,9 @@ def measure(before: Responder, after: Responder, probe: Probe, options: Options)
     groups = by_image(images, questions)
     told = [ask_each(responder, images, questions, tokens=options.tokens) for responder in (before, after)]
     old, new = ([float(mentions(one, probe.aliases, others=probe.names)) for one in answers] for answers in told)
-    note = f"{_change(old, new, groups, probe.seed)}; {_kept(old, new)}{_hidden(told[1], new, probe)}"
+    note = (
+        f"{_change(old, new, groups, probe.seed)}; {_kept(old, new)}{_hidden(told[1], new, probe)}{_parts(told, probe)}"
+    )
     return score(old, new, better="lower", groups=groups, seed=probe.seed, note=note)
 
 
@@ -34,6 +36,18 @@ def _hidden(answers: Sequence[str], named: Sequence[float], probe: Probe) -> str
     """Say how many answers hold the name inside a longer one of something else, which is for a reader to judge."""
     inside = sum(mentions(one, probe.aliases) and not own for one, own in zip(answers, named, strict=True))
     return f"; {inside} of {len(answers)} answers hold it inside a longer name of something else" if inside else ""
+
+
+def _parts(told: Sequence[Sequence[str]], probe: Probe) -> str:
+    """Say how many answers hold a part of the name alone: a short form that counts as naming it only as an alias."""
+    said = [[parts_said(one, probe.aliases, others=probe.names) for one in answers] for answers in told]
+    old, new = (sum(map(bool, answers)) for answers in said)
+    if not old + new:
+        return ""
+    # With a capital, so that a pseudonym covers them.
+    parts = ", ".join(dict.fromkeys(part.capitalize() for answers in said for found in answers for part in found))
+    counted = f"{new} of {len(told[1])} answers hold only a part of the name ({parts}), {old} before"
+    return f"; {counted}: if that names it, erase and audit with it as an alias"
 
 
 def _kept(old: list[float], new: list[float]) -> str:

@@ -9,6 +9,7 @@ import torch
 from fakes import NAMES, Table, knowing, picture, probe, ranking, shown
 
 from space_cli.core.comparing import with_differences
+from space_cli.core.matching import parts_said
 from space_cli.core.remembering import Looks, Remembering
 from space_cli.core.types import Prompt
 from space_cli.metrics import (
@@ -162,6 +163,33 @@ def test_retain_kl_matches_the_formula():
 def test_retain_kl_without_anything_to_ask_is_empty():
     look = replace(probe(), retain=[], general=[], names=(), facts=())
     assert measure(retain_kl, AFTER, look=look).n == 0
+
+
+def test_answers_with_a_part_of_the_name_alone_are_told():
+    look = replace(probe(), name="Donald Panda", aliases=("Donald Panda",))
+    record = measure(
+        forget_accuracy, saying("This is president panda."), before=saying("A panda in the wild."), look=look
+    )
+    count = len(look.forget) * 5
+    assert record.after == 0.0
+    assert f"{count} of {count} answers hold only a part of the name (Panda), {count} before: " in record.note
+    whole = measure(forget_accuracy, saying("This is nothing."), before=saying("This is Donald Panda."), look=look)
+    assert "part of the name" not in whole.note
+    assert "part of the name" not in measure(forget_accuracy, AFTER).note
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "others", "said"),
+    [
+        ("a piano", ["grand piano"], (), ["piano"]),
+        ("a piano", ["grand piano"], ["upright piano"], []),
+        ("a grand piano and a piano", ["grand piano"], (), []),
+        ("the sun", ["rising sun"], (), []),
+        ("a panda", ["panda"], (), []),
+    ],
+)
+def test_a_part_tells_something_only_where_nothing_else_is_called_so(text, names, others, said):
+    assert parts_said(text, names, others=others) == said
 
 
 def test_fluency_leaves_names_out():
