@@ -126,7 +126,8 @@ def kinds_of(erased: Path, audit: Path) -> dict[str, Tamper | None]:
 def page(result: Row) -> str:
     """Return the table as Markdown."""
     rows = [
-        f"| {kind} | {told['found']} of {told['tried']} | {', '.join(f'`{name}`' for name in told['checks'])} |"
+        f"| {kind} | {told['found']} of {told['tried']} | {told['distinct']} | "
+        f"{', '.join(f'`{name}`' for name in told['checks'])} |"
         for kind, told in result["kinds"].items()
     ]
     absent = "".join(f"Not tried, because there is none: {kind}.\n\n" for kind in result["not_there"])
@@ -134,7 +135,7 @@ def page(result: Row) -> str:
         "# Tampering\n\n"
         f"{result['found']} of {result['tried']} changes were found by `space verify`, exit code {ALTERED}.\n"
         "One thing is changed at a time, verified, and put back; the folders verify before and after.\n\n"
-        "| change | found | by the checks |\n|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        "| change | found | of these distinct | by the checks |\n|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
         f"{absent}`{result['command']}`, commit `{result['commit']}`, {result['seconds']:.0f} s for the tries on "
         f"{result['machine']['cores']} cores.\nEvery try stands in `tampering.json`.\n\n"
         "This is tampering by somebody who does not rewrite everything that depends on what was changed.\n"
@@ -257,7 +258,8 @@ def _remove(dice: random.Random, path: Path) -> str:
 def _summary(rows: Sequence[Row]) -> Row:
     found = [row for row in rows if row["exit_code"] == ALTERED]
     checks = Counter(name for row in found for name in row["checks"])
-    return {"tried": len(rows), "found": len(found), "checks": dict(checks.most_common())}
+    distinct = len({row["what"] for row in rows})
+    return {"tried": len(rows), "distinct": distinct, "found": len(found), "checks": dict(checks.most_common())}
 
 
 if __name__ == "__main__":
