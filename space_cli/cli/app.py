@@ -207,7 +207,7 @@ def _explain_foreign(failure: BaseException) -> tuple[int, str, str]:
     if _is_memory(failure):
         return 5, f"memory ran out: {_first_line(failure)}", MEMORY_HINT
     if _is_request(failure):
-        return 2, _first_problem(failure), ""
+        return 2, _first_problem(failure), "the command's `--help` says which values fit"
     if isinstance(failure, OSError) and failure.errno in NO_PATH | ENVIRONMENT:
         told = f"`{failure.filename}`: {failure.strerror}" if failure.filename else str(failure.strerror)
         return (2, told, "give another path") if failure.errno in NO_PATH else (5, told, STORAGE_HINT)
