@@ -52,7 +52,11 @@ def test_every_kind_is_tried_in_turn_and_found(folders):
     unlinked = result["kinds"]["one input of the audit, removed or renamed"]["checks"]
     assert set(unlinked) == {"record and audit.sarif", "input erased"}
     assert set(result["kinds"]["one removed ledger line"]["checks"]) == {"erased: file space/ledger.jsonl"}
-    assert len({row["what"] for row in result["rows"]}) > 8
+    changes = {kind: [row["what"] for row in result["rows"] if row["kind"] == kind] for kind in result["kinds"]}
+    assert {kind: told["distinct"] for kind, told in result["kinds"].items()} == {
+        kind: len(set(each)) for kind, each in changes.items()
+    }
+    assert sum(len(set(each)) for each in changes.values()) > 8
     assert {path: path.read_bytes() for path in before} == before
     assert tampering.measure(*folders, 16, 0)["rows"] == result["rows"]
 
