@@ -3,6 +3,7 @@
 import json
 import os
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -136,7 +137,9 @@ def audit(  # ruff: ignore[too-many-arguments] - each parameter is an option
         pseudonymize=pseudonymize,
         concept=_concept(concept, alias),
     )
-    with hiding(terminal, given, pseudonym_key_file) as hidden:
+    # What can be checked without the folder is checked before it is missed; once it is there, errors are masked.
+    there = chain.is_finished(given.erased)
+    with hiding(terminal, given, pseudonym_key_file) if there else nullcontext() as hidden:
         more = {
             "images": None if images is None else options.image_folder(images),
             "names": tuple(name or ()),

@@ -8,7 +8,7 @@ EXAMPLES = {
     ),
     "erase": (
         'space erase --concept "red panda" --model ./llava --dry-run',
-        'space erase --concept "Donald Trump" --model llava-hf/llava-1.5-7b-hf --pool ./pool',
+        'space erase --concept "Donald Trump" --alias Trump --model llava-hf/llava-1.5-7b-hf --pool ./pool',
         'space erase --concept "red panda" --concept koala --model ./llava',
     ),
     "audit": (
