@@ -37,6 +37,12 @@ def slow_drift(found, prompt, factors):
         return float(drift(found, batch, found.features, factors, {})) * int((batch.labels != -100).sum())
 
 
+def per_token(found, factors):
+    """Return the mean drift of what may be rehearsed, nats per token."""
+    told = drifts(found, found.knowledge.retained, factors)
+    return sum(one.nats for one in told) / sum(one.tokens for one in told)
+
+
 def test_the_drift_of_a_prompt_is_what_it_is_when_asked_alone(roughly):
     found, factors = roughly
     prompts = [*found.knowledge.retained[:9], *found.knowledge.texts[:5]]
@@ -113,11 +119,13 @@ def test_what_is_held_out_is_never_rehearsed(roughly, monkeypatch):
 
 def test_what_is_rehearsed_drifts_less_than_after_as_many_steps_without():
     # At a rougher rate the added weight overshoots; at the default width this checkpoint drifts 2 % less only (ADR 25).
+    # What is rehearsed drifts a quarter as much. What is held out follows by some 7 % or more, by processor.
     own = {"lr": dcsi.Options().lr, "leak": 0.014}
     longer, plain = erased(steps=31, least=31, rehearsals=0, **own)
     found, rehearsed = erased(rehearsals=3, **own)
     assert longer.outcome.steps == found.outcome.steps == 31
-    assert cost(found, rehearsed)["retain_kl"] < 0.9 * cost(longer, plain)["retain_kl"]
+    assert per_token(found, rehearsed) < 0.5 * per_token(longer, plain)
+    assert cost(found, rehearsed)["retain_kl"] < cost(longer, plain)["retain_kl"]
     before = subjects.log_p(found, [], subjects.concept_features())
     with found.edited(rehearsed):
         after = subjects.log_p(found, [], subjects.concept_features())
