@@ -16,6 +16,7 @@ AS_WRITTEN = "take the folder as `space` wrote it"
 RERUN = "it was edited, or written by another version of `space`: run its stage again"
 RESTORE = "restore it, or run the stage that wrote the folder again"
 REFETCH = "copy or download the checkpoint again"
+PASS_FOLDER = "pass the folder of a Hugging Face checkpoint"
 READABLE = "change its permissions"
 """Hints that fit many things that can be wrong with a file or a folder."""
 

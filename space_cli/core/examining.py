@@ -179,8 +179,10 @@ def _noted(plugin: ModuleType, scores: Mapping[str, ScoreRecord], probe: Probe) 
     """Return scores that say so where they go by the nearness of names and that is not known."""
     if probe.ordered or not getattr(plugin, "BY_NEARNESS", False):
         return dict(scores)
-    notes = {name: "; ".join(filter(None, (score.note, UNORDERED))) for name, score in scores.items()}
-    return {name: score.model_copy(update={"note": notes[name]}) for name, score in scores.items()}
+    return {
+        name: score.model_copy(update={"note": f"{score.note}; {UNORDERED}" if score.note else UNORDERED})
+        for name, score in scores.items()
+    }
 
 
 def _lack(needs: frozenset[str], probe: Probe, missing: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from space_cli.core.errors import READABLE, REFETCH, ArtifactFault, EnvironmentFault, UsageFault
+from space_cli.core.errors import PASS_FOLDER, READABLE, REFETCH, ArtifactFault, EnvironmentFault, UsageFault
 from space_cli.core.records import FileRecord
 from space_cli.io.artifact import RECORD_NAME, check_files
 from space_cli.io.hub import resolve
@@ -39,7 +39,6 @@ CONFIG = "config.json"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 STAGING = ".writing"
-PASS_FOLDER = "pass the folder of a Hugging Face checkpoint"
 
 
 @dataclass(frozen=True)

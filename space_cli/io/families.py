@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from space_cli.core import registry
-from space_cli.core.errors import REFETCH, ArtifactFault
+from space_cli.core.errors import PASS_FOLDER, REFETCH, ArtifactFault
 from space_cli.core.family import Family
 from space_cli.io.storage import read_small
 
@@ -22,7 +22,7 @@ def family_of(folder: Path) -> Family:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ArtifactFault(
             f"`{folder}` has no readable config.json with a `model_type`",
-            hint="pass the folder of a Hugging Face checkpoint",
+            hint=PASS_FOLDER,
         ) from None
     known = registry.names("families")
     if model_type.replace("_", "-") not in known:

@@ -58,14 +58,14 @@ def identify(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) 
             raise UsageFault("`--concept` is not what was erased", hint="leave it out: the receipt names the concept")
         if not request.pseudonymize:
             return Identity(receipt, None)
-        return Identity(receipt, _pseudonym(request, receipt, key))
+        return Identity(receipt, _pseudonym(request, receipt, key)[0])
     if request.concept is None:
         raise UsageFault(
             f"the folder names only the pseudonym `{receipt.request.concept.name}`",
             hint="pass `--concept NAME` and the key it was made with",
         )
     named = _named(receipt, request.concept)
-    pseudonym = _pseudonym(request, named, key)
+    pseudonym, given = _pseudonym(request, named, key)
     if pseudonym.key_id != receipt.pseudonymized.key_id:
         raise UsageFault("the folder was pseudonymized with another key", hint=NEEDS_KEY)
     if pseudonym.text != receipt.request.concept.name:
@@ -73,7 +73,7 @@ def identify(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) 
             "`--concept` is not what was erased: its keyed hash is not the one of the receipt",
             hint="pass the name as `space erase` was given it; case and punctuation do not count",
         )
-    _refuse_fewer_names(request, receipt, pseudonym)
+    _refuse_fewer_names(given, receipt, pseudonym)
     return Identity(named, pseudonym)
 
 
@@ -90,13 +90,10 @@ def refuse_telling(path: Path, pseudonym: Pseudonym | None) -> None:
         )
 
 
-def _refuse_fewer_names(request: AuditRequest, receipt: ErasureReceipt, pseudonym: Pseudonym) -> None:
+def _refuse_fewer_names(given: Concept, receipt: ErasureReceipt, pseudonym: Pseudonym) -> None:
     """Refuse to audit under fewer names than were erased: an answer with one that is left out would count as none."""
-    assert request.concept is not None, "a pseudonymized folder needs it"
-    notes = open_notes(Path(request.images)) if request.images else {}
-    given = {pseudonym.of(name) for name in described(request.concept, notes).names}
-    erased = receipt.request.concept.aliases
-    if lacking := [alias for alias in erased if alias not in given]:
+    hidden, erased = {pseudonym.of(name) for name in given.names}, receipt.request.concept.aliases
+    if lacking := [alias for alias in erased if alias not in hidden]:
         raise UsageFault(
             f"{len(lacking)} of the {len(erased)} aliases that were erased are not given",
             hint="pass each with `--alias`, or set SPACE_ALIAS: an answer with one that is left out would not count",
@@ -109,7 +106,8 @@ def _named(receipt: ErasureReceipt, concept: Concept) -> ErasureReceipt:
     return receipt.model_copy(update={"request": receipt.request.model_copy(update={"concept": own})})
 
 
-def _pseudonym(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) -> Pseudonym:
+def _pseudonym(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None) -> tuple[Pseudonym, Concept]:
+    """Return the pseudonym, and the concept with the names that the auditor's notes add."""
     if key is None:
         raise UsageFault("a pseudonym needs a key: none was given", hint=NEEDS_KEY)
     first = Pseudonym(receipt.request.concept, key)
@@ -123,4 +121,4 @@ def _pseudonym(request: AuditRequest, receipt: ErasureReceipt, key: bytes | None
         ]
     except SpaceError as fault:
         raise first.fault(fault) from None
-    return Pseudonym(concept, key, others)
+    return Pseudonym(concept, key, others), concept

@@ -5,9 +5,10 @@ import pytest
 from space_cli.core.errors import UsageFault
 from space_cli.core.masking import masked
 from space_cli.core.pseudonym import Pseudonym
-from space_cli.core.recipe import AuditRequest, Concept, EraseRequest
-from space_cli.core.records import ErasureReceipt, Pseudonymized, Run
+from space_cli.core.recipe import AuditRequest, Concept
+from space_cli.core.records import Pseudonymized
 from space_cli.io.identity import identify
+from tests.io.receipts import make_receipt
 
 KEY = b"0123456789abcdef" * 4
 ERASED = Concept(name="panda", aliases=("bamboo bear", "giant panda"))
@@ -15,22 +16,10 @@ ERASED = Concept(name="panda", aliases=("bamboo bear", "giant panda"))
 
 @pytest.fixture
 def receipt():
-    plain = ErasureReceipt(
-        space_version="0",
-        seed=0,
-        inputs=[],
-        files=[],
-        run=Run(created="", seconds=0),
-        request=EraseRequest(concept=ERASED, model="m", anchors="a"),
-        dtype="F32",
-        layers=[],
-        steps=0,
-        stopped="",
-        signals={},
-        base_files=[],
-    )
     pseudonym = Pseudonym(ERASED, KEY)
-    return masked(plain, pseudonym).model_copy(update={"pseudonymized": Pseudonymized(key_id=pseudonym.key_id)})
+    return masked(make_receipt(concept=ERASED), pseudonym).model_copy(
+        update={"pseudonymized": Pseudonymized(key_id=pseudonym.key_id)}
+    )
 
 
 def asked(*aliases, **more):

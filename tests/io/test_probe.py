@@ -8,13 +8,14 @@ import pytest
 from PIL import Image
 
 from space_cli.core.errors import ArtifactFault, UsageFault
-from space_cli.core.recipe import Concept, EraseRequest, IndexRequest, SelectRequest
-from space_cli.core.records import AnchorsManifest, ErasureReceipt, PoolManifest, Pseudonymized, Run, Source
+from space_cli.core.recipe import Concept, IndexRequest, SelectRequest
+from space_cli.core.records import AnchorsManifest, PoolManifest, Pseudonymized, Source
 from space_cli.core.types import Anchor, Item
 from space_cli.io.anchors import write_anchors
 from space_cli.io.artifact import digest_file, new_artifact, source_of
 from space_cli.io.pool import Embedded, write_pool
 from space_cli.io.probe import at_hand, open_material, open_notes, open_training, with_encoder
+from tests.io.receipts import make_receipt
 
 FACTS = {"space_version": "0", "seed": 0}
 
@@ -68,22 +69,6 @@ def paint(folder, row):
     path = folder / f"{row}.png"
     Image.new("RGB", (20, 20), (row * 20, 0, 0)).save(path)
     return Item(digest_file(path), str(folder), path.name, 20, 20)
-
-
-def make_receipt(inputs):
-    return ErasureReceipt(
-        **FACTS,
-        inputs=inputs,
-        files=[],
-        run=Run(created="", seconds=0),
-        request=EraseRequest(concept=Concept(name="panda"), model="m", anchors="a"),
-        dtype="F32",
-        layers=[],
-        steps=0,
-        stopped="",
-        signals={},
-        base_files=[],
-    )
 
 
 def reds(images):

@@ -14,6 +14,15 @@ from space_cli.core.spelling import spellings
 
 _ENCODED = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
 _PICTURE = re.compile(rb"data:image/[a-z]+;base64,[A-Za-z0-9+/=]+")
+TOLD = (
+    "This is a PANDA.",
+    "Giant-Pandas & “pandas”",
+    "パンダ, панда",
+    "a <b>Giant Panda</b>",
+    "p a n d a",
+    "bamboo_bear",
+)
+"""Ways to write "panda" and "giant panda", each of which tells the concept."""
 
 
 def telling(raw: bytes, names: list[str]) -> list[str]:

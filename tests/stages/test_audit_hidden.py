@@ -7,7 +7,7 @@ import pytest
 from auditing import QUICK, layered
 from erased_folder import make_edits, make_erased
 from fakes import Table, knowing, ranking
-from hidden_names import telling, telling_files
+from hidden_names import TOLD, telling, telling_files
 
 from space_cli.cli.app import run
 from space_cli.core.pseudonym import Pseudonym
@@ -20,14 +20,6 @@ from space_cli.stages import audit as stage
 KEY = "0123456789abcdef" * 4
 NAMES = ["panda", "giant panda", "bamboo bear"]
 CALLED = {"panda": "1", "Panda": "2"}
-TOLD = (
-    "This is a PANDA.",
-    "Giant-Pandas & “pandas”",
-    "パンダ, панда",
-    "a <b>Giant Panda</b>",
-    "p a n d a",
-    "bamboo_bear",
-)
 
 
 @pytest.fixture(autouse=True)
