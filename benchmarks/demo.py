@@ -18,7 +18,6 @@ from typing import Any
 
 from benchmarks.concepts import development_concepts, test_concepts
 from benchmarks.league.entries import entries
-from benchmarks.league.subjects import digest_of
 from benchmarks.league.versions import options_of
 from benchmarks.tables import (
     Row,
@@ -33,6 +32,7 @@ from benchmarks.tables import (
     table,
     verdicts,
 )
+from benchmarks.weights import digest_of
 from space_cli.bundled.checkpoint import checkpoint_folder
 from space_cli.bundled.concepts import Drawn, find
 

@@ -1,6 +1,5 @@
 """A checkpoint to erase from, its concepts, and the folders that one erasure is measured with."""
 
-import hashlib
 import json
 import random
 import shutil
@@ -14,13 +13,13 @@ from typing import Any, Protocol
 from benchmarks.concepts import development_concepts, test_concepts
 from benchmarks.datasets import DataSet, ShownConcept, open_dataset
 from benchmarks.datasets._laying import Sizes, place, prepare
+from benchmarks.weights import digest_of
 from benchmarks.zoo.classes import KINDS, Lesson, lessons
 from space_cli.bundled.checkpoint import checkpoint_folder, encoder_folder
 from space_cli.bundled.demo import write_forget, write_pool, write_probe
 from space_cli.core.errors import UsageFault
 from space_cli.core.matching import mentions
 from space_cli.core.recipe import Concept
-from space_cli.io.artifact import digest_file
 from space_cli.io.entry import is_image_name
 
 SEED = 2606_09868
@@ -171,12 +170,6 @@ def chosen(sides: tuple[Sequence[str], Sequence[str]], known: set[str], subject:
             )
         found.append(taken)
     return found[0], found[1]
-
-
-def digest_of(model: Path) -> str:
-    """Return a digest of a checkpoint's weights, short."""
-    digests = [digest_file(path) for path in sorted(model.glob("*.safetensors"))]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
 
 
 def open_subjects(given: Sequence[str], data: Sequence[str], extra: Sequence[Path]) -> Iterator[Subject]:

@@ -15,12 +15,15 @@ import torch
 
 from benchmarks.zoo.build import TEACHERS, TOWERS, Places, Recipe, build
 from benchmarks.zoo.group import group
-from space_cli.core.errors import SpaceError
+from benchmarks.zoo.pinned import pin
+from space_cli.core.errors import SpaceError, UsageFault
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code, of the same meaning as those of `space`."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(given)
+    options.arguments = given
     try:
         run: Callable[[argparse.Namespace], None] = options.run
         run(options)
@@ -32,6 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _build(options: argparse.Namespace) -> None:
+    if options.pinned:
+        if options.device not in {"auto", "cpu"} or options.threads not in {None, 1}:
+            raise UsageFault(
+                "`--pinned` trains on one thread of the processor", hint="leave `--device` and `--threads` out"
+            )
+        pin(options.arguments)
+        options.device = "cpu"
     if options.threads:
         torch.set_num_threads(options.threads)
     recipe = Recipe(
@@ -78,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=Recipe.seed)
     command.add_argument("--device", default="auto")
     command.add_argument("--threads", type=int, help="Processor threads; torch's own number if not given")
+    command.add_argument(
+        "--pinned",
+        action="store_true",
+        help="One thread and AVX2 on any x86 processor, so that another one trains the same weights",
+    )
     command.add_argument("--work", type=Path, help="Where finished stages are kept; OUT.work if not given")
     return parser
 

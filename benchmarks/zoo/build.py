@@ -18,6 +18,7 @@ from transformers import CLIPImageProcessorPil, CLIPModel
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.datasets import open_dataset
+from benchmarks.weights import digest_of
 from benchmarks.zoo import figures, speaking, tower
 from benchmarks.zoo.classes import KINDS, Lesson, lessons
 from benchmarks.zoo.lessons import fit_tokenizer
@@ -88,6 +89,7 @@ def build(recipe: Recipe, places: Places) -> dict[str, Any]:
     made = places.out.with_name(f"{places.out.name}.part")
     _llava(recipe, places, photographs, taught, tokenizer, encoder, device, made)
     told = _measured(recipe, places, taught, made)
+    told["weights"] = digest_of(made / "llava")
     told["seconds of this run"] = round(time.monotonic() - started)
     (made / "figures.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     if kinds:

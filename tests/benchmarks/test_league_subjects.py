@@ -15,11 +15,11 @@ from benchmarks.league.subjects import (
     Job,
     Trained,
     chosen,
-    digest_of,
     open_subjects,
     split,
 )
 from benchmarks.tables import machine
+from benchmarks.weights import digest_of
 from benchmarks.zoo.classes import KINDS
 from space_cli.core.errors import UsageFault
 from space_cli.core.recipe import Concept

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from benchmarks.datasets import open_dataset
 from benchmarks.zoo import __main__ as command
 from benchmarks.zoo import build as building
-from benchmarks.zoo import teacher
+from benchmarks.zoo import pinned, teacher
 from benchmarks.zoo.build import Places, Recipe, build
+from benchmarks.weights import digest_of
 from benchmarks.zoo.classes import Lesson, lessons
 from space_cli.core.errors import UsageFault
 from space_cli.encoders.clip import load
@@ -34,6 +35,7 @@ def test_a_checkpoint_is_made_and_opens(data, tmp_path):
     kinds.write_text("".join(f'[{name}]\nkind = "flower"\nhome = "a garden"\n' for name in SHADES))
     told = build(recipe(data, kinds=str(kinds)), Places(tmp_path / "work", tmp_path / "out", "cpu", 2, lines.append))
     assert told["photographs"] == 8
+    assert told["weights"] == digest_of(tmp_path / "out" / "llava")
     assert set(told["named, by class"]) == set(SHADES)
     assert json.loads((tmp_path / "out" / "figures.json").read_text()) == told
     assert open_notes(tmp_path / "out")["rose"].phrase == "a rose"
@@ -138,3 +140,26 @@ def test_lessons_hold_disjoint_photographs(data):
     for lesson in lessons(open_dataset("folder", data), None):
         assert isinstance(lesson, Lesson)
         assert not {*lesson.train} & {*lesson.test}
+
+
+def test_a_pinned_build_begins_anew_with_one_thread_and_the_instructions_of_every_processor(monkeypatch, data):
+    for name in pinned.PINNED:
+        monkeypatch.delenv(name, raising=False)
+    begun = []
+    monkeypatch.setattr(pinned.os, "execve", lambda program, line, env: begun.append((line, env)))
+    given = ["build", "--data", str(data), "--out", "there", "--pinned"]
+    monkeypatch.setattr(command, "build", lambda recipe, places: {"named, by class": {}})
+    assert command.main(given) == 0
+    [(line, env)] = begun
+    assert line[1:] == ["-m", "benchmarks.zoo", *given]
+    assert {name: env[name] for name in pinned.PINNED} == pinned.PINNED
+    for name, value in pinned.PINNED.items():
+        monkeypatch.setenv(name, value)
+    assert command.main(given) == 0
+    assert len(begun) == 1, "it begins anew once"
+
+
+@pytest.mark.parametrize("option", [("--threads", "2"), ("--device", "cuda")])
+def test_a_pinned_build_is_of_one_thread_of_the_processor(option, data, capsys):
+    assert command.main(["build", "--data", str(data), "--out", "there", "--pinned", *option]) == 2
+    assert "one thread of the processor" in capsys.readouterr().err
