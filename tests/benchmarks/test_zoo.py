@@ -7,11 +7,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from benchmarks.datasets import open_dataset
+from benchmarks.weights import digest_of
 from benchmarks.zoo import __main__ as command
 from benchmarks.zoo import build as building
 from benchmarks.zoo import pinned, teacher
 from benchmarks.zoo.build import Places, Recipe, build
-from benchmarks.weights import digest_of
 from benchmarks.zoo.classes import Lesson, lessons
 from space_cli.core.errors import UsageFault
 from space_cli.encoders.clip import load
