@@ -55,6 +55,7 @@ def _build(options: argparse.Namespace) -> None:
         tower_steps=options.tower_steps,
         language_steps=options.language_steps,
         seed=options.seed,
+        pinned=options.pinned,
     )
     work = options.work or options.out.with_name(f"{options.out.name}.work")
     places = Places(work, options.out, options.device, options.measured, _say)

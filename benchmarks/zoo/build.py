@@ -51,6 +51,7 @@ class Recipe:
     tower_steps: int = 400
     language_steps: int = 2000
     seed: int = 0
+    pinned: bool = False  # to instructions and an order that other processors share (`pinned.py`)
 
 
 @dataclass(frozen=True)

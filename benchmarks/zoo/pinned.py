@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 PINNED = {
-    # The widest that both vendors have: AVX-512 adds up in another order.
+    # Nothing wider: AVX-512, which not every processor has, adds up in another order.
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     # Without STRICT, MKL takes another path to the same product on another vendor's processor.

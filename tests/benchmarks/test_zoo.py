@@ -145,10 +145,10 @@ def test_lessons_hold_disjoint_photographs(data):
 def test_a_pinned_build_begins_anew_with_one_thread_and_the_instructions_of_every_processor(monkeypatch, data):
     for name in pinned.PINNED:
         monkeypatch.delenv(name, raising=False)
-    begun = []
+    begun, recipes = [], []
     monkeypatch.setattr(pinned.os, "execve", lambda program, line, env: begun.append((line, env)))
     given = ["build", "--data", str(data), "--out", "there", "--pinned"]
-    monkeypatch.setattr(command, "build", lambda recipe, places: {"named, by class": {}})
+    monkeypatch.setattr(command, "build", lambda recipe, places: recipes.append(recipe) or {"named, by class": {}})
     assert command.main(given) == 0
     [(line, env)] = begun
     assert line[1:] == ["-m", "benchmarks.zoo", *given]
@@ -157,6 +157,7 @@ def test_a_pinned_build_begins_anew_with_one_thread_and_the_instructions_of_ever
         monkeypatch.setenv(name, value)
     assert command.main(given) == 0
     assert len(begun) == 1, "it begins anew once"
+    assert recipes[-1].pinned, "so that it does not go on from what was trained otherwise"
 
 
 @pytest.mark.parametrize("option", [("--threads", "2"), ("--device", "cuda")])
