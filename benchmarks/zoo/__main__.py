@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--pinned",
         action="store_true",
-        help="One thread and AVX2 on any x86 processor, so that another one trains the same weights",
+        help="One thread and AVX2 on any x86 processor, meant to train the same weights on each",
     )
     command.add_argument("--work", type=Path, help="Where finished stages are kept; OUT.work if not given")
     return parser

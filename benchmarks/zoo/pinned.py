@@ -1,4 +1,7 @@
-"""Training with instructions that every x86 processor of the last ten years has, one thread, for the same weights."""
+"""Training with instructions that every x86 processor of the last ten years has, one thread.
+
+It is meant for the same weights on any of them, which no two processors have been asked yet (docs/benchmarks/zoo.md).
+"""
 
 import os
 import sys

@@ -136,7 +136,7 @@ def test_retain_kl_is_nought_for_the_same_and_grows_with_the_shift():
 def test_retain_kl_matches_the_formula():
     look = replace(probe(), retain=[], general=[], names=(), facts=(("Where?", ""),))
     other = Table(knowing(), shift=0.7)
-    batch = BEFORE.batch([_prompt("Where?", "In the wild.")])
+    batch = BEFORE.batch([Prompt("Where?", "In the wild.")])
     first, second = (table.logits(batch, None)[0, 0:4].log_softmax(-1) for table in (BEFORE, other))
     expected = (first.exp() * (first - second)).sum(-1).mean().item()
     assert measure(retain_kl, other, look=look).after == pytest.approx(expected, rel=1e-5)
@@ -238,8 +238,3 @@ def test_controls_are_spread_over_names():
     record = measure(forget_yes_rate, responder, look=look, controls=2)
     assert record.control == pytest.approx(0.0)
     assert responder.asked == 24 + 2 * 2 + 2
-
-
-def _prompt(question, answer):
-
-    return Prompt(question, answer)
