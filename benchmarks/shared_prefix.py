@@ -9,12 +9,8 @@ answers are not.
 
 import argparse
 import json
-import statistics
-import sys
 import tempfile
-import time
 
-from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
@@ -25,6 +21,7 @@ from torch import Tensor
 
 from benchmarks.gpu.shapes import Shape, Tower, write_llava
 from benchmarks.tables import machine
+from benchmarks.turns import Work, times_as_fast
 from space_cli.bundled.checkpoint import checkpoint_folder
 from space_cli.core.answer_form import AnswerForm
 from space_cli.core.naming import Naming
@@ -70,38 +67,15 @@ def measure(responder: CheckpointResponder, repeats: int) -> dict[str, object]:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (max(ANCHORS, NAMED, ASKED), 32, 32, 3), generator=generator, dtype=torch.uint8)
     features = responder.features([Image.fromarray(one.numpy()).resize((336, 336)) for one in pixels])
-    works: dict[str, Callable[[], object]] = {
+    works: dict[str, Work] = {
         "a step's questions about its anchors, there and back": lambda: _step(responder, features[:ANCHORS]),
         "activation of candidates": lambda: _activation(responder, features[:NAMED]),
         "answers to every open question": lambda: _answers(responder, features[:ASKED]),
     }
-    return {what: _ratio(what, work, repeats) for what, work in works.items()}
-
-
-def _ratio(what: str, work: Callable[[], object], repeats: int) -> dict[str, object]:
-    shared: list[float] = []
-    alone: list[float] = []
-    work()
-    for _ in range(repeats):
-        shared.append(_seconds(work))
-        with patch.object(model, "common_opening", return_value=None):
-            alone.append(_seconds(work))
-    ratios = [one / other for one, other in zip(alone, shared, strict=True)]
-    print(f"{what}: {statistics.median(ratios):.2f} times as fast", file=sys.stderr)
     return {
-        "times_as_fast": round(statistics.median(ratios), 2),
-        "in_each_turn": [round(ratio, 2) for ratio in ratios],
-        "seconds_shared": round(statistics.median(shared), 3),
-        "seconds_alone": round(statistics.median(alone), 3),
+        what: times_as_fast(what, work, lambda: patch.object(model, "common_opening", return_value=None), repeats)
+        for what, work in works.items()
     }
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
 
 
 def _step(responder: CheckpointResponder, features: Tensor) -> None:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from space_cli.core.context import EditContext, Factors
-from space_cli.core.hooks import editing
+from space_cli.core.hooks import editing, fixed
 from space_cli.core.isolation import name_loss
 from space_cli.core.naming import Naming
 from space_cli.core.relearning import Adapters, Course, adapters, likelihoods, linears, optimiser_of, split_rows, teach
@@ -76,8 +76,7 @@ class Adversary:
         if self._optimiser is None:
             raise RuntimeError("the adversary has not begun")
         rng = random.Random(f"{self._context.seed} {step} relearnt")
-        still = {layer: _detached(change) for layer, change in factors.items()}
-        with self._context.edited(still), editing(self._context.responder.model, self._adapters):
+        with self._context.edited(fixed(factors)), editing(self._context.responder.model, self._adapters):
             for _ in range(self._effort.steps):
                 rows = rng.sample(range(len(self._proxies)), min(BUDGET.batch, len(self._proxies)))
                 prompts = [replace(rng.choice(self._naming.names), image=row) for row in rows]
@@ -94,12 +93,8 @@ class Adversary:
         """
         usual = self._naming.usual
         prompts = [replace(usual[(step + row) % len(usual)], image=row) for row in range(len(features))]
-        still = {layer: _detached(change) for layer, change in self._adapters.items()}
+        still = fixed(self._adapters)
         for some in split_rows(self._context.responder, prompts, features):
             with self._context.edited(factors), editing(self._context.responder.model, still):
                 told = likelihoods(self._context.responder, some, features)
             yield name_loss(told, beta) * (len(some) / len(prompts))
-
-
-def _detached(change: Tensor | tuple[Tensor, Tensor]) -> Tensor | tuple[Tensor, Tensor]:
-    return change.detach() if isinstance(change, Tensor) else (change[0].detach(), change[1].detach())

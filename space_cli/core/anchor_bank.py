@@ -18,6 +18,7 @@ from torch import Tensor
 from space_cli.core import latent, phrasing
 from space_cli.core.context import EditContext, Factors
 from space_cli.core.hardening import Hardening, harden
+from space_cli.core.hooks import fixed
 from space_cli.core.naming import Naming
 from space_cli.core.types import Prompt
 
@@ -90,13 +91,14 @@ class AnchorBank:
         Returns:
             Log p(name) that the push of features reached, nats per token: high while some way to the name is open.
         """
+        now = fixed(factors)
         if self._oracle:
-            with self._context.edited(factors):
+            with self._context.edited(now):
                 return float(self._naming.activation(self.base).mean())
         rows = torch.randperm(len(self.proxies), generator=self._generator)[:count]
         fresh, older = rows.tensor_split(2)
         budget = replace(self._options, steps=self._options.steps // 2)
-        with self._context.edited(factors):
+        with self._context.edited(now):
             for some, push, start in ((fresh, self._fresh, None), (older, budget, self.base[older])):
                 if len(some):
                     self._current[some] = self._harden(self.proxies[some], push, start=start)
@@ -104,7 +106,7 @@ class AnchorBank:
         if self._depths:
             rows = torch.randperm(len(self.proxies), generator=self._generator)[:count]
             depth = turn % self._depths
-            with self._context.edited(factors):
+            with self._context.edited(now):
                 self._shifts_now[depth, rows] = self._shifted(self.proxies[rows], depth, budget)
         return reached
 

@@ -1,12 +1,16 @@
 """The retain budget: how far answers drift that nothing was trained on, and how many neighbours lose their names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import torch
 
 from torch import Tensor
 
-from space_cli.core.context import EditContext, Factors
+from space_cli.core.context import STATISTICS_BATCH, EditContext, Factors, batched
 from space_cli.core.errors import GateRefusal
+from space_cli.core.hooks import fixed
 from space_cli.core.knowledge import name_of
+from space_cli.core.losses import next_labels, split
 from space_cli.core.naming import Naming
 from space_cli.core.types import Prompt
 from space_cli.core.watch import Watch
@@ -74,9 +78,27 @@ def lost_names(context: EditContext, factors: Factors) -> list[Prompt]:
     if not sure:
         return []
     form = next(iter(context.knowledge.forms.values()))
-    rows = [prompt.image for prompt in sure if prompt.image is not None]
-    with context.edited(factors):
-        after = context.responder.answer_features(context.features, [one.question for one in sure], about=rows)
+    with context.edited(fixed(factors)):
+        again = _said_again(context, sure)
+        moved = [prompt for prompt in sure if prompt not in again]
+        rows = [prompt.image for prompt in moved if prompt.image is not None]
+        after = context.responder.answer_features(context.features, [one.question for one in moved], about=rows)
     return [
-        prompt for prompt, said in zip(sure, after, strict=True) if name_of(prompt.answer, form) != name_of(said, form)
+        prompt for prompt, said in zip(moved, after, strict=True) if name_of(prompt.answer, form) != name_of(said, form)
     ]
+
+
+@torch.inference_mode()
+def _said_again(context: EditContext, prompts: Sequence[Prompt]) -> set[Prompt]:
+    """Return the prompts whose answers would be given again, to the word.
+
+    Of an answer that is there to be read, one pass tells whether each of its tokens is still the likeliest after those
+    before it. To give another takes as many passes as it has tokens.
+    """
+    again: set[Prompt] = set()
+    for chosen in batched(prompts, STATISTICS_BATCH):
+        batch = context.responder.batch(chosen)
+        likeliest = context.responder.answer_logits(batch, context.features).argmax(-1)
+        as_before = split(likeliest == next_labels(batch), batch)
+        again |= {prompt for prompt, tokens in zip(chosen, as_before, strict=True) if bool(tokens.all())}
+    return again

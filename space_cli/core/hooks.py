@@ -1,12 +1,18 @@
-"""Watch or change linear layers for the length of a `with` block; every hook is removed at its end."""
+"""Watch or change linear layers for the length of a `with` block; every hook is removed at its end.
+
+Shapes: n = tokens, i = width of a layer's input, o = of its output, r = rank of a change.
+"""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+
+import torch
+import torch.nn.functional as F
 
 from torch import Tensor, nn
 
 Watcher = Callable[[str, Tensor], None]
-"""Called with a layer's name and its input, [..., d_in]."""
+"""Called with a layer's name and its input, [..., i]."""
 
 
 @contextmanager
@@ -25,7 +31,10 @@ def watching(model: nn.Module, layers: Sequence[str], watcher: Watcher) -> Gener
 
 
 Change = tuple[Tensor, Tensor] | Tensor
-"""Low-rank factors (left [d_out, r], right [r, d_in]), or a dense ΔW [d_out, d_in]."""
+"""Low-rank factors (left [o, r], right [r, i]), or a dense ΔW [o, i]."""
+LARGE = 4_000_000
+"""Entries of a weight from which on no sum with a change is made: beside its widths a rank is small, and each sum would
+take as much memory as the layer."""
 
 
 @contextmanager
@@ -34,18 +43,82 @@ def editing(model: nn.Module, changes: Mapping[str, Change]) -> Generator[None]:
 
     Args:
         model: Holds the layers.
-        changes: By layer name; gradients reach them.
+        changes: By layer name; gradients reach those that require them, and those that do not stay as they are while
+            the block lasts.
+    """
+    with ExitStack() as stack:
+        for name, change in changes.items():
+            stack.callback(_added(model.get_submodule(name), change))
+        yield
+
+
+def fixed(changes: Mapping[str, Change]) -> dict[str, Change]:
+    """Return changes that no gradient reaches: nothing is worked out for one, and sums are cheaper (`editing`)."""
+    return {
+        layer: change.detach() if isinstance(change, Tensor) else (change[0].detach(), change[1].detach())
+        for layer, change in changes.items()
+    }
+
+
+def _added(layer: nn.Module, change: Change) -> Callable[[], object]:
+    """Change what a layer answers, and return what takes the change off again."""
+    # Only of a plain linear is it known what its weight is. A layer that is changed already gets more beside it.
+    if type(layer) is not nn.Linear or "forward" in vars(layer) or layer.weight.numel() > LARGE:
+        return layer.register_forward_hook(lambda _, inputs, output: output + _beside(inputs[0], change)).remove
+    vars(layer)["forward"] = _Changed(layer, change)
+    return lambda: vars(layer).pop("forward")
+
+
+def _beside(inputs: Tensor, change: Change) -> Tensor:
+    """Return what a change adds to a layer's output, [..., o]."""
+    if isinstance(change, Tensor):
+        return inputs @ change.T.to(inputs)
+    left, right = change
+    return (inputs @ right.T.to(inputs)) @ left.T.to(inputs)
+
+
+class _Changed:
+    """What a linear answers with a change: with the sum of both, or with one beside the other, whichever is cheaper.
+
+    A rank that is not small beside the layer's widths, as 64 beside 192 and 512, costs as much again as the layer.
+
+    Args:
+        layer: Whose answers.
+        change: To its weight.
     """
 
-    def hook_for(change: Change) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-        if isinstance(change, Tensor):
-            return lambda _, inputs, output: output + inputs[0] @ change.T.to(inputs[0])
-        left, right = change
-        return lambda _, inputs, output: output + (inputs[0] @ right.T.to(inputs[0])) @ left.T.to(output)
+    def __init__(self, layer: nn.Linear, change: Change) -> None:
+        self._layer = layer
+        self._change = change
+        self._parts = (change,) if isinstance(change, Tensor) else change
+        self._sum: Tensor | None = None  # of what stays as it is
 
-    handles = [model.get_submodule(name).register_forward_hook(hook_for(c)) for name, c in changes.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def __call__(self, inputs: Tensor) -> Tensor:
+        layer = self._layer
+        if not any(part.requires_grad for part in self._parts):
+            return F.linear(inputs, self._summed(), layer.bias)
+        if self._sum_is_cheaper(inputs):
+            return F.linear(inputs, layer.weight + self._dense(), layer.bias)
+        return F.linear(inputs, layer.weight, layer.bias) + _beside(inputs, self._change)
+
+    def _summed(self) -> Tensor:
+        if self._sum is None:
+            # A sum made under inference mode would be of no use to a later gradient.
+            with torch.inference_mode(False), torch.no_grad():
+                self._sum = self._layer.weight + self._dense()
+        return self._sum
+
+    def _dense(self) -> Tensor:
+        whole = self._parts[0] if len(self._parts) == 1 else self._parts[0] @ self._parts[1]
+        return whole.to(self._layer.weight)
+
+    def _sum_is_cheaper(self, inputs: Tensor) -> bool:
+        """Count multiplications, of the way back as well where gradients are wanted: of inputs and of `left`."""
+        if len(self._parts) == 1:
+            return True
+        count, rank = inputs.numel() // self._layer.in_features, len(self._parts[1])
+        entries, widths = self._layer.weight.numel(), sum(self._layer.weight.shape)
+        if not torch.is_grad_enabled():
+            return count * widths > entries
+        beside = count * rank * (widths * (1 + inputs.requires_grad) + self._layer.out_features)
+        return beside > (count + 2 * rank) * entries

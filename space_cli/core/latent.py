@@ -11,7 +11,7 @@ References:
 """
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -91,15 +91,26 @@ def shifting(decoder: nn.Module, visual: Tensor, beside: Tensor | None) -> Gener
 def entering(decoder: nn.Module, layer: int) -> Generator[list[Tensor]]:
     """Give the list into which the decoder puts what enters its block `layer`, with what was added before it.
 
-    What transformers hands out as hidden states is taken before anything is added. Nothing enters after the last block.
+    There the block of code ends, and what the decoder would have gone on to do is left out. Nothing enters after the
+    last block, so that the code goes on to its end. What transformers hands out as hidden states is no such thing: it
+    is taken before anything is added, and the decoder is run to its end.
     """
     blocks: Any = decoder.layers
     seen: list[Tensor] = []
+
+    def leave(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0])
+        raise _EnteredError
+
     with ExitStack() as stack:
         if layer < len(blocks):
-            hook = blocks[layer].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-            stack.callback(hook.remove)
-        yield seen
+            stack.callback(blocks[layer].register_forward_pre_hook(leave).remove)
+        with suppress(_EnteredError):
+            yield seen
+
+
+class _EnteredError(Exception):
+    """Leaves a decoder."""
 
 
 def _adding(visual: Tensor, shift: Tensor) -> Hook:

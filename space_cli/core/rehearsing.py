@@ -40,7 +40,7 @@ class Rehearsal:
         held_out = set(knowledge.held_out)
         self._lost |= dict.fromkeys(one for one in lost_names(self._context, factors) if one not in held_out)
         looked = self._context.drawn(pool, f"{turn} moved", LOOKED_AT)
-        found = zip(drifts(self._context, looked, factors), looked, strict=True)
+        found = zip(drifts(self._context, looked, factors, keep=True), looked, strict=True)
         self._moved = [prompt for _, prompt in sorted(found, key=lambda pair: -pair[0].nats)[:KEPT]]
 
     def terms(self, factors: Factors, turn: str, size: int) -> Iterator[Tensor]:

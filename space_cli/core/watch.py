@@ -4,6 +4,7 @@ from torch import Tensor
 
 from space_cli.core.context import EditContext, Factors
 from space_cli.core.drifting import drifts
+from space_cli.core.hooks import fixed
 from space_cli.core.naming import Naming
 
 FORGOTTEN = -8.0
@@ -44,7 +45,7 @@ class Watch:
 
     def look(self, factors: Factors) -> dict[str, float]:
         """Measure the signals, and count the looks in a row that find nothing left to do."""
-        with self._context.edited(factors):
+        with self._context.edited(fixed(factors)):
             ways = (self._naming.whole(self._hardened), self._naming.begun(self._hardened))
             named = max(float(way.mean()) for way in ways)
             affirmed = float(self._naming.affirmation(self._hardened).mean())

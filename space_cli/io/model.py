@@ -37,6 +37,7 @@ from space_cli.io.devices import pick_device
 from space_cli.io.families import family_of
 from space_cli.io.fitting import described, refuse_large_pictures, refuse_larger, refuse_missing
 from space_cli.io.growing import refuse_growing
+from space_cli.io.last_block import read_only_at
 from space_cli.io.loading import OWN_FILES, UNLOADABLE, end_tokens, load_fault, refuse_kernels
 from space_cli.io.prompting import Prompting, template_of_processor
 from space_cli.io.shared_prefix import Opening, common_opening
@@ -178,22 +179,22 @@ class CheckpointResponder:
         """
         opening = common_opening(batch, self.image_token)
         start = 0 if opening is None else opening.length
-        if opening is None:
-            states = self.read(batch, features)
-        else:
-            states = self._decoder(
-                inputs_embeds=self._embedding(batch.ids[:, start:]),
-                attention_mask=batch.mask,
-                past_key_values=self._opened(batch, features, opening),
-            ).last_hidden_state
-        logits: Tensor = self._head(states[answer_mask(batch)[:, start:]])
+        cache = None if opening is None else self._opened(batch, features, opening)
+        places = answer_mask(batch)[:, start:]
+        with read_only_at(self._decoder, places):
+            if cache is None:
+                states = self.read(batch, features)
+            else:
+                words = self._embedding(batch.ids[:, start:])
+                states = self._decoder(inputs_embeds=words, attention_mask=batch.mask, past_key_values=cache)[0]
+        logits: Tensor = self._head(states[places])
         return logits
 
     def hidden(self, batch: Batch, features: Tensor | None, layer: int) -> Tensor:
         """Return the decoder's hidden states [b, t, h] after `layer` blocks; differentiable."""
         with entering(self._decoder, layer) as seen:
-            last: Tensor = self._decoded(batch, features).last_hidden_state
-        return seen[0] if seen else last
+            seen.append(self.read(batch, features))
+        return seen[0]
 
     @torch.inference_mode()
     def log_likelihood(self, batch: Batch, features: Tensor | None) -> Tensor:

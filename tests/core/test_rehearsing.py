@@ -6,7 +6,7 @@ import pytest
 import subjects
 import torch
 
-from space_cli.core import rehearsing
+from space_cli.core import budget, rehearsing
 from space_cli.core.budget import cost, lost_names
 from space_cli.core.drifting import drifts
 from space_cli.core.isolation import drift
@@ -68,6 +68,23 @@ def test_what_was_said_before_is_asked_once_where_it_is_kept(roughly, monkeypatc
     assert (once, len(asked)) == (8, 10)  # a batch about images and one of texts, before and after, and after alone
     assert [one.nats for one in first] == [one.nats for one in plain]
     assert [one.nats for one in again[::-1]] == pytest.approx([one.nats for one in plain], abs=1e-5)
+
+
+def test_names_are_lost_as_where_every_neighbour_is_named_anew(roughly, monkeypatch):
+    found, factors = roughly
+    much = {layer: (3 * left, right) for layer, (left, right) in factors.items()}
+    lost = lost_names(found, much)
+    assert 0 < len(lost) < len(found.sure_neighbours)
+    monkeypatch.setattr(budget, "_said_again", lambda *_: set())
+    assert lost_names(found, much) == lost
+
+
+def test_no_neighbour_is_named_anew_whose_answer_would_be_the_same(roughly, monkeypatch):
+    found, asked = roughly[0], []
+    monkeypatch.setattr(type(found.responder), "answer_features", lambda *those, about: asked.extend(about) or [])
+    assert lost_names(found, {}) == []
+    assert found.sure_neighbours
+    assert not asked
 
 
 def test_those_that_drifted_most_are_rehearsed_and_neighbours_that_lost_their_names(roughly, monkeypatch):
