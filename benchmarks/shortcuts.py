@@ -1,15 +1,20 @@
 """What it saves an erasure to work out nothing that nobody reads, on this machine.
 
     python -m benchmarks.shortcuts [--model FOLDER] [--repeats 5] [--device auto]
+    python -m benchmarks.shortcuts --products NAME [--subject bundled|NAME=FOLDER]
 
 Every figure is taken with the shortcut and without it in turn, in one process: a change of a weight is added to it
-where that is cheaper than beside it (`core/hooks.py`), the last block's MLP sees what is read (`io/last_block.py`), a
-decoder is left where its hidden states are wanted (`core/latent.py`), and answers that are there to be read are read
-rather than given again (`core/budget.py`). Without `--model` the bundled checkpoint is measured.
+(`core/hooks.py`), the last block's MLP sees what is read (`io/last_block.py`), a decoder is left where its hidden
+states are wanted (`core/latent.py`), and answers that are there to be read are read rather than given again
+(`core/budget.py`). Without `--model` the bundled checkpoint is measured.
+
+With `--products` whole erasures of a concept are counted in products of matrices, which no other work on the machine
+changes: ours with and without all of these, and `siu` beside them, each with its defaults.
 """
 
 import argparse
 import json
+import sys
 
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
@@ -22,7 +27,11 @@ import torch
 
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.league.bench import opened
+from benchmarks.league.entries import OURS, entries
+from benchmarks.league.subjects import Job, open_subjects
 from benchmarks.tables import machine
 from benchmarks.turns import Work, times_as_fast
 from space_cli.bundled.checkpoint import checkpoint_folder
@@ -51,7 +60,12 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="Folder of a LLaVA checkpoint")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--products", metavar="NAME", help="Count whole erasures of this development concept")
+    parser.add_argument("--subject", default="bundled", help="Which knows it: `bundled`, or NAME=FOLDER of the zoo")
     options = parser.parse_args()
+    if options.products:
+        print(json.dumps(products(options.subject, options.products) | {"machine": machine()}, indent=2))
+        return
     device = pick_device(options.device)
     found = measure(open_model(options.model or checkpoint_folder(), device=device), options.repeats)
     named = str(options.model or "bundled")
@@ -84,6 +98,25 @@ def measure(responder: CheckpointResponder, repeats: int) -> dict[str, object]:
         ),
     }
     return {what: times_as_fast(what, work, without, repeats) for what, (work, without) in works.items()}
+
+
+def products(subject: str, name: str) -> dict[str, object]:
+    """Count the products of training and of its weighing, in billions of multiplications and additions."""
+    (found,) = open_subjects([subject], [], [])
+    (concept,) = [one for one in (*found.developments, *found.tests) if one.name == name]
+    job, known, counts = Job(found, concept, 0), entries(), {}
+    with opened(known["siu"], job):  # what is the same for all is worked out here, uncounted
+        pass
+    for what, entry, way in (
+        ("siu", known["siu"], nullcontext),
+        (OURS, known[OURS], nullcontext),
+        (f"{OURS}, without the shortcuts", known[OURS], _without_any),
+    ):
+        with way(), FlopCounterMode(display=False) as counter, opened(entry, job):
+            pass
+        counts[what] = round(counter.get_total_flops() / 1e9, 1)
+        print(f"{what}: {counts[what]}", file=sys.stderr)
+    return {"subject": found.name, "checkpoint": found.digest, "concept": name, "billions": counts}
 
 
 def _factors(responder: CheckpointResponder, generator: torch.Generator) -> dict[str, hooks.Change]:
@@ -125,6 +158,16 @@ def _erasure(responder: CheckpointResponder, features: Tensor, forms: dict[str, 
 @contextmanager
 def _without_shortcuts() -> Generator[None]:
     with patch.object(hooks, "LARGE", 0), patch.object(model, "read_only_at", lambda *_: nullcontext()):
+        yield
+
+
+@contextmanager
+def _without_any() -> Generator[None]:
+    with (
+        _without_shortcuts(),
+        patch.object(model, "entering", _to_the_end),
+        patch.object(budget, "_said_again", return_value=set()),
+    ):
         yield
 
 

@@ -6,6 +6,7 @@ Shapes: n = images, p = visual tokens, v = tower width, d = a layer's input widt
 import math
 import random
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -232,13 +233,23 @@ class EditContext:
                 yield some, {} if now else self.undo
 
 
-def batched(prompts: Sequence[Prompt], size: int) -> Iterator[list[Prompt]]:
-    """Split prompts into batches of one kind each, image prompts first, similar lengths together."""
+def batched(prompts: Sequence[Prompt], size: int, *, sharing: bool = False) -> Iterator[list[Prompt]]:
+    """Split prompts into batches of one kind each, image prompts first, similar lengths together.
+
+    Args:
+        prompts: In any order.
+        size: Of a batch at most.
+        sharing: Keep prompts about one image together instead, for who reads them with what they have in common; those
+            about images that are asked about once come after, by length.
+    """
+    asked = Counter(prompt.image for prompt in prompts if sharing)
+
+    def place(prompt: Prompt) -> tuple[bool, int]:
+        several = asked[prompt.image] > 1 and prompt.image is not None
+        return not several, (prompt.image or 0) if several else len(prompt.question) + len(prompt.answer)
+
     for about_image in (True, False):
-        same = sorted(
-            (p for p in prompts if (p.image is not None) == about_image),
-            key=lambda p: len(p.question) + len(p.answer),
-        )
+        same = sorted((prompt for prompt in prompts if (prompt.image is not None) == about_image), key=place)
         for start in range(0, len(same), size):
             yield same[start : start + size]
 

@@ -32,7 +32,7 @@ def drifts(context: EditContext, prompts: Sequence[Prompt], factors: Factors, *,
     """
     found: dict[Prompt, Drift] = {}
     for some, reference in context.referred(prompts, context.features):
-        for chosen in batched(some, STATISTICS_BATCH):
+        for chosen in batched(some, STATISTICS_BATCH, sharing=True):
             batch = context.responder.batch(chosen)
             before = _before(context, chosen, batch, reference, keep=keep)
             with context.edited(factors):

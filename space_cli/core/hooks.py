@@ -5,11 +5,13 @@ Shapes: n = tokens, i = width of a layer's input, o = of its output, r = rank of
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 Watcher = Callable[[str, Tensor], None]
 """Called with a layer's name and its input, [..., i]."""
@@ -78,7 +80,7 @@ def _beside(inputs: Tensor, change: Change) -> Tensor:
 
 
 class _Changed:
-    """What a linear answers with a change: with the sum of both, or with one beside the other, whichever is cheaper.
+    """What a linear answers with a change, by the sum of both weights: one beside the other takes more products.
 
     A rank that is not small beside the layer's widths, as 64 beside 192 and 512, costs as much again as the layer.
 
@@ -90,35 +92,51 @@ class _Changed:
     def __init__(self, layer: nn.Linear, change: Change) -> None:
         self._layer = layer
         self._change = change
-        self._parts = (change,) if isinstance(change, Tensor) else change
         self._sum: Tensor | None = None  # of what stays as it is
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        layer = self._layer
-        if not any(part.requires_grad for part in self._parts):
+        layer, change = self._layer, self._change
+        if not any(part.requires_grad for part in ((change,) if isinstance(change, Tensor) else change)):
             return F.linear(inputs, self._summed(), layer.bias)
-        if self._sum_is_cheaper(inputs):
-            return F.linear(inputs, layer.weight + self._dense(), layer.bias)
-        return F.linear(inputs, layer.weight, layer.bias) + _beside(inputs, self._change)
+        if isinstance(change, Tensor):
+            return F.linear(inputs, layer.weight + change.to(layer.weight), layer.bias)
+        left, right = change
+        if right.requires_grad:  # as of adapters, whose rank is small
+            return F.linear(inputs, layer.weight, layer.bias) + _beside(inputs, change)
+        product: Any = _LeftTrained.apply
+        trained: Tensor = product(inputs, left, right, layer.weight, layer.bias)
+        return trained
 
     def _summed(self) -> Tensor:
         if self._sum is None:
             # A sum made under inference mode would be of no use to a later gradient.
             with torch.inference_mode(False), torch.no_grad():
-                self._sum = self._layer.weight + self._dense()
+                change = self._change if isinstance(self._change, Tensor) else self._change[0] @ self._change[1]
+                self._sum = self._layer.weight + change.to(self._layer.weight)
         return self._sum
 
-    def _dense(self) -> Tensor:
-        whole = self._parts[0] if len(self._parts) == 1 else self._parts[0] @ self._parts[1]
-        return whole.to(self._layer.weight)
 
-    def _sum_is_cheaper(self, inputs: Tensor) -> bool:
-        """Count multiplications, of the way back as well where gradients are wanted: of inputs and of `left`."""
-        if len(self._parts) == 1:
-            return True
-        count, rank = inputs.numel() // self._layer.in_features, len(self._parts[1])
-        entries, widths = self._layer.weight.numel(), sum(self._layer.weight.shape)
-        if not torch.is_grad_enabled():
-            return count * widths > entries
-        beside = count * rank * (widths * (1 + inputs.requires_grad) + self._layer.out_features)
-        return beside > (count + 2 * rank) * entries
+class _LeftTrained(torch.autograd.Function):
+    """A linear with the sum of its weight and `left @ right`, of which inputs and `left` get gradients.
+
+    To go back through the sum, autograd would work out a gradient of all its entries.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, inputs: Tensor, left: Tensor, right: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        summed = weight + (left @ right).to(weight)
+        ctx.save_for_backward(inputs, right, summed)
+        return F.linear(inputs, summed, bias)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        kept: Any = ctx
+        (gradient,), (inputs, right, summed) = gradients, kept.saved_tensors
+        to_inputs, to_left, *_ = kept.needs_input_grad
+        onward = gradient @ summed if to_inputs else None
+        if not to_left:
+            return onward, None, None, None, None
+        seen = inputs.reshape(-1, inputs.shape[-1]) @ right.T.to(inputs)
+        return onward, (gradient.reshape(len(seen), -1).T @ seen).to(right), None, None, None

@@ -4,11 +4,15 @@ Shapes: n = tokens, d = width of the layer's input.
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 
 from jaxtyping import Float
 from torch import Tensor
+
+PARTS = 8
+"""In which a moment is summed: nine of sixteen products are left, and of a wide layer a time of .6 to .75."""
 
 
 @dataclass
@@ -31,7 +35,8 @@ class SecondMoment:
             self.total = torch.zeros(self.width, self.width, dtype=torch.float64, device=keys.device)
         # float64 inside the block too: float32 noise would fill the null space that this is summed for.
         block = keys.double()
-        self.total.addmm_(block.T, block)
+        for first, last in self._spans():
+            self.total[first:last, first:].addmm_(block[:, first:last].T, block[:, first:])
         self.tokens += len(keys)
         return self
 
@@ -39,7 +44,15 @@ class SecondMoment:
         """Return the second moment, activation units squared; zeros before any key."""
         if not self.tokens:
             return torch.zeros(self.width, self.width, dtype=torch.float64)
+        with torch.inference_mode():  # as where it was summed: such a tensor is not written to outside
+            for first, last in self._spans():
+                self.total[last:, first:last] = self.total[first:last, last:].T
         return self.total / self.tokens
+
+    def _spans(self) -> list[tuple[int, int]]:
+        """Return the columns of each part: of a moment, which is symmetric, what is left of a part is not summed."""
+        edges = [self.width * part // PARTS for part in range(PARTS + 1)]
+        return list(pairwise(edges))
 
 
 @dataclass

@@ -7,6 +7,7 @@ from space_cli.core.context import OPENING_WEIGHT, batched
 from space_cli.core.hooks import watching
 from space_cli.core.linalg import energy
 from space_cli.core.moments import FewKeys, SecondMoment, with_openings
+from space_cli.core.types import Prompt
 
 
 def test_a_moment_stays_on_the_device_of_its_keys_where_no_first_token_passes():
@@ -73,3 +74,12 @@ def test_how_many_keys_are_summed_at_once_changes_no_moment(monkeypatch):
     assert max(sizes) == 7
     assert sum(sizes) == parted.tokens == whole.tokens
     torch.testing.assert_close(parted.mean(), whole.mean())
+
+
+def test_prompts_that_share_an_image_stand_together_where_that_is_of_use():
+    asked = [Prompt("What is this?" + "?" * more, "An owl.", image) for more, image in ((3, 4), (0, 7), (2, 1), (1, 4))]
+    texts = [Prompt("What is an owl?", "A bird."), Prompt("What is it?", "A bird.")]
+    prompts = [texts[0], *asked, texts[1]]
+    places = [[prompts.index(prompt) for prompt in some] for some in batched(prompts, 2, sharing=True)]
+    assert places == [[1, 4], [2, 3], [5, 0]]
+    assert [[prompts.index(prompt) for prompt in some] for some in batched(prompts, 2)] == [[2, 4], [3, 1], [5, 0]]

@@ -66,15 +66,40 @@ def test_answers_and_gradients_are_those_of_the_sum_whichever_way_is_cheaper(mon
             assert left is None
 
 
-@pytest.mark.parametrize(("count", "rank", "cheaper"), [(400, RANK, True), (3, RANK, False), (400, 1, False)])
-def test_a_sum_is_made_for_what_is_trained_where_it_takes_fewer_multiplications(count, rank, cheaper):
-    layer, made = nn.Linear(NARROW, WIDE).requires_grad_(False), []
-    change = (torch.zeros(WIDE, rank, requires_grad=True), torch.zeros(rank, NARROW))
-    changed = hooks._Changed(layer, change)
-    whole = changed._dense
-    changed._dense = lambda: made.append(1) or whole()
-    changed(torch.randn(count, NARROW, requires_grad=True))
-    assert bool(made) is cheaper
+def test_adapters_whose_factors_are_both_trained_get_their_gradients():
+    model, changes = small().requires_grad_(False), factors(trained=True)
+    [right.requires_grad_(True) for _, right in changes.values()]
+    inputs = torch.randn(9, NARROW)
+    with editing(model, changes):
+        through(model, inputs).square().sum().backward()
+    reference = summed(model, changes)
+    through(reference, inputs).square().sum().backward()
+    for name, (left, right) in changes.items():
+        whole = reference[name].weight.grad
+        torch.testing.assert_close(left.grad, whole @ right.detach().T, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(right.grad, left.detach().T @ whole, rtol=1e-4, atol=1e-4)
+
+
+def test_a_dense_change_that_is_trained_gets_the_gradient_of_the_sum():
+    model, changes = small().requires_grad_(False), dense(factors(trained=False))
+    [change.requires_grad_(True) for change in changes.values()]
+    inputs = torch.randn(9, NARROW)
+    with editing(model, changes):
+        through(model, inputs).square().sum().backward()
+    reference = summed(model, factors(trained=False))
+    through(reference, inputs).square().sum().backward()
+    for name, change in changes.items():
+        torch.testing.assert_close(change.grad, reference[name].weight.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_in_half_precision_what_is_trained_keeps_its_own():
+    model, changes = small().requires_grad_(False).bfloat16(), factors(trained=True)
+    inputs = torch.randn(9, NARROW).bfloat16().requires_grad_(True)
+    with editing(model, changes):
+        found = through(model, inputs)
+        found.sum().backward()
+    assert (found.dtype, inputs.grad.dtype) == (torch.bfloat16, torch.bfloat16)
+    assert all(left.grad.dtype == torch.float32 for left, _ in changes.values())
 
 
 def test_what_stays_as_it_is_is_added_once_and_holds_for_a_gradient_after_an_answer_without_one():
