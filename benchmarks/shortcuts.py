@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="Folder of a LLaVA checkpoint")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--products", metavar="NAME", help="Count whole erasures of this development concept")
+    parser.add_argument("--products", metavar="NAME", help="Count whole erasures of this concept")
     parser.add_argument("--subject", default="bundled", help="Which knows it: `bundled`, or NAME=FOLDER of the zoo")
     options = parser.parse_args()
     if options.products:
@@ -103,8 +103,10 @@ def measure(responder: CheckpointResponder, repeats: int) -> dict[str, object]:
 def products(subject: str, name: str) -> dict[str, object]:
     """Count the products of training and of its weighing, in billions of multiplications and additions."""
     (found,) = open_subjects([subject], [], [])
-    (concept,) = [one for one in (*found.developments, *found.tests) if one.name == name]
-    job, known, counts = Job(found, concept, 0), entries(), {}
+    concepts = {one.name: one for one in (*found.developments, *found.tests)}
+    if name not in concepts:
+        sys.exit(f"error: `{found.name}` has no concept `{name}`\nhint: one of {', '.join(sorted(concepts))}")
+    job, known, counts = Job(found, concepts[name], 0), entries(), {}
     with opened(known["siu"], job):  # what is the same for all is worked out here, uncounted
         pass
     for what, entry, way in (
